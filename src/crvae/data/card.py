@@ -1,0 +1,104 @@
+"""The data card: what is in a prepared dataset, where it came from and how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from crvae.config import FORMAT
+from crvae.errors import UserError
+
+CARD = "card.json"
+"""The card's file name; a folder without one is not prepared data."""
+
+CARD_BYTES = 1 << 28
+"""A larger card is refused unread."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Shard(_Part):
+    """One Parquet file."""
+
+    file: Annotated[str, Field(pattern=r"^[a-z0-9]+-[0-9]{6}\.parquet$")]
+    count: Annotated[int, Field(ge=1, le=1 << 20)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SplitCard(_Part):
+    """One split: its number of images, its shards in order, and the images of every class of every label column."""
+
+    count: Annotated[int, Field(ge=1)]
+    shards: tuple[Shard, ...]
+    classes: dict[str, tuple[int, ...]] = {}
+
+
+class Skipped(_Part):
+    """One file of the source that gave no image, and why."""
+
+    file: str
+    reason: str
+
+
+class Card(_Part):
+    """What `card.json` holds."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    size: Annotated[int, Field(ge=1, le=4096)]
+    """Height and width of the images, in pixels."""
+    pair: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Height and width of the larger image of each row, in pixels, where there is one."""
+    channels: Literal[1, 3]
+    splits: dict[str, SplitCard]
+    columns: dict[str, tuple[str, ...]] = {}
+    """Label column -> the names of its classes; a label is an index into them, or -1 where unknown."""
+    source: dict[str, object] = {}
+    preparation: dict[str, object] = {}
+    """How images were cropped and scaled."""
+    notes: tuple[str, ...] = ()
+    duplicates: dict[str, int] = {}
+    skipped: tuple[Skipped, ...] = ()
+    versions: dict[str, str] = {}
+    licences: dict[str, str] = {}
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The resolutions that every row holds, in pixels, smallest first."""
+        return (self.size,) if self.pair is None else (self.size, self.pair)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the content: the names, counts and hashes of all shards, and what the pixels mean."""
+        content = [self.size, self.pair, self.channels, sorted(self.columns.items())]
+        shards = [[name, [s.model_dump() for s in split.shards]] for name, split in sorted(self.splits.items())]
+        return hashlib.sha256(json.dumps([content, shards]).encode()).hexdigest()
+
+
+def column_of(size: int, card_size: int) -> str:
+    """Name of the Parquet column that holds the images of `size` pixels."""
+    return "image" if size == card_size else f"image_{size}"
+
+
+def parse_card(text: bytes, path: str) -> Card:
+    """Reads a card. Raises UserError where it is no card, damaged, or of a newer format."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}/{CARD} is damaged (not JSON): prepare the data again") from None
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(
+            f"{path} was prepared in format {version}, this crvae reads up to format {FORMAT}: update crvae"
+        )
+    try:
+        return Card.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its content"
+        raise UserError(f"{path}/{CARD} is damaged ({where}: {first['msg']}): prepare the data again") from None

@@ -1,0 +1,124 @@
+"""From the bytes of any image file to a square 8-bit image, by stated rules; what cannot be used says why."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+"""File formats that are opened, whatever a file's name says. No others: some decoders run programs."""
+
+Crop = Literal["center", "none", "box"]
+Resample = Literal["bicubic", "bilinear", "lanczos", "area"]
+Box = tuple[float, float, float, float]
+
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+    "area": Image.Resampling.BOX,
+}
+
+
+class Unusable(Exception):
+    """Why one file gives no image; the text completes the sentence "FILE ..."."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every image is turned into."""
+
+    sizes: tuple[int, ...]
+    """Height and width of each stored image, in pixels."""
+    channels: Literal[1, 3] = 3
+    crop: Crop = "center"
+    """`center`: the largest centred square; `none`: the whole picture, squeezed; `box`: the source's own square."""
+    resample: Resample = "bicubic"
+    """Filter, always with antialiasing."""
+    pixel_limit: int = 16_000_000
+    """Larger images, in pixels, are skipped before they are decoded."""
+
+    @property
+    def byte_limit(self) -> int:
+        """Larger files are skipped unread: 8 bytes a pixel is the most that an uncompressed 16-bit image takes."""
+        return 8 * self.pixel_limit + (1 << 20)
+
+
+def decode(data: bytes, form: Form, *, upright: bool = True) -> Image.Image:
+    """Decodes the first frame of an image file to mode `L` or `RGB`, as `form.channels` says.
+
+    16-bit values are divided by 257, palettes and CMYK converted, transparency laid on white, the camera's orientation
+    applied where `upright`. Raises Unusable for anything that is not wholly an image of at most `form.pixel_limit` pixels.
+    """
+    if not data:
+        raise Unusable("is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > form.pixel_limit:
+                    raise Unusable(_too_large(width * height, form))
+                image.load()
+                if upright:
+                    image = ImageOps.exif_transpose(image)
+                return _eight_bit(image).convert("L" if form.channels == 1 else "RGB")
+    except Unusable:
+        raise
+    except Image.UnidentifiedImageError:
+        raise Unusable("is not an image of a known format, or is broken in its first bytes") from None
+    except Image.DecompressionBombError:
+        raise Unusable(_too_large(2 * (Image.MAX_IMAGE_PIXELS or 0), form)) from None
+    except (
+        Exception
+    ) as error:  # a decoder may raise anything on bytes from elsewhere; one file must never end a preparation
+        raise Unusable(f"is truncated or broken ({type(error).__name__})") from None
+
+
+def _too_large(pixels: int, form: Form) -> str:
+    return f"has {pixels / 1e6:.1f} megapixels or more, above the limit of {form.pixel_limit / 1e6:g}"
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Any mode to `1`, `L`, `RGB`, or another 8-bit one without transparency."""
+    if image.mode == "F":
+        raise Unusable("has floating-point pixels, whose range is unknown")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise Unusable("has integer pixels beyond 16 bits")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def region(size: tuple[int, int], crop: Crop, box: Box | None = None) -> Box:
+    """The part (left, top, right, bottom) of an image of `size` (width, height) pixels that is scaled."""
+    width, height = size
+    if crop == "box" and box is not None:
+        return box
+    if crop == "none":
+        return 0, 0, width, height
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def scale(image: Image.Image, form: Form, box: Box | None = None) -> list[Image.Image]:
+    """The stored images of one row: the same region, scaled with antialiasing to each of `form.sizes`."""
+    part = region(image.size, form.crop, box)
+    return [image.resize((size, size), _FILTERS[form.resample], box=part) for size in form.sizes]
+
+
+def encode(image: Image.Image) -> bytes:
+    """Lossless PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()

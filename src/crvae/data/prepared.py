@@ -1,0 +1,204 @@
+"""Prepared data as it is read: the card, the splits, images and labels by index."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from crvae.data.card import CARD, CARD_BYTES, Card, SplitCard, column_of, parse_card
+from crvae.errors import UserError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+RESIDENT_BYTES = 1 << 30
+"""A split of at most this many decoded bytes is decoded once and kept in memory; a larger one is read shard by shard.
+
+It decides the order of the images too, so it is a constant and no option: the same data train the same everywhere.
+"""
+
+_SHARDS_KEPT = 4
+"""Encoded shards kept in memory while a larger split is read."""
+
+
+class PreparedData:
+    """An opened prepared dataset."""
+
+    def __init__(self, path: str, files: Any, root: str, card: Card) -> None:
+        self.path = path
+        self.card = card
+        self._files = files
+        self._root = root
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of the content."""
+        return self.card.fingerprint
+
+    def split(self, name: str) -> Split:
+        """One split by name. Raises UserError where there is none of that name."""
+        if name not in self.card.splits:
+            raise UserError(
+                f"{self.path} has no {name!r} split, only {', '.join(self.card.splits)}: choose one of these"
+            )
+        return Split(self, name)
+
+
+class Split:
+    """One split of a prepared dataset: a sequence of images (uint8, `c h w`) with labels."""
+
+    def __init__(self, data: PreparedData, name: str) -> None:
+        self.data = data
+        self.name = name
+        self.card: SplitCard = data.card.splits[name]
+        self.first = np.cumsum([0] + [shard.count for shard in self.card.shards])
+        """Index of the first image of each shard, and the number of images."""
+        if self.first[-1] != self.card.count:
+            raise UserError(
+                f"{data.path}/{CARD} is damaged (the shards of {name} do not add up): prepare the data again"
+            )
+        self._tables: OrderedDict[int, pa.Table] = OrderedDict()
+        self._resident: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return self.card.count
+
+    @property
+    def resident(self) -> bool:
+        """Whether the split is small enough to be kept in memory, decoded."""
+        card = self.data.card
+        return len(self) * card.channels * max(card.sizes) ** 2 <= RESIDENT_BYTES
+
+    def images(
+        self, indices: Sequence[int] | Tensor | np.ndarray, *, size: int | None = None
+    ) -> UInt8[Tensor, "b c h w"]:
+        """The images at `indices`, at the data's own size or the paired one. Raises UserError for a size that is not stored."""
+        size = self._size(size)
+        rows = self._rows(indices)
+        if size in self._resident:
+            return self._resident[size][torch.from_numpy(rows)]
+        card = self.data.card
+        images = torch.empty(len(rows), card.channels, size, size, dtype=torch.uint8)
+        for shard, places in self._by_shard(rows):
+            column = self._table(shard)[column_of(size, card.size)].combine_chunks().field("bytes")
+            for place in places:
+                images[place] = self._decode(column[int(rows[place] - self.first[shard])].as_py(), size)
+        return images
+
+    def everything(self, *, size: int | None = None) -> UInt8[Tensor, "b c h w"]:
+        """All images, decoded once and kept. For splits that are `resident`."""
+        size = self._size(size)
+        if size not in self._resident:
+            self._resident[size] = self.images(range(len(self)), size=size)
+        return self._resident[size]
+
+    def labels(self, indices: Sequence[int] | Tensor | np.ndarray, column: str = "label") -> Int64[Tensor, " b"]:
+        """The labels at `indices`: positions in `classes(column)`, -1 where unknown. Raises UserError for an unknown column."""
+        self.classes(column)
+        rows = self._rows(indices)
+        labels = torch.empty(len(rows), dtype=torch.int64)
+        for shard, places in self._by_shard(rows):
+            values = self._table(shard)[column].to_numpy()
+            labels[torch.from_numpy(places)] = torch.from_numpy(
+                values[rows[places] - self.first[shard]].astype(np.int64)
+            )
+        return labels
+
+    def keys(self, indices: Sequence[int] | Tensor | np.ndarray) -> list[str]:
+        """The source's own names of the images at `indices`."""
+        rows = self._rows(indices)
+        keys = [""] * len(rows)
+        for shard, places in self._by_shard(rows):
+            column = self._table(shard)["key"]
+            for place in places:
+                keys[place] = column[int(rows[place] - self.first[shard])].as_py()
+        return keys
+
+    def classes(self, column: str = "label") -> tuple[str, ...]:
+        """The class names of a label column. Raises UserError where the data have no such column."""
+        columns = self.data.card.columns
+        if column not in columns:
+            known = f"only {', '.join(columns)}" if columns else "no labels at all"
+            raise UserError(f"{self.data.path} has no label column {column!r}, {known}")
+        return columns[column]
+
+    def _size(self, size: int | None) -> int:
+        card = self.data.card
+        if size is not None and size not in card.sizes:
+            stored = " and ".join(map(str, card.sizes))
+            raise UserError(
+                f"{self.data.path} holds images of {stored} pixels, not {size}: prepare it with --pair {size}"
+            )
+        return size or card.size
+
+    def _rows(self, indices: Sequence[int] | Tensor | np.ndarray) -> np.ndarray:
+        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"indices must lie in 0..{len(self) - 1}")
+        return rows
+
+    def _by_shard(self, rows: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """The shards that `rows` touch, each with the positions in `rows` that fall into it."""
+        shards = np.searchsorted(self.first, rows, side="right") - 1
+        return [(int(shard), np.flatnonzero(shards == shard)) for shard in np.unique(shards)]
+
+    def _table(self, shard: int) -> pa.Table:
+        """A whole shard, encoded; the last few are kept."""
+        if shard not in self._tables:
+            entry = self.card.shards[shard]
+            path = f"{self.data._root}/{entry.file}"
+            try:
+                with self.data._files.open(path, "rb") as file:
+                    table = pq.read_table(file)
+            except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
+                what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+                raise UserError(f"{self.data.path}/{entry.file} {what}: copy or prepare the data again") from None
+            if table.num_rows != entry.count:
+                raise UserError(
+                    f"{self.data.path}/{entry.file} is not the file that the card describes: prepare the data again"
+                )
+            while len(self._tables) >= _SHARDS_KEPT:
+                self._tables.popitem(last=False)
+            self._tables[shard] = table
+        self._tables.move_to_end(shard)
+        return self._tables[shard]
+
+    def _decode(self, png: bytes, size: int) -> UInt8[Tensor, "c h w"]:
+        """One stored image; its header is checked before it is decoded."""
+        mode = ImageReadMode.GRAY if self.data.card.channels == 1 else ImageReadMode.RGB
+        with contextlib.suppress(RuntimeError, ValueError, TypeError):
+            if png[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", png[16:24]) == (size, size):
+                return decode_image(torch.frombuffer(bytearray(png), dtype=torch.uint8), mode)
+        raise UserError(f"{self.data.path} is damaged (an image is not a PNG of {size} pixels): prepare the data again")
+
+
+def open_data(path: str | PathLike[str]) -> PreparedData:
+    """Opens what `crvae prepare` made, from a folder or any fsspec path (`s3://bucket/birds`).
+
+    Raises UserError where it is missing, not prepared, damaged, or of a newer format.
+    """
+    name = str(path)
+    try:
+        files, root = fsspec.core.url_to_fs(name)
+        if not files.exists(f"{root}/{CARD}"):
+            if not files.exists(root):
+                raise UserError(f"the data {name} do not exist: make them with `crvae prepare SOURCE {name}`")
+            raise UserError(f"{name} is not prepared data (no {CARD}): make it with `crvae prepare {name} OUT`")
+        if files.size(f"{root}/{CARD}") > CARD_BYTES:
+            raise UserError(f"{name}/{CARD} is larger than any card: prepare the data again")
+        text = files.cat_file(f"{root}/{CARD}")
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"the data {name} cannot be opened ({error})") from None
+    return PreparedData(name, files, root, parse_card(text, name))
