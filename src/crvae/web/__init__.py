@@ -1,0 +1,1 @@
+"""Web pages: the latent explorer and the blinded preference study."""

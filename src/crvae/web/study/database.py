@@ -1,0 +1,148 @@
+"""Raters and votes in any SQL database: SQLite (write-ahead log) beside the study by default, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import DateTime, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlmodel import Field, Session, SQLModel, col, create_engine, select
+
+from crvae.errors import UserError
+
+
+class StudyIdentity(SQLModel, table=True):
+    """One row: the study whose votes these are."""
+
+    __tablename__ = "study_identity"  # pyright: ignore[reportAssignmentType]
+    fingerprint: str = Field(primary_key=True, max_length=64)
+
+
+class Rater(SQLModel, table=True):
+    """Known by the hash of a token only: the database does not open anybody's page."""
+
+    __tablename__ = "study_rater"  # pyright: ignore[reportAssignmentType]
+    id: int | None = Field(default=None, primary_key=True)
+    token_hash: str = Field(unique=True, index=True, max_length=64)
+    started: datetime = Field(sa_type=DateTime(timezone=True))  # pyright: ignore[reportArgumentType]
+
+
+class Vote(SQLModel, table=True):
+    """The primary key is the promise: one vote for a question and rater."""
+
+    __tablename__ = "study_vote"  # pyright: ignore[reportAssignmentType]
+    rater: int = Field(primary_key=True, foreign_key="study_rater.id")
+    question: int = Field(primary_key=True)
+    choice: int
+    at: datetime = Field(sa_type=DateTime(timezone=True))  # pyright: ignore[reportArgumentType]
+
+
+class Cast(NamedTuple):
+    """One vote: number of the rater, number of the question and place chosen, all from 1."""
+
+    rater: int
+    question: int
+    choice: int
+
+
+def token_hash(token: str) -> str:
+    """SHA-256, enough for a random token of 128 bits."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Ballots:
+    """The database of one study. A vote is acknowledged only after its transaction is on disk."""
+
+    def __init__(self, url: str, fingerprint: str) -> None:
+        """Opens `url`, making missing tables. Raises UserError if that fails or it holds another study's votes."""
+        try:
+            address = make_url(url)
+            if address.drivername in ("postgresql", "postgres"):
+                address = address.set(drivername="postgresql+psycopg")
+            self._engine = create_engine(address, pool_size=20, max_overflow=20)
+        except (ArgumentError, NoSuchModuleError, ImportError):
+            raise UserError(
+                "--database must be a URL such as postgresql://user@host/name or sqlite:///votes.db"
+            ) from None
+        sqlite = self._engine.dialect.name == "sqlite"
+        # SQLite lets one writer in at a time, and the others poll: a queue in the process is fairer and quicker.
+        self._writing = threading.Lock() if sqlite else nullcontext()
+        if sqlite:
+            event.listen(self._engine, "connect", _durable)
+        try:
+            SQLModel.metadata.create_all(self._engine)
+            with Session(self._engine) as session:
+                known = session.exec(select(StudyIdentity.fingerprint)).all()
+                if not known:
+                    session.add(StudyIdentity(fingerprint=fingerprint))
+                    session.commit()
+        except SQLAlchemyError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UserError(f"--database {address.render_as_string()} cannot be used: {reason}") from None
+        if known and list(known) != [fingerprint]:
+            raise UserError(
+                f"--database {address.render_as_string()} holds votes of another study: name a new database"
+            )
+
+    def register(self) -> str:
+        """A new rater's token: 128 random bits, of which only the hash is stored."""
+        token = secrets.token_urlsafe(16)
+        with self._writing, Session(self._engine) as session:
+            session.add(Rater(token_hash=token_hash(token), started=datetime.now(UTC)))
+            session.commit()
+        return token
+
+    def rater(self, token: str) -> int | None:
+        """The rater's number, None for an unknown token."""
+        with Session(self._engine) as session:
+            return session.exec(select(Rater.id).where(Rater.token_hash == token_hash(token))).first()
+
+    def answered(self, rater: int) -> set[int]:
+        """Numbers of the questions that this rater has voted on."""
+        with Session(self._engine) as session:
+            return set(session.exec(select(Vote.question).where(Vote.rater == rater)).all())
+
+    def vote(self, rater: int, question: int, choice: int) -> bool:
+        """Records a vote durably; False, and nothing changes, if the rater has voted on the question before."""
+        with self._writing, Session(self._engine) as session:
+            session.add(Vote(rater=rater, question=question, choice=choice, at=datetime.now(UTC)))
+            try:
+                session.commit()
+            except IntegrityError:
+                return False
+            return True
+
+    def raters(self) -> int:
+        """How many have given consent."""
+        with Session(self._engine) as session:
+            return len(session.exec(select(Rater.id)).all())
+
+    def votes(self) -> list[Cast]:
+        """All votes, by rater and question."""
+        ordered = select(Vote).order_by(col(Vote.rater), col(Vote.question))
+        with Session(self._engine) as session:
+            return [Cast(vote.rater, vote.question, vote.choice) for vote in session.exec(ordered)]
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._engine.dispose()
+
+
+def default_url(folder: Path) -> str:
+    """SQLite in the study's own folder."""
+    return f"sqlite:///{(folder / 'votes.db').resolve()}"
+
+
+def _durable(connection, _record) -> None:
+    """Write-ahead log, synced at every commit: an acknowledged vote survives a kill and a power cut."""
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

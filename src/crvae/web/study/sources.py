@@ -1,0 +1,114 @@
+"""Where a study's images come from: folders of PNGs, or samples drawn from a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from crvae.errors import UserError
+
+Picture = UInt8[np.ndarray, "h w 3"]
+Shown = dict[str, list[tuple[list[Picture], Picture | None]]]
+"""For each occlusion (the empty name for samples) a list of: one image a model, and the occluded image or None."""
+LARGEST = 16_000_000
+"""Pixels of the largest image that is opened."""
+
+
+def model_names(runs: list[str]) -> list[str]:
+    """What the report calls each of `runs`: its last path component, or the whole as typed where two would be alike."""
+    if not 2 <= len(runs) <= 4:
+        raise UserError(f"--runs takes 2 to 4 runs or folders, got {len(runs)}")
+    if len(set(runs)) < len(runs):
+        raise UserError("--runs names the same run twice: a model cannot be compared with itself")
+    names = [Path(run).name or run for run in runs]
+    return names if len(set(names)) == len(names) else list(runs)
+
+
+def read_picture(path: Path) -> Picture:
+    """One image file as 8-bit colour, `h w 3`. Raises UserError for a file that is no image or over 16 megapixels."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > LARGEST:
+                raise UserError(
+                    f"{path} has {image.width}x{image.height} pixels: the limit is {LARGEST // 10**6} megapixels"
+                )
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise UserError(f"{path} cannot be read as an image: remove or replace it") from None
+
+
+def pngs(folder: Path) -> dict[str, Path]:
+    """PNG files directly in `folder`, by name, in order."""
+    return {path.name: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png" and path.is_file()}
+
+
+def is_picture_folder(run: str) -> bool:
+    """Whether `run` is a folder of images, and not a run, an exported folder or a model's name."""
+    folder = Path(run)
+    return folder.is_dir() and not any((folder / name).exists() for name in ("config.yaml", "config.json", "model"))
+
+
+def samples(run: str, count: int, seed: int) -> list[Picture]:
+    """`count` images of one model: drawn from the folder in an order set by `seed`, or from the run's prior."""
+    if is_picture_folder(run):
+        paths = list(pngs(Path(run)).values())
+        if len(paths) < count:
+            raise UserError(
+                f"{run} has {len(paths)} PNG images, --pairs {count} needs as many: add images or ask for fewer pairs"
+            )
+        order = np.random.default_rng(seed).permutation(len(paths))
+        return [read_picture(paths[index]) for index in order[:count]]
+    from crvae.tasks.sampling import sample_images
+
+    images = sample_images(run, count, seed).permute(0, 2, 3, 1).cpu().numpy()
+    return [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in images]
+
+
+def completions(runs: list[str], count: int, seed: int) -> Shown:
+    """For each occlusion (a sub-folder that all `runs` have), `count` times the images of one name, a model each.
+
+    Beside them the occluded image, where a run has it: `occluded/OCCLUSION/NAME.png`. PNGs directly in the folders
+    count as one unnamed occlusion. Raises UserError where names do not match or are too few.
+    """
+    folders = [Path(run) for run in runs]
+    for run in runs:
+        if not is_picture_folder(run):
+            raise UserError(
+                f"--runs {run}: a completion study takes folders as `crvae complete RUN --out DIR` writes them"
+            )
+    groups = [group for group in _groups(folders[0]) if all((folder / group).is_dir() for folder in folders)]
+    result: Shown = {}
+    for group in groups:
+        found = [pngs(folder / group) for folder in folders]
+        names = sorted(set.intersection(*map(set, found)))
+        if len(names) < count:
+            where = f" in {group}/" if group else ""
+            raise UserError(
+                f"--runs have {len(names)} images named alike{where}, --pairs {count} needs more: complete more images"
+            )
+        order = np.random.default_rng([seed, len(result)]).permutation(len(names))[:count]
+        chosen = [names[index] for index in order]
+        result[group] = [
+            ([read_picture(paths[name]) for paths in found], _occluded(folders, group, name)) for name in chosen
+        ]
+    if not result:
+        raise UserError(
+            "--runs have no PNG images named alike: complete the same images with the same masks by every run"
+        )
+    return result
+
+
+def _groups(folder: Path) -> list[str]:
+    masks = [
+        path.name for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in ("occluded", "original")
+    ]
+    masks = [mask for mask in masks if pngs(folder / mask)]
+    return ([""] if pngs(folder) else []) + masks
+
+
+def _occluded(folders: list[Path], group: str, name: str) -> Picture | None:
+    paths = [folder / "occluded" / group / name for folder in folders]
+    return next((read_picture(path) for path in paths if path.is_file()), None)
