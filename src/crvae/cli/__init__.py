@@ -1,0 +1,51 @@
+"""The `crvae` command: names its subcommands without importing them, so that `crvae --help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from crvae.errors import UserError
+
+COMMANDS = {
+    "prepare": "turn an image folder, a hub dataset or a named set into the prepared format",
+    "recipes": "list the recipes: what, command, cost, measured result",
+    "train": "train Stage1 or Stage2, or go on with a run (--resume)",
+    "sample": "draw images from the prior",
+    "reconstruct": "originals beside their reconstructions",
+    "study": "blinded human preference study: create, serve, report",
+}
+"""Subcommand -> what it does. Each lives in the module of its name in this package and has `run(args)`."""
+
+USAGE = "usage: crvae COMMAND [options]      (crvae COMMAND --help documents every option)"
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    rows = "\n".join(f"  {name:<{width}}{what}" for name, what in COMMANDS.items())
+    return f"{USAGE}\n\nChannel-recurrent autoencoding of images.\n\ncommands:\n{rows}\n"
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code: 0, or 2 with one sentence on standard error where the user can mend it."""
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if args else 2
+    if args[0] == "--version":
+        from crvae import __version__
+
+        print(f"crvae {__version__}")
+        return 0
+    name = args[0]
+    if name not in COMMANDS:
+        print(f"crvae: there is no command {name!r}; `crvae --help` lists them", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"crvae.cli.{name.replace('-', '_')}").run(args[1:]) or 0
+    except UserError as error:
+        print(f"crvae: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1

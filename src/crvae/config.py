@@ -1,0 +1,218 @@
+"""What a run is: frozen, validated configuration, one class per concern, the unit of every field in its description."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+FORMAT = 1
+"""Version of everything written to disk: config.yaml, config.json, data card, manifest. A newer one is refused."""
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """`"0.1, 1.5"` -> `(0.1, 1.5)`: the one place that parses comma lists. Raises ValueError for anything else."""
+    try:
+        values = tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise ValueError(f"must be numbers separated by commas, got {text!r}") from None
+    if any(value < 0 or not math.isfinite(value) for value in values):
+        raise ValueError(f"must be finite and not negative, got {text!r}")
+    return values
+
+
+class ModelConfig(Frozen):
+    """The autoencoder: trunk, latent construction, decoder (section 3.2)."""
+
+    latent: Literal["dense", "convolutional", "recurrent"] = "recurrent"
+    """Latent construction: `dense` (VAE), `convolutional` (cVAE) or `recurrent` (crVAE)."""
+    size: Literal[28, 32, 64, 128, 256] = 64
+    """Height and width of the images, in pixels."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for colour."""
+    width: int = Field(32, ge=1, le=512)
+    """Base width b, in channels: the trunk ends in 8b channels, the LSTM has 16b units."""
+    latent_channels: int = Field(64, ge=1, le=4096)
+    """Channels of the 4x4 latent z (a dense latent has 16 times as many values)."""
+    steps: int = Field(8, ge=1, le=4096)
+    """Time steps T of the channel recurrence; must divide the latent's and the trunk's channels."""
+    residual: bool = False
+    """Add the recurrence's input to its output: u = z + LSTM(z), and the like on the variance path. The paper has no such path."""
+    mixing: Literal["lstm", "perceptron"] = "lstm"
+    """What transforms the blocks: the paper's LSTM, or (control) a perceptron that sees each block alone."""
+    permute: bool = False
+    """Control: deal the latent channels to the blocks in a fixed random order."""
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    """Decoder's distribution: squared error on [-1, 1], or Bernoulli on [0, 1]."""
+    batch_norm_eps: float = Field(1e-6, gt=0, le=0.1)
+    """Added to the variance in batch normalisation."""
+    batch_norm_momentum: float = Field(0.1, gt=0, le=1)
+    """Share of the newest batch in batch normalisation's running statistics."""
+    release: bool = False
+    """Follow the authors' release where it departs from the paper's text (specification, sections 3.7 and 6)."""
+
+    @model_validator(mode="after")
+    def _steps_divide(self) -> ModelConfig:
+        for name, channels in (("latent-channels", self.latent_channels), ("width * 8", 8 * self.width)):
+            if channels % self.steps:
+                raise ValueError(f"steps must divide {name} ({channels}), got {self.steps}")
+        return self
+
+
+class DiscriminatorConfig(Frozen):
+    """The discriminator: shared features, adversarial head, latent head (sections 3.3.1 and 3.3.3)."""
+
+    narrow: bool = False
+    """Use the release baseline's widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b."""
+    dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of channels dropped behind every convolution, not rescaled in training."""
+    kernels: int = Field(100, ge=0, le=1024)
+    """Kernels of minibatch discrimination; 0 leaves it out."""
+    kernel_size: int = Field(5, ge=1, le=64)
+    """Dimensions of each kernel of minibatch discrimination."""
+    group: int = Field(16, ge=0, le=4096)
+    """Images of one kind that minibatch discrimination compares; 0 compares the whole batch."""
+    mixed_batch: bool = False
+    """Discriminate one batch of half real, a quarter reconstructed and a quarter sampled images, as the release does."""
+
+
+class ObjectiveConfig(Frozen):
+    """Weights of the loss terms: the squared (or Bernoulli) error is a mean over all values, KL is nats an image."""
+
+    kl_early: float = Field(3e-4, ge=0)
+    """Weight of the KL divergence, per nat and image, in the first ceil(3T/8) time steps (equation 1)."""
+    kl_late: float = Field(2e-4, ge=0)
+    """Weight of the KL divergence, per nat and image, in the other time steps."""
+    kl_weights: str = ""
+    """T weights separated by commas, in place of the two levels."""
+    adversarial: float = Field(0.0125, ge=0)
+    """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
+    encoder_adversarial: bool = True
+    """Let the adversarial gradient reach the encoder, as the paper writes it."""
+    margin: float = Field(0.0, ge=0, lt=1)
+    """The discriminator rests while its error rate is below this share; 0 never."""
+    mutual_information: float = Field(0.0, ge=0)
+    """Weight kappa of mutual-information regularisation (equation 2); 0 leaves it and the latent head out."""
+    mutual_information_on: Literal["u", "z"] = "u"
+    """Latent that is recovered from the image: transformed (u) or not (z)."""
+    mutual_information_normalise: bool = False
+    """Normalise the recovered latent by the batch's statistics, so that its scale does not hide what is recovered."""
+    mutual_information_weights: str = ""
+    """T weights separated by commas, one for each block; all 1 where empty."""
+    mutual_information_head: float = Field(1.0, ge=0)
+    """Weight of the same error for the latent head and its features."""
+
+    @field_validator("kl_weights", "mutual_information_weights")
+    @classmethod
+    def _numbers(cls, text: str) -> str:
+        numbers(text)
+        return text
+
+    def kl_per_step(self, steps: int) -> tuple[float, ...]:
+        """Weight of the KL divergence of each of `steps` time steps (equation 1)."""
+        early = math.ceil(3 * steps / 8)
+        return numbers(self.kl_weights) or (self.kl_early,) * early + (self.kl_late,) * (steps - early)
+
+    def mutual_information_per_step(self, steps: int) -> tuple[float, ...]:
+        """Weight of each block in the mutual-information term."""
+        return numbers(self.mutual_information_weights) or (1.0,) * steps
+
+
+class InputConfig(Frozen):
+    """What is done to the stored images on their way into training."""
+
+    flip: bool = False
+    """Mirror every image left to right with probability one half."""
+    binarise: bool = False
+    """Draw each pixel anew from a Bernoulli with its brightness as the probability, at every visit."""
+
+
+class TrainConfig(Frozen):
+    """How long, how fast, how often."""
+
+    images: int = Field(1_000_000, ge=1)
+    """Total, in images seen; rounded up to whole batches."""
+    batch: int = Field(128, ge=2)
+    """Images of one optimiser step, over all devices."""
+    accumulate: int = Field(1, ge=1)
+    """Parts in which each device runs its share of a batch that does not fit."""
+    rate: float = Field(3e-4, gt=0)
+    """Adam's learning rate of the trunk, the mean path and the decoder."""
+    recurrence_rate: float = Field(1.0, gt=0)
+    """The recurrences' learning rate, as a multiple of `rate` (the release: 1/T)."""
+    discriminator_rate: float = Field(0.5, gt=0)
+    """Learning rate of the discriminator's features, as a multiple of `rate`."""
+    adversarial_head_rate: float = Field(1.0, gt=0)
+    """Learning rate of the adversarial head, as a multiple of `rate`."""
+    latent_head_rate: float = Field(1.0, gt=0)
+    """Learning rate of the latent head, as a multiple of `rate`."""
+    warm_up: bool = False
+    """Start the adversarial head at 1/50 of its rate for 10 steps and at 1/5 for 20 more, as the release does."""
+    halve_every_images: int = Field(0, ge=0)
+    """Halve all learning rates whenever this many images have been seen; 0 never."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Adam's first decay rate."""
+    recurrence_clip: float = Field(5.0, ge=0)
+    """Limit on each value of the recurrences' gradients; 0 for none."""
+    average_half_life_images: int = Field(20_000, ge=0)
+    """Half-life of the averaged weights, in images; at most 5% of the images seen so far."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the convolutions; auto takes bf16 where the processor has it."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of initial weights, data order and every random draw."""
+    report_images: int = Field(2_000, ge=1)
+    """A line of metrics.jsonl every so many images."""
+    snapshot_images: int = Field(50_000, ge=0)
+    """A grid of samples every so many images; 0 only at the end."""
+    checkpoint_images: int = Field(50_000, ge=1)
+    """A checkpoint every so many images (and at the end)."""
+    keep_checkpoints: int = Field(3, ge=1)
+    """How many of the newest checkpoints are kept."""
+    deterministic: bool = False
+    """On a GPU, use deterministic algorithms only (CPUs are always exact)."""
+
+
+class Stage1Config(Frozen):
+    """A complete Stage1 run."""
+
+    format: Literal[1] = FORMAT
+    stage: Literal[1] = 1
+    recipe: str
+    model: ModelConfig = ModelConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    input: InputConfig = InputConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Stage1Config:
+        for name in ("kl_weights", "mutual_information_weights"):
+            weights = numbers(getattr(self.objective, name))
+            if weights and len(weights) != self.model.steps:
+                option = f"objective.{name.replace('_', '-')}"
+                raise ValueError(
+                    f"--{option} must have {self.model.steps} values, one for each time step, got {len(weights)}"
+                )
+        if self.objective.mutual_information and not self.objective.adversarial:
+            raise ValueError(
+                "--objective.mutual-information needs the discriminator's features: set --objective.adversarial above 0"
+            )
+        if self.input.binarise and self.model.likelihood != "bernoulli":
+            raise ValueError("--input.binarise goes with --model.likelihood bernoulli only")
+        if self.objective.adversarial and self.model.likelihood != "gaussian":
+            raise ValueError(
+                "--objective.adversarial needs --model.likelihood gaussian: a discriminator sees images, not probabilities"
+            )
+        group = self.discriminator.group
+        if self.objective.adversarial and group and self.train.batch % group and not self.discriminator.mixed_batch:
+            raise ValueError(
+                f"--train.batch must be a multiple of --discriminator.group ({group}), got {self.train.batch}"
+            )
+        if self.discriminator.mixed_batch and self.train.batch % 4:
+            raise ValueError(f"--train.batch must be a multiple of 4 for a mixed batch, got {self.train.batch}")
+        return self

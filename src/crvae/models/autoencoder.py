@@ -1,0 +1,90 @@
+"""The Stage1 autoencoder: trunk, latent construction, decoder (sections 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crvae.config import ModelConfig
+from crvae.models import trunk
+from crvae.models.gaussian import DiagonalGaussian, blocks
+from crvae.models.latent import CONSTRUCTIONS
+from crvae.models.layers import initialise
+
+SAMPLE_BATCH = 128
+"""Images decoded at once by `sample`: its memory, not its result, depends on it."""
+
+
+class Autoencoder(nn.Module):
+    """VAE, cVAE or crVAE, as `config.latent` says. Images are `b c h w` in [-1, 1], also for Bernoulli models."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = trunk.encoder(config)
+        self.latent = CONSTRUCTIONS[config.latent](config)
+        self.decoder = trunk.decoder(config)
+        initialise(self)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one image's z: (z, 4, 4), dense: (n,)."""
+        return self.latent.shape
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape of one image: (c, h, w)."""
+        return (self.config.channels, self.config.size, self.config.size)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def encode(self, x: Float[Tensor, "b c h w"]) -> DiagonalGaussian:
+        """Images -> posterior q(z|x)."""
+        if self.config.likelihood == "bernoulli":
+            x = (x + 1) / 2
+        return self.latent.posterior(self.encoder(x))
+
+    def transform(self, z: Float[Tensor, b * d]) -> Float[Tensor, b * e]:
+        """z -> transformed latent u = LSTM_gen(z) (crVAE), FC_gen(z) (VAE) or z itself (cVAE)."""
+        return self.latent.transform(z)
+
+    def outputs(self, u: Float[Tensor, b * e]) -> Float[Tensor, "b c h w"]:
+        """u -> what the objective compares: images in [-1, 1] (Gaussian), or logits of the pixels (Bernoulli)."""
+        raw = self.decoder(self.latent.project(u))
+        return raw if self.config.likelihood == "bernoulli" else torch.tanh(raw)
+
+    def decode(self, z: Float[Tensor, b * d], steps: int | None = None) -> Float[Tensor, "b c h w"]:
+        """z -> images. With `steps` t, only the first t blocks are used, the rest stand at the prior's mean."""
+        if steps is not None:
+            if not 0 <= steps <= self.config.steps:
+                raise ValueError(f"steps must be from 0 to {self.config.steps}, got {steps}")
+            kept = torch.arange(self.config.steps, device=z.device)[:, None] < steps
+            z = (blocks(z, self.config.steps) * kept).view(z.shape)
+        outputs = self.outputs(self.transform(z)).float()
+        return 2 * torch.sigmoid(outputs) - 1 if self.config.likelihood == "bernoulli" else outputs
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return self.decode(self.encode(x).sample())
+
+    @torch.no_grad()
+    def reconstruct(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Images decoded from their posterior's mean."""
+        return self.decode(self.encode(x).mean)
+
+    @torch.no_grad()
+    def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h w"]:
+        """`count` images from the prior. The same seed gives the same images, and the first of them whatever `count`.
+
+        `truncation` scales z: below 1 gives more usual, less varied images.
+        """
+        z = truncation * self.prior(count, seed)
+        return torch.cat([self.decode(part) for part in z.split(SAMPLE_BATCH)])
+
+    def prior(self, count: int, seed: int = 0) -> Float[Tensor, b * d]:
+        """`count` draws of z from N(0, I), a function of the seed alone."""
+        generator = torch.Generator().manual_seed(seed)
+        draws = [torch.randn(self.latent_shape, generator=generator) for _ in range(count)]
+        return torch.stack(draws).to(self.device)

@@ -1,0 +1,104 @@
+"""The discriminator: shared features, the adversarial head and the latent head (sections 3.3.1 and 3.3.3)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.models.layers import MinibatchDiscrimination, Offset, UnscaledDropout
+
+
+class Discriminator(nn.Module):
+    """Images `b c h w` in [-1, 1] -> logits of being real `b`, and (with `latent_shape`) the estimated latent `b *e`.
+
+    No batch norm but in the latent head; widths and kernels as in specification 3.5 (`narrow`: 2.3).
+    """
+
+    def __init__(self, config: DiscriminatorConfig, model: ModelConfig, latent_shape: tuple[int, ...] | None = None):
+        super().__init__()
+        self.config = config
+        self.latent_shape = latent_shape
+        b = model.width
+        widths = [b, 2 * b, 4 * b, 8 * b] if config.narrow else [2 * b, 4 * b, 8 * b, 8 * b]
+        poolings = {28: 3, 32: 3, 64: 4, 128: 5, 256: 6}[model.size]
+        widths = [widths[0]] * max(0, poolings - 4) + widths[max(0, 4 - poolings) :]
+        side = model.size // 2**poolings
+
+        layers: list[nn.Module] = []
+        for depth, (inputs, outputs) in enumerate(zip([model.channels, *widths[:-1]], widths, strict=True)):
+            kernel = 3 if depth == len(widths) - 1 else 5
+            layers.append(
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2),
+                    nn.MaxPool2d(2),
+                    nn.ReLU(),
+                    UnscaledDropout(config.dropout),
+                )
+            )
+        self.features = nn.Sequential(*layers)
+        self.adversarial_head = AdversarialHead(config, widths[-1] * side * side, 16 * 2 * b)
+        self.latent_head = None if latent_shape is None else LatentHead(model, widths[-1], side, latent_shape)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, b], Float[Tensor, b * e] | None]:
+        """Both heads on one pass of the features; the estimate is None where there is no latent head."""
+        features = self.features(images)
+        estimate = None if self.latent_head is None else self.latent_head(features)
+        return self.adversarial_head(features), estimate
+
+
+class AdversarialHead(nn.Module):
+    """Features `b k h w` -> logit of being real `b`."""
+
+    def __init__(self, config: DiscriminatorConfig, inputs: int, hidden: int):
+        super().__init__()
+        self.hidden = nn.Linear(inputs, hidden)
+        self.dropout = UnscaledDropout(config.dropout)
+        self.minibatch = None
+        if config.kernels:
+            self.minibatch = MinibatchDiscrimination(hidden, config.kernels, config.kernel_size, config.group)
+        self.logit = nn.Linear(hidden + config.kernels, 1)
+        if self.minibatch is not None:
+            nn.init.zeros_(self.minibatch.project.bias)
+        nn.init.zeros_(self.hidden.bias)
+        nn.init.zeros_(self.logit.bias)
+
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, b]:
+        hidden = self.hidden(features.flatten(1)).float()
+        hidden = F.normalize(hidden, dim=1, eps=1e-5)  # the release: x / sqrt(sum x^2 + 1e-10)
+        hidden = F.relu(self.dropout(hidden))
+        if self.minibatch is not None:
+            hidden = self.minibatch(hidden)
+        return self.logit(hidden)[:, 0].float()
+
+
+class LatentHead(nn.Module):
+    """Features `b k h w` -> estimate of the latent behind the image, the mean of q_psi in equation 2: `b *e`."""
+
+    def __init__(self, model: ModelConfig, inputs: int, side: int, latent_shape: tuple[int, ...]):
+        super().__init__()
+        width = 2 * model.width
+        norm = {"eps": model.batch_norm_eps, "momentum": model.batch_norm_momentum}
+        values = 1
+        for length in latent_shape:
+            values *= length
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, width, 3, padding=1),
+            nn.BatchNorm2d(width, **norm),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 1),
+            nn.BatchNorm2d(width, **norm),
+            nn.LeakyReLU(0.1),
+            nn.Flatten(),
+            nn.Linear(width * side * side, values),
+            nn.Unflatten(1, latent_shape),
+            Offset(*latent_shape),
+        )
+        if model.release:
+            for layer in self.layers:
+                if isinstance(layer, nn.BatchNorm2d):
+                    nn.init.uniform_(layer.weight)
+
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, b * e]:
+        return self.layers(features).float()

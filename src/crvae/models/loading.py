@@ -1,0 +1,84 @@
+"""From what a user types as RUN to a model that is ready to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.errors import UserError
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.discriminator import Discriminator
+from crvae.models.saving import load_weights, parse_part, read_config, save_config, save_weights
+
+BUILT_IN = Path(__file__).parent.parent / "pretrained"
+
+
+def model_folder(name: str | Path) -> Path:
+    """The folder that holds config.json: of a run, an exported folder or a built-in model.
+
+    Raises UserError where `name` is none of these, or a run that has not written a model yet.
+    """
+    path = Path(name)
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if path.is_dir():
+        raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
+    built_in = sorted(folder.name for folder in BUILT_IN.glob("*") if folder.is_dir())
+    if str(name) in built_in:
+        return BUILT_IN / str(name)
+    names = f", nor a built-in model ({', '.join(built_in)})" if built_in else ""
+    raise UserError(f"{name} is neither a run nor an exported folder{names}")
+
+
+def load(name: str | Path, device: str | torch.device = "cpu") -> Autoencoder:
+    """The model of a run, an exported folder or a built-in name, with averaged weights, in evaluation mode.
+
+    Raises UserError where it cannot be found, or where its files are not exactly what its configuration needs.
+    """
+    folder = model_folder(name)
+    body = read_config(folder)
+    model = Autoencoder(parse_part(folder, body, "model", ModelConfig))
+    load_weights(folder / "model.safetensors", model)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> Discriminator:
+    """The discriminator of a run or of a folder that was exported with it, in evaluation mode.
+
+    Raises UserError where there is none.
+    """
+    folder = model_folder(name)
+    body = read_config(folder)
+    if not (folder / "discriminator.safetensors").is_file():
+        raise UserError(
+            f"{folder} has no discriminator: it was trained without one, or exported without --discriminator"
+        )
+    config = parse_part(folder, body, "discriminator", DiscriminatorConfig)
+    shape = body.get("latent_head")
+    valid = shape is None or (isinstance(shape, list) and all(type(n) is int and 0 < n <= 1 << 20 for n in shape))
+    if not valid or (shape and len(shape) not in (1, 3)):
+        raise UserError(f"{folder / 'config.json'}: latent_head must be null or the shape of a latent")
+    discriminator = Discriminator(config, parse_part(folder, body, "model", ModelConfig), shape and tuple(shape))
+    load_weights(folder / "discriminator.safetensors", discriminator)
+    return discriminator.to(device).eval().requires_grad_(False)
+
+
+def save(
+    folder: Path,
+    model: Autoencoder,
+    *,
+    recipe: str,
+    images: int,
+    discriminator: Discriminator | None = None,
+) -> None:
+    """Writes `model` (and its discriminator) to `folder` for `load`; `recipe` and `images` seen are its provenance."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: dict = {"recipe": recipe, "images": images, "model": model.config}
+    if discriminator is not None:
+        parts |= {"discriminator": discriminator.config, "latent_head": discriminator.latent_shape}
+        save_weights(folder / "discriminator.safetensors", discriminator)
+    save_weights(folder / "model.safetensors", model)
+    save_config(folder, 1, **parts)

@@ -1,0 +1,91 @@
+"""The channel recurrence: blocks of channels through an LSTM (section 3.2)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ChannelRecurrence(nn.Module):
+    """Passes features through an LSTM, block of channels after block of channels: `b c h w -> b c' h w`.
+
+    The channels are sliced into `steps` blocks of consecutive channels; each, flattened (channel, row, column), is one
+    time step's input, and each output is projected back to a block of maps of the same height and width.
+
+    >>> recurrence = ChannelRecurrence(64, spatial=(4, 4), steps=8)
+    >>> recurrence(torch.zeros(2, 64, 4, 4)).shape
+    torch.Size([2, 64, 4, 4])
+
+    Raises ValueError where `steps` does not divide the channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int | None = None,
+        *,
+        spatial: tuple[int, int] = (4, 4),
+        steps: int = 8,
+        hidden: int = 512,
+        layers: int = 2,
+        norm: bool = False,
+        residual: bool = False,
+        mixing: Literal["lstm", "perceptron"] = "lstm",
+        permute: bool = False,
+    ):
+        """
+        channels, out_channels: of input and output (the same unless given).
+        spatial: height and width of the maps. steps: time steps T. hidden, layers: units and depth of the LSTM.
+        norm: batch norm between LSTM and projection, as the paper's variance path has it.
+        residual: adds the input (through a 1x1 convolution where the channels differ) to the output.
+        mixing: `perceptron` replaces the LSTM by an as deep perceptron on each block alone (control).
+        permute: deals the channels to the blocks in a fixed random order, and their outputs back (control).
+        """
+        super().__init__()
+        out_channels = out_channels or channels
+        for count in (channels, out_channels):
+            if steps < 1 or count % steps:
+                raise ValueError(f"steps must divide the channels: {steps} steps, {count} channels")
+        self.steps, self.spatial, self.permute = steps, tuple(spatial), permute
+        area = spatial[0] * spatial[1]
+        size = channels // steps * area
+        self.lstm = self.perceptron = None
+        if mixing == "lstm":
+            self.lstm = nn.LSTM(size, hidden, layers, batch_first=True)
+        else:
+            sizes = [size, *[3 * hidden] * layers, hidden]  # 3 times as wide: about the parameters of four gates
+            self.perceptron = nn.Sequential(
+                *(layer for i, o in itertools.pairwise(sizes) for layer in (nn.Linear(i, o), nn.Tanh()))
+            )
+        self.norm = nn.BatchNorm1d(hidden, eps=1e-5, momentum=0.1) if norm else None
+        self.project = nn.Linear(hidden, out_channels // steps * area)
+        self.skip = None
+        if residual:
+            self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
+        if permute:
+            generator = torch.Generator().manual_seed(0)
+            self.register_buffer("order_in", torch.randperm(channels, generator=generator))
+            self.register_buffer("order_out", torch.randperm(out_channels, generator=generator))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
+        h, w = self.spatial
+        inputs = x[:, self.order_in] if self.permute else x  # type: ignore[index]
+        sequence = rearrange(inputs, "b (t c) h w -> b t (c h w)", t=self.steps, h=h, w=w)
+        features = rearrange(self._mix(sequence), "b t k -> (b t) k")
+        if self.norm is not None:
+            features = self.norm(features)
+        out = rearrange(self.project(features), "(b t) (c h w) -> b (t c) h w", t=self.steps, h=h, w=w)
+        if self.permute:
+            out = out[:, self.order_out]  # type: ignore[index]
+        return out if self.skip is None else out + self.skip(x)
+
+    def _mix(self, sequence: Float[Tensor, "b t k"]) -> Float[Tensor, "b t hidden"]:
+        if self.lstm is None:
+            return self.perceptron(sequence)  # type: ignore[misc]
+        with torch.autocast(sequence.device.type, enabled=sequence.device.type != "cpu"):  # bf16 nn.LSTM crawls on CPUs
+            return self.lstm(sequence.float())[0]

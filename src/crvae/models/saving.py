@@ -1,0 +1,97 @@
+"""A model as files: config.json, and safetensors that are checked name by name, shape by shape, value by value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from crvae.atomic import whole, write_text
+from crvae.config import FORMAT
+from crvae.errors import UserError
+
+CONFIG_LIMIT = 1 << 20
+"""A larger config.json is refused, in bytes."""
+
+
+def save_config(folder: Path, stage: int, **parts: Any) -> None:
+    """Writes `folder`/config.json: the format, the stage, and one object for each of `parts`."""
+    body: dict[str, Any] = {"format": FORMAT, "stage": stage}
+    body |= {name: part.model_dump() if isinstance(part, BaseModel) else part for name, part in parts.items()}
+    write_text(folder / "config.json", json.dumps(body, indent=2) + "\n")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of `folder`/config.json. Raises UserError where it is missing, too large, broken or too new."""
+    path = folder / "config.json"
+    try:
+        if path.stat().st_size > CONFIG_LIMIT:
+            raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: that is no model's configuration")
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no model: config.json is missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {_brief(error)}") from None
+    version = body.get("format") if isinstance(body, dict) else None
+    if type(version) is not int or version < 1:
+        raise UserError(f"{path} is not a crvae configuration: it has no format number")
+    if version > FORMAT:
+        raise UserError(f"{path} has format {version}, newer than this crvae reads ({FORMAT}): upgrade crvae")
+    return body
+
+
+def parse_part(folder: Path, body: dict[str, Any], name: str, kind: type[Any]) -> Any:
+    """The part `name` of a config.json as the configuration class `kind`. Raises UserError where it does not validate."""
+    try:
+        return kind.model_validate(body.get(name))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))
+        raise UserError(f"{folder / 'config.json'}: {where}: {first['msg']}") from None
+
+
+def save_weights(path: Path, module: nn.Module) -> None:
+    """Writes all parameters and buffers of `module` as safetensors, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with whole(path) as temporary:
+        save_file(tensors, temporary)
+
+
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Fills `module` from safetensors at `path`; every name, shape and dtype must match and every value be finite.
+
+    Raises UserError naming the file and the first tensor that does not fit; `module` is then untouched.
+    """
+    expected = module.state_dict()
+    try:
+        with safe_open(path, "pt") as file:
+            names = set(file.keys())
+            for name in sorted(names ^ set(expected)):
+                raise UserError(f"{path}: tensor {name!r} is {'missing' if name in expected else 'not of this model'}")
+            for name, tensor in expected.items():  # shapes first: nothing large is read for a file that does not fit
+                shape = tuple(file.get_slice(name).get_shape())
+                if shape != tuple(tensor.shape):
+                    raise UserError(
+                        f"{path}: tensor {name!r} has shape {shape}, the configuration needs {tuple(tensor.shape)}"
+                    )
+            tensors = {name: file.get_tensor(name) for name in expected}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is not a readable safetensors file: {_brief(error)}") from None
+    for name, tensor in tensors.items():
+        if tensor.dtype != expected[name].dtype:
+            raise UserError(f"{path}: tensor {name!r} is {tensor.dtype}, not {expected[name].dtype}")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: tensor {name!r} holds values that are not finite")
+    module.load_state_dict(tensors)
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,75 @@
+"""The objectives: pure functions, one per equation; none knows a network or an optimiser.
+
+Reductions, everywhere: squared and Bernoulli errors are means over all values (the release's scale; `nats` converts),
+KL is nats an image summed over the latent and averaged over images, adversarial terms are means over images.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from crvae.models.gaussian import blocks
+
+
+def gaussian_error(x_hat: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """-log p(x|z) of a Gaussian decoder up to scale and constant: the mean squared error, images in [-1, 1]."""
+    return F.mse_loss(x_hat, x)
+
+
+def bernoulli_error(logits: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """-log p(x|z) of a Bernoulli decoder in nats a pixel value; x in [-1, 1] stands for probabilities (x + 1) / 2."""
+    return F.binary_cross_entropy_with_logits(logits, (x + 1) / 2)
+
+
+def weighted_kl(kl_per_step: Float[Tensor, t], weights: Float[Tensor, t]) -> Float[Tensor, ""]:
+    """Equation 1: sum over t of w_t KL(q(z_t|x) || p(z_t)); the paper's 1 - alpha_t is w_t up to a common factor."""
+    return (weights * kl_per_step).sum()
+
+
+def fool(realism: Float[Tensor, b]) -> Float[Tensor, ""]:
+    """What the generating side minimises (3.3.1): -E[log D(x~)], not saturating, from logits."""
+    return F.softplus(-realism).mean()
+
+
+def recognise_real(realism: Float[Tensor, b]) -> Float[Tensor, ""]:
+    """What the discriminator minimises on real images (3.3.1): -E[log D(x)], from logits."""
+    return F.softplus(-realism).mean()
+
+
+def recognise_fake(realism: Float[Tensor, b]) -> Float[Tensor, ""]:
+    """What the discriminator minimises on reconstructions or samples (3.3.1): -E[log(1 - D(x~))], from logits."""
+    return F.softplus(realism).mean()
+
+
+def recover(
+    estimate: Float[Tensor, b * d], target: Float[Tensor, b * d], weights: Float[Tensor, t]
+) -> Float[Tensor, ""]:
+    """Equation 2 with a Gaussian q_psi of fixed variance: the squared error of the estimated latent, a mean over values.
+
+    `weights` multiply the T blocks. The target is a constant: callers pass it detached.
+    """
+    squared = blocks((estimate - target) ** 2, len(weights))  # b t k
+    return (weights[:, None] * squared).mean()
+
+
+def explained(estimate: Float[Tensor, b * d], target: Float[Tensor, b * d]) -> Float[Tensor, ""]:
+    """Share of the latent's variance over images that its estimate explains, 1 - MSE / Var; 1 is perfect, 0 is chance."""
+    variance = target.var(0, unbiased=False).mean()
+    return 1 - F.mse_loss(estimate, target) / variance.clamp_min(torch.finfo(target.dtype).tiny)
+
+
+def normalised(latent: Float[Tensor, b * d]) -> Float[Tensor, b * d]:
+    """The latent with zero mean and unit variance over the batch, value by value."""
+    mean, std = latent.mean(0, keepdim=True), latent.std(0, unbiased=False, keepdim=True)
+    return (latent - mean) / (std + 1e-5)
+
+
+def nats(error: float, values: int, weight_of_kl: float) -> float:
+    """A mean squared error in nats an image: with `weight_of_kl` w, the objective is that of sigma^2 = values * w / 2."""
+    variance = values * weight_of_kl / 2
+    return values * (error / (2 * variance) + 0.5 * math.log(2 * math.pi * variance))

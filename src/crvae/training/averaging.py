@@ -1,0 +1,53 @@
+"""The averaged weights that are sampled, and the batch statistics that belong to them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crvae.models.autoencoder import Autoencoder
+
+RAMP = 0.05
+"""The half-life is at most this share of the images seen, so that the first random weights are soon forgotten."""
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def average_of(module: Module) -> Module:
+    """A copy of `module` to hold its averaged weights: in evaluation mode, without gradients."""
+    return copy.deepcopy(module).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def update(average: nn.Module, module: nn.Module, *, images: int, batch: int, half_life: int) -> None:
+    """One exponential step of the average after `batch` more images, `images` seen in all; half-life in images."""
+    half_life = min(half_life, RAMP * images)
+    share = 1 - 0.5 ** (batch / half_life) if half_life else 1.0
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), share)
+
+
+@torch.no_grad()
+def recalibrate(model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]], seed: int = 0) -> None:
+    """Recomputes batch norm's running statistics as plain means over mixed [posterior; prior] batches.
+
+    Training normalises the decoder over both kinds at once; without this, averaged weights would meet statistics of
+    other weights. The draws depend on `seed` alone and leave the global random state as it was.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
+        norm.train()
+    generator = torch.Generator(model.device).manual_seed(seed)
+    for x in batches:
+        z = model.encode(x).sample(generator)
+        model.decode(torch.cat([z, torch.randn(z.shape, generator=generator, device=z.device)]))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

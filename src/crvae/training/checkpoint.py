@@ -1,0 +1,116 @@
+"""Training state on disk: written beside its place, synced, renamed; verified by a manifest of hashes when it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crvae.atomic import sync
+from crvae.config import FORMAT
+from crvae.errors import UserError
+
+SPARE = 1.5
+"""Free space that a checkpoint must find, as a multiple of the state's size."""
+
+State = dict[str, Any]
+
+
+class Damaged(Exception):
+    """A checkpoint that is not what its manifest says; the message says how."""
+
+
+def save(folder: Path, images: int, state: State, keep: int) -> Path:
+    """Writes `state` as `folder`/IMAGES and removes all but the newest `keep`. Either all of it is there, or nothing.
+
+    Raises UserError where the disk is full or cannot be written; older checkpoints are then as they were.
+    """
+    target = folder / f"{images:012d}"
+    temporary = folder / f".{target.name}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        needed = int(SPARE * _bytes(state))
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise UserError(
+                f"{folder}: {needed >> 20} MiB are needed for a checkpoint, {free >> 20} MiB are free; make room and resume"
+            )
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        torch.save(state, temporary / "state.pt")
+        sync(temporary / "state.pt")
+        manifest = {"format": FORMAT, "images": images, "sha256": {"state.pt": _hash(temporary / "state.pt")}}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        sync(temporary / "manifest.json")
+        sync(temporary)
+        if target.exists():  # the same moment again, after a resume: the same content
+            shutil.rmtree(target)
+        os.rename(temporary, target)
+        sync(folder)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(
+            f"{target} could not be written ({error}); older checkpoints are intact: mend it and resume"
+        ) from error
+    for old in existing(folder)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def existing(folder: Path) -> list[Path]:
+    """All checkpoints of a run, oldest first, verified or not."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.is_dir())
+
+
+def newest(folder: Path) -> tuple[int, State, list[str]]:
+    """The newest checkpoint that is whole: (images, state, a sentence for each damaged one that was passed over).
+
+    Raises UserError where there is none.
+    """
+    complaints = []
+    for path in reversed(existing(folder)):
+        try:
+            return *_read(path), complaints
+        except Damaged as error:
+            complaints.append(f"{path} is damaged ({error}); going back to the one before it")
+    found = "; ".join(complaints)
+    raise UserError(f"{folder} holds no whole checkpoint to resume from{': ' + found if found else ''}")
+
+
+def _read(path: Path) -> tuple[int, State]:
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        version, images, expected = manifest["format"], manifest["images"], manifest["sha256"]["state.pt"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"its manifest cannot be read: {error}") from None
+    if version > FORMAT:
+        raise UserError(f"{path} has format {version}, newer than this crvae reads ({FORMAT}): upgrade crvae")
+    try:
+        if _hash(path / "state.pt") != expected:
+            raise Damaged("state.pt is not what was written")
+        state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    except Damaged:
+        raise
+    except Exception as error:
+        raise Damaged(f"state.pt cannot be read: {error}") from None
+    return images, state
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bytes(state: Any) -> int:
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    if isinstance(state, dict):
+        return sum(map(_bytes, state.values()))
+    if isinstance(state, list | tuple):
+        return sum(map(_bytes, state))
+    return 64

@@ -1,0 +1,253 @@
+"""The training loop. It knows images, sides and checkpoints, and nothing of which model it trains.
+
+Progress is counted in images seen. Every random draw follows from the seed and that count, so nothing but the count, the
+weights, their averages and the optimisers need be restored for a run to go on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from crvae.data import PreparedData, batches
+from crvae.errors import UserError
+from crvae.pictures import save_grid
+from crvae.training import averaging, checkpoint
+from crvae.training.experiment import Experiment, seeded
+from crvae.training.optimising import Optimising
+from crvae.training.reporting import Meter, Reporter
+from crvae.training.run import Run
+
+CALIBRATION_IMAGES = 2048
+"""Training images whose batch statistics the published weights get."""
+
+
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C; the state is saved. `code` is the exit code, 143 or 130."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Training:
+    """One run on its way from `images` seen to `config.train.images`."""
+
+    def __init__(self, experiment: Experiment, run: Run | None, data: PreparedData, fabric: Fabric):
+        """`run` is None on every rank but the first: only rank 0 writes."""
+        self.experiment, self.run, self.data, self.fabric = experiment, run, data, fabric
+        self.config = experiment.config.train
+        self.images = 0
+        for network in (*experiment.networks.values(), experiment.averaged):
+            network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.sides = [Optimising(side, self.config, fabric) for side in experiment.sides]
+        parts = fabric.world_size * self.config.accumulate
+        if self.config.batch % parts:
+            raise UserError(
+                f"--train.batch must be a multiple of devices times --train.accumulate ({parts}), got {self.config.batch}"
+            )
+
+    # ---- the loop -------------------------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Trains until `config.train.images`. Raises Interrupted after a signal, UserError where a loss is not finite."""
+        config, fabric = self.config, self.fabric
+        split = self.data.split("train")
+        stream = batches(
+            split,
+            batch=config.batch,
+            seed=config.seed,
+            start=self.images,
+            flip=self.experiment.config.input.flip,
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+            sizes=self.experiment.sizes(),
+        )
+        meter = Meter()
+        with Reporter(self.run, self.images, config.images) as reporter, _Signals() as signals:
+            pending: Tensor | None = None
+            while self.images < config.images:
+                terms, finite = self._step(next(stream))
+                meter.add(terms)
+                before, self.images = self.images, self.images + config.batch
+                average = self.experiment.networks[self.experiment.averaged_network]
+                averaging.update(
+                    self.experiment.averaged,
+                    average,
+                    images=self.images,
+                    batch=config.batch,
+                    half_life=config.average_half_life_images,
+                )
+                reporter.advance(self.images)
+
+                # read one step late, so that the device never waits: was the last step finite, does any rank want to stop?
+                flags = self._flags(finite, signals.number)
+                self._heed(pending, meter, before)
+                pending = flags
+
+                done = self.images >= config.images
+                if done or self._passed(before, config.report_images):
+                    self._heed(pending, meter, self.images)
+                    reporter.report(self.images, meter.take(), self._rates())
+                if self._passed(before, config.checkpoint_images) or done:
+                    self._heed(pending, meter, self.images)
+                    self.save()
+                    if not done:
+                        self.publish(snapshot=False)
+                if done or (config.snapshot_images and self._passed(before, config.snapshot_images)):
+                    self.publish(snapshot=True)
+
+    def _step(self, stored: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], Tensor]:
+        """One optimiser step of each side on one batch, in `accumulate` parts. Returns its terms and whether all is finite."""
+        config, fabric = self.config, self.fabric
+        stored = tuple(part.to(fabric.device, non_blocking=True) for part in stored)
+        micros = list(zip(*(part.chunk(config.accumulate) for part in stored), strict=True))
+        first_slot = fabric.global_rank * config.accumulate
+        inputs: list[tuple[Any, ...]] = [()] * len(micros)
+        carries: list[Any] = [None] * len(micros)
+        finite = torch.ones((), dtype=torch.bool, device=fabric.device)
+        named: dict[str, Tensor] = {}
+        for number, side in enumerate(self.sides):
+            for i in range(len(micros)):
+                seeded(config.seed, number, first_slot + i, self.images)
+                if number == 0:
+                    inputs[i] = self.experiment.inputs(micros[i])
+                arguments = inputs[i] if number == 0 else (*inputs[i], carries[i])
+                loss, terms, carries[i] = side.forward(*arguments)
+                side.backward(loss / len(micros), last=i == len(micros) - 1)
+                finite = finite & torch.isfinite(loss.detach())
+                for name, term in terms.items():
+                    named[name] = named.get(name, 0) + term.detach() / len(micros)
+            finite = finite & side.update(self.images)
+        return named, finite
+
+    def _rates(self) -> dict[str, float]:
+        return {name: rate for side in self.sides for name, rate in side.rates(self.images).items()}
+
+    def _passed(self, before: int, every: int) -> bool:
+        return before // every != self.images // every
+
+    # ---- stopping -------------------------------------------------------------------------------------------------
+
+    def _flags(self, finite: Tensor, number: int) -> Tensor:
+        """(a step was not finite, signal number), the largest over all ranks."""
+        flags = torch.stack([(~finite).float(), torch.tensor(float(number), device=finite.device)])
+        return flags if self.fabric.world_size == 1 else self.fabric.all_reduce(flags, reduce_op="max")  # type: ignore[return-value]
+
+    def _heed(self, flags: Tensor | None, meter: Meter, images: int) -> None:
+        """Stops training where the flags say so: with a UserError, or saved and with Interrupted."""
+        if flags is None:
+            return
+        broken, number = flags.tolist()
+        if broken:
+            where = self.run.folder if self.run else "the run"
+            raise UserError(
+                f"{meter.culprit()} is not finite near {images} images; the weights were not updated with it. The last good"
+                f" checkpoint is in {where}/checkpoints: lower --train.rate, or resume with --train.precision fp32"
+            )
+        if number:
+            self.save()
+            raise Interrupted(int(number))
+
+    # ---- state ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> checkpoint.State:
+        """Everything that a resumed run needs, on the device it is on."""
+        return {
+            "images": self.images,
+            "networks": {name: network.state_dict() for name, network in self.experiment.networks.items()},
+            "averaged": self.experiment.averaged.state_dict(),
+            "optimisers": {side.side.name: side.optimiser.state_dict() for side in self.sides},
+        }
+
+    def restore(self, state: checkpoint.State) -> None:
+        """Takes over a saved state. Raises UserError where it is not this configuration's, or not finite."""
+        try:
+            for name, network in self.experiment.networks.items():
+                network.load_state_dict(_finite(state["networks"][name]))
+            self.experiment.averaged.load_state_dict(_finite(state["averaged"]))
+            for side in self.sides:
+                side.optimiser.load_state_dict(state["optimisers"][side.side.name])
+            self.images = int(state["images"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"the checkpoint does not fit the run's configuration: {str(error).splitlines()[0]}"
+            ) from None
+
+    def save(self) -> None:
+        """Writes a checkpoint, after making sure that all ranks hold the same weights."""
+        for network in self.experiment.networks.values():
+            for buffer in network.buffers():
+                if self.fabric.world_size > 1:
+                    buffer.copy_(self.fabric.broadcast(buffer))
+        self._compare_ranks()
+        if self.run is not None:
+            checkpoint.save(self.run.checkpoints, self.images, self.state(), self.config.keep_checkpoints)
+        self.fabric.barrier()
+
+    def publish(self, *, snapshot: bool) -> None:
+        """Writes the averaged model to `model/`, and with `snapshot` a grid of its samples to `samples/`."""
+        if self.run is not None:
+            self.experiment.publish(self.run.model, self.images, self._calibration())
+            if snapshot:
+                save_grid(self.experiment.snapshot(), self.run.samples / f"{self.images:012d}.png")
+        self.fabric.barrier()
+
+    def _calibration(self) -> Iterator[tuple[Tensor, ...]]:
+        """Evenly spaced training images in batches of the run's size: the same at every call."""
+        split = self.data.split("train")
+        count = min(CALIBRATION_IMAGES, len(split))
+        batch = min(self.config.batch, count)
+        rows = torch.linspace(0, len(split) - 1, count).long()
+        for part in rows.split(batch):
+            if len(part) == batch:
+                yield tuple(split.images(part, size=size).to(self.fabric.device) for size in self.experiment.sizes())
+
+    def _compare_ranks(self) -> None:
+        if self.fabric.world_size == 1:
+            return
+        digest = hashlib.sha256()
+        for network in self.experiment.networks.values():
+            for parameter in network.parameters():
+                digest.update(parameter.detach().float().cpu().numpy().tobytes())
+        own = torch.tensor(list(digest.digest()), dtype=torch.int64, device=self.fabric.device)
+        if not torch.equal(own, self.fabric.broadcast(own)):
+            raise UserError(
+                f"rank {self.fabric.global_rank}'s weights differ from rank 0's at {self.images} images: training stops here"
+            )
+
+
+class _Signals:
+    """Remembers SIGTERM and SIGINT for a step boundary; a second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __enter__(self) -> _Signals:
+        self._old = {}
+        with contextlib.suppress(ValueError):  # not in the main thread: whoever runs us handles signals
+            self._old = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, _: object) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+def _finite(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds values that are not finite")
+    return state

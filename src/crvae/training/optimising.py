@@ -1,0 +1,50 @@
+"""One side's optimiser: rates by images seen, clipped gradients, and a guard that lets nothing infinite into the weights."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from crvae.config import TrainConfig
+from crvae.training.experiment import Side
+
+
+class Optimising:
+    """A side with its optimiser, wrapped for the device; `forward`, `backward` and `update` make its step."""
+
+    def __init__(self, side: Side, config: TrainConfig, fabric: Fabric):
+        self.side, self.config, self.fabric = side, config, fabric
+        groups = [{"params": group.parameters} for group in side.groups]
+        self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, 0.999), fused=True)
+        self.forward, self._wrapped = fabric.setup(side.step, self.optimiser)
+        self.parameters = [p for group in side.groups for p in group.parameters]
+
+    def rates(self, images: int) -> dict[str, float]:
+        """Learning rate of each group after `images` seen."""
+        config = self.config
+        halvings = images // config.halve_every_images if config.halve_every_images else 0
+        steps = images // config.batch
+        warming = 1 / 50 if steps < 10 else 1 / 5 if steps < 30 else 1.0
+        rate = config.rate * 0.5**halvings
+        return {g.name: rate * g.rate * (warming if g.warm_up else 1.0) for g in self.side.groups}
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Adds the loss's gradients; only the `last` part of an accumulated batch averages them over ranks."""
+        with self.fabric.no_backward_sync(self.forward, enabled=not last):
+            self.fabric.backward(loss)
+
+    def update(self, images: int) -> Tensor:
+        """Clips and applies the gradients, unless any is not finite. Returns whether they were, still on the device."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        finite = torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+        self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused kernel
+        for group, rate, options in zip(
+            self.side.groups, self.rates(images).values(), self.optimiser.param_groups, strict=True
+        ):
+            options["lr"] = rate
+            if group.clip:
+                torch.nn.utils.clip_grad_value_(group.parameters, group.clip)
+        self._wrapped.step()
+        self.optimiser.zero_grad()
+        return finite

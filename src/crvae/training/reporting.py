@@ -1,0 +1,121 @@
+"""What training tells: a progress bar, metrics.jsonl, TensorBoard, warnings in words."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from crvae.training.diagnosis import diagnose
+from crvae.training.ranks import mean_over_ranks
+from crvae.training.run import Run
+
+QUIET_SECONDS = 20.0
+"""Where standard error is no terminal, a line of progress at most this often."""
+
+
+class Meter:
+    """Means of named terms since the last report; stays on the device until it is read."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._last: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        self._last = terms
+        self._steps += 1
+        for name, term in terms.items():
+            self._sums[name] = self._sums[name] + term if name in self._sums else term
+
+    def take(self) -> dict[str, Any]:
+        """The means as numbers, over all ranks; starts anew."""
+        means = {name: mean_over_ranks(total / self._steps).tolist() for name, total in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return means
+
+    def culprit(self) -> str:
+        """The name of a term whose sum is not finite; the gradient where all are."""
+        for name, total in self._sums.items():
+            if not torch.isfinite(total).all():
+                return f"the term {name!r}"
+        return "a gradient"
+
+
+class Reporter:
+    """Progress of one run on rank 0; silent on the others."""
+
+    def __init__(self, run: Run | None, images: int, total: int):
+        self.run = run
+        self._start_images = images
+        self._started = time.monotonic()
+        self._said: set[str] = set()
+        self._spoken = self._started
+        self._seconds = 0.0
+        if run is None:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        past = run.reports()
+        self._seconds = past[-1]["seconds"] if past else 0.0
+        self.console = Console(stderr=True)
+        self._writer = SummaryWriter(run.folder, purge_step=images)
+        self._progress = Progress(
+            TextColumn("training"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} images"),
+            TextColumn("{task.fields[rate]:.0f} images/s"), TimeElapsedColumn(), TimeRemainingColumn(),
+            console=self.console, disable=not self.console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=total, completed=images, rate=0.0)
+        self._total = total
+
+    def __enter__(self) -> Reporter:
+        if self.run is not None:
+            self._progress.start()
+        self._since = (self._started, self._start_images)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.run is not None:
+            self._progress.stop()
+            self._writer.close()
+
+    def advance(self, images: int) -> None:
+        if self.run is not None and not self._progress.disable:
+            self._progress.update(self._task, completed=images)
+
+    def report(self, images: int, terms: dict[str, Any], rates: dict[str, float]) -> None:
+        """One line of metrics.jsonl, the same for TensorBoard, and a warning for whatever looks wrong."""
+        if self.run is None:
+            return
+        now = time.monotonic()
+        then, images_then = self._since
+        speed = (images - images_then) / max(now - then, 1e-9)
+        self._since = (now, images)
+        seconds = self._seconds + now - self._started
+        line = {"images": images, "seconds": round(seconds, 3), "images_per_second": round(speed, 2)}
+        line |= terms | {"learning_rate": rates}
+        self.run.report(line)
+        for name, value in (terms | {"images_per_second": speed}).items():
+            if isinstance(value, list):
+                for step, part in enumerate(value, 1):
+                    self._writer.add_scalar(f"{name}/{step}", part, images)
+            else:
+                self._writer.add_scalar(name, value, images)
+        self._progress.update(self._task, completed=images, rate=speed)
+        for name, sentence in diagnose(line).items():
+            if name not in self._said:
+                self._said.add(name)
+                self.console.print(f"[yellow]at {images:,} images:[/] {sentence}", highlight=False)
+        if self._progress.disable and (now - self._spoken > QUIET_SECONDS or images >= self._total):
+            self._spoken = now
+            left = (self._total - images) / max(speed, 1e-9)
+            print(
+                f"{images:,} of {self._total:,} images, {speed:.0f} images/s, {left / 60:.1f} minutes left,"
+                f" reconstruction {terms.get('reconstruction', float('nan')):.4f}",
+                file=self.console.file,
+                flush=True,
+            )

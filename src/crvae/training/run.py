@@ -1,0 +1,149 @@
+"""A run folder: created whole, locked while it is trained, read back for resuming."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from crvae.atomic import write_text
+from crvae.config import FORMAT
+from crvae.errors import UserError
+
+CONFIG_LIMIT = 1 << 20
+"""A larger config.yaml is refused, in bytes."""
+
+
+class Run:
+    """One run's folder. `create` makes a new one, `open` takes an old one; both hold its lock until the process ends."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.samples = folder / "samples"
+        self.model = folder / "model"
+        self.metrics = folder / "metrics.jsonl"
+        self._lock: Any = None
+
+    @classmethod
+    def create(cls, folder: Path, config: BaseModel, environment: dict[str, Any]) -> Run:
+        """Makes `folder` with config.yaml and environment.json. Raises UserError where it exists or cannot be made."""
+        if folder.exists():
+            raise UserError(
+                f"--out {folder} exists already: choose another name, or go on with it by --resume {folder}"
+            )
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        try:
+            temporary.mkdir(parents=True)
+            write_text(temporary / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+            write_text(temporary / "environment.json", json.dumps(environment, indent=2) + "\n")
+            for name in ("checkpoints", "samples"):
+                (temporary / name).mkdir()
+            os.rename(temporary, folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise UserError(f"--out {folder} cannot be created: {error.strerror}") from None
+        run = cls(folder)
+        run.lock()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Opens a run for going on with it. Raises UserError where it is none, or another process trains it."""
+        if not (folder / "config.yaml").is_file():
+            raise UserError(f"--resume {folder} is not a run: it has no config.yaml")
+        run = cls(folder)
+        run.lock()
+        return run
+
+    def lock(self) -> None:
+        try:
+            self._lock = (self.folder / ".lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{self.folder} is being trained by another process: wait for it, or stop it") from None
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be written to: {error.strerror}") from None
+
+    def config(self, kinds: dict[int, type[BaseModel]]) -> Any:
+        """The configuration as the class that `kinds` names for its stage. Raises UserError where it does not validate."""
+        path = self.folder / "config.yaml"
+        try:
+            if path.stat().st_size > CONFIG_LIMIT:
+                raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: that is no run's configuration")
+            body = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        if not isinstance(body, dict) or type(body.get("format")) is not int:
+            raise UserError(f"{path} is not a crvae configuration: it has no format number")
+        if body["format"] > FORMAT:
+            raise UserError(
+                f"{path} has format {body['format']}, newer than this crvae reads ({FORMAT}): upgrade crvae"
+            )
+        stage = body.get("stage")
+        if type(stage) is not int or stage not in kinds:
+            raise UserError(f"{path}: stage must be one of {sorted(kinds)}, got {stage!r}")
+        try:
+            return kinds[stage].model_validate(body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def environment(self) -> dict[str, Any]:
+        """environment.json: what the run was created under."""
+        try:
+            return json.loads((self.folder / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.folder / 'environment.json'} cannot be read: {error}") from None
+
+    def reports(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        if not self.metrics.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+
+    def forget_after(self, images: int) -> None:
+        """Drops the reports of a future that a resumed run will live again."""
+        kept = [json.dumps(line) + "\n" for line in self.reports() if line["images"] <= images]
+        write_text(self.metrics, "".join(kept))
+
+    def report(self, line: dict[str, Any]) -> None:
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def environment(data: str, fingerprint: str, world: int, precision: str, device: str) -> dict[str, Any]:
+    """What a later reader needs to make sense of a run's numbers, and a resume to be exact."""
+    return {
+        "format": FORMAT,
+        "data": {"path": data, "fingerprint": fingerprint},
+        "world": world,
+        "precision": precision,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "commit": _commit(),
+        "command": " ".join(sys.argv[1:]),
+    }
+
+
+def _commit() -> str | None:
+    """The git commit of the source tree that this package runs from, where it runs from one."""
+    here = Path(__file__).parent
+    try:
+        out = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return out.stdout.strip() or None
