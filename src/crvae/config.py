@@ -35,11 +35,11 @@ class ModelConfig(Frozen):
     """Height and width of the images, in pixels."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for colour."""
-    width: int = Field(32, ge=1, le=512)
+    width: int = Field(default=32, ge=1, le=512)
     """Base width b, in channels: the trunk ends in 8b channels, the LSTM has 16b units."""
-    latent_channels: int = Field(64, ge=1, le=4096)
+    latent_channels: int = Field(default=64, ge=1, le=4096)
     """Channels of the 4x4 latent z (a dense latent has 16 times as many values)."""
-    steps: int = Field(8, ge=1, le=4096)
+    steps: int = Field(default=8, ge=1, le=4096)
     """Time steps T of the channel recurrence; must divide the latent's and the trunk's channels."""
     residual: bool = False
     """Add the recurrence's input to its output: u = z + LSTM(z), and the like on the variance path. The paper has no such path."""
@@ -49,9 +49,9 @@ class ModelConfig(Frozen):
     """Control: deal the latent channels to the blocks in a fixed random order."""
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     """Decoder's distribution: squared error on [-1, 1], or Bernoulli on [0, 1]."""
-    batch_norm_eps: float = Field(1e-6, gt=0, le=0.1)
+    batch_norm_eps: float = Field(default=1e-6, gt=0, le=0.1)
     """Added to the variance in batch normalisation."""
-    batch_norm_momentum: float = Field(0.1, gt=0, le=1)
+    batch_norm_momentum: float = Field(default=0.1, gt=0, le=1)
     """Share of the newest batch in batch normalisation's running statistics."""
     release: bool = False
     """Follow the authors' release where it departs from the paper's text (specification, sections 3.7 and 6)."""
@@ -69,13 +69,13 @@ class DiscriminatorConfig(Frozen):
 
     narrow: bool = False
     """Use the release baseline's widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b."""
-    dropout: float = Field(0.5, ge=0, lt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of channels dropped behind every convolution, not rescaled in training."""
-    kernels: int = Field(100, ge=0, le=1024)
+    kernels: int = Field(default=100, ge=0, le=1024)
     """Kernels of minibatch discrimination; 0 leaves it out."""
-    kernel_size: int = Field(5, ge=1, le=64)
+    kernel_size: int = Field(default=5, ge=1, le=64)
     """Dimensions of each kernel of minibatch discrimination."""
-    group: int = Field(16, ge=0, le=4096)
+    group: int = Field(default=16, ge=0, le=4096)
     """Images of one kind that minibatch discrimination compares; 0 compares the whole batch."""
     mixed_batch: bool = False
     """Discriminate one batch of half real, a quarter reconstructed and a quarter sampled images, as the release does."""
@@ -84,19 +84,19 @@ class DiscriminatorConfig(Frozen):
 class ObjectiveConfig(Frozen):
     """Weights of the loss terms: the squared (or Bernoulli) error is a mean over all values, KL is nats an image."""
 
-    kl_early: float = Field(3e-4, ge=0)
+    kl_early: float = Field(default=3e-4, ge=0)
     """Weight of the KL divergence, per nat and image, in the first ceil(3T/8) time steps (equation 1)."""
-    kl_late: float = Field(2e-4, ge=0)
+    kl_late: float = Field(default=2e-4, ge=0)
     """Weight of the KL divergence, per nat and image, in the other time steps."""
     kl_weights: str = ""
     """T weights separated by commas, in place of the two levels."""
-    adversarial: float = Field(0.0125, ge=0)
+    adversarial: float = Field(default=0.0125, ge=0)
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
     encoder_adversarial: bool = True
     """Let the adversarial gradient reach the encoder, as the paper writes it."""
-    margin: float = Field(0.0, ge=0, lt=1)
+    margin: float = Field(default=0.0, ge=0, lt=1)
     """The discriminator rests while its error rate is below this share; 0 never."""
-    mutual_information: float = Field(0.0, ge=0)
+    mutual_information: float = Field(default=0.0, ge=0)
     """Weight kappa of mutual-information regularisation (equation 2); 0 leaves it and the latent head out."""
     mutual_information_on: Literal["u", "z"] = "u"
     """Latent that is recovered from the image: transformed (u) or not (z)."""
@@ -104,7 +104,7 @@ class ObjectiveConfig(Frozen):
     """Normalise the recovered latent by the batch's statistics, so that its scale does not hide what is recovered."""
     mutual_information_weights: str = ""
     """T weights separated by commas, one for each block; all 1 where empty."""
-    mutual_information_head: float = Field(1.0, ge=0)
+    mutual_information_head: float = Field(default=1.0, ge=0)
     """Weight of the same error for the latent head and its features."""
 
     @field_validator("kl_weights", "mutual_information_weights")
@@ -135,43 +135,43 @@ class InputConfig(Frozen):
 class TrainConfig(Frozen):
     """How long, how fast, how often."""
 
-    images: int = Field(1_000_000, ge=1)
+    images: int = Field(default=1_000_000, ge=1)
     """Total, in images seen; rounded up to whole batches."""
-    batch: int = Field(128, ge=2)
+    batch: int = Field(default=128, ge=2)
     """Images of one optimiser step, over all devices."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     """Parts in which each device runs its share of a batch that does not fit."""
-    rate: float = Field(3e-4, gt=0)
+    rate: float = Field(default=3e-4, gt=0)
     """Adam's learning rate of the trunk, the mean path and the decoder."""
-    recurrence_rate: float = Field(1.0, gt=0)
+    recurrence_rate: float = Field(default=1.0, gt=0)
     """The recurrences' learning rate, as a multiple of `rate` (the release: 1/T)."""
-    discriminator_rate: float = Field(0.5, gt=0)
+    discriminator_rate: float = Field(default=0.5, gt=0)
     """Learning rate of the discriminator's features, as a multiple of `rate`."""
-    adversarial_head_rate: float = Field(1.0, gt=0)
+    adversarial_head_rate: float = Field(default=1.0, gt=0)
     """Learning rate of the adversarial head, as a multiple of `rate`."""
-    latent_head_rate: float = Field(1.0, gt=0)
+    latent_head_rate: float = Field(default=1.0, gt=0)
     """Learning rate of the latent head, as a multiple of `rate`."""
     warm_up: bool = False
     """Start the adversarial head at 1/50 of its rate for 10 steps and at 1/5 for 20 more, as the release does."""
-    halve_every_images: int = Field(0, ge=0)
+    halve_every_images: int = Field(default=0, ge=0)
     """Halve all learning rates whenever this many images have been seen; 0 never."""
-    beta1: float = Field(0.9, ge=0, lt=1)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
     """Adam's first decay rate."""
-    recurrence_clip: float = Field(5.0, ge=0)
+    recurrence_clip: float = Field(default=5.0, ge=0)
     """Limit on each value of the recurrences' gradients; 0 for none."""
-    average_half_life_images: int = Field(20_000, ge=0)
+    average_half_life_images: int = Field(default=20_000, ge=0)
     """Half-life of the averaged weights, in images; at most 5% of the images seen so far."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the convolutions; auto takes bf16 where the processor has it."""
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of initial weights, data order and every random draw."""
-    report_images: int = Field(2_000, ge=1)
+    report_images: int = Field(default=2_000, ge=1)
     """A line of metrics.jsonl every so many images."""
-    snapshot_images: int = Field(50_000, ge=0)
+    snapshot_images: int = Field(default=50_000, ge=0)
     """A grid of samples every so many images; 0 only at the end."""
-    checkpoint_images: int = Field(50_000, ge=1)
+    checkpoint_images: int = Field(default=50_000, ge=1)
     """A checkpoint every so many images (and at the end)."""
-    keep_checkpoints: int = Field(3, ge=1)
+    keep_checkpoints: int = Field(default=3, ge=1)
     """How many of the newest checkpoints are kept."""
     deterministic: bool = False
     """On a GPU, use deterministic algorithms only (CPUs are always exact)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -79,19 +81,16 @@ class LatentHead(nn.Module):
     def __init__(self, model: ModelConfig, inputs: int, side: int, latent_shape: tuple[int, ...]):
         super().__init__()
         width = 2 * model.width
-        norm = {"eps": model.batch_norm_eps, "momentum": model.batch_norm_momentum}
-        values = 1
-        for length in latent_shape:
-            values *= length
+        eps, momentum = model.batch_norm_eps, model.batch_norm_momentum
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, width, 3, padding=1),
-            nn.BatchNorm2d(width, **norm),
+            nn.BatchNorm2d(width, eps=eps, momentum=momentum),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, width, 1),
-            nn.BatchNorm2d(width, **norm),
+            nn.BatchNorm2d(width, eps=eps, momentum=momentum),
             nn.LeakyReLU(0.1),
             nn.Flatten(),
-            nn.Linear(width * side * side, values),
+            nn.Linear(width * side * side, math.prod(latent_shape)),
             nn.Unflatten(1, latent_shape),
             Offset(*latent_shape),
         )

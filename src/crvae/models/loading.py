@@ -61,7 +61,7 @@ def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> 
     valid = shape is None or (isinstance(shape, list) and all(type(n) is int and 0 < n <= 1 << 20 for n in shape))
     if not valid or (shape and len(shape) not in (1, 3)):
         raise UserError(f"{folder / 'config.json'}: latent_head must be null or the shape of a latent")
-    discriminator = Discriminator(config, parse_part(folder, body, "model", ModelConfig), shape and tuple(shape))
+    discriminator = Discriminator(config, parse_part(folder, body, "model", ModelConfig), tuple(shape) if shape else None)
     load_weights(folder / "discriminator.safetensors", discriminator)
     return discriminator.to(device).eval().requires_grad_(False)
 

@@ -26,8 +26,8 @@ def average_of(module: Module) -> Module:
 @torch.no_grad()
 def update(average: nn.Module, module: nn.Module, *, images: int, batch: int, half_life: int) -> None:
     """One exponential step of the average after `batch` more images, `images` seen in all; half-life in images."""
-    half_life = min(half_life, RAMP * images)
-    share = 1 - 0.5 ** (batch / half_life) if half_life else 1.0
+    half_images = min(half_life, RAMP * images)
+    share = 1 - 0.5 ** (batch / half_images) if half_images else 1.0
     torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), share)
 
 
