@@ -1,0 +1,34 @@
+# Everything runs in .venv, made here from nothing. `make demo` and `make test` are the two commands to know.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format clean
+
+demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
+	$(BIN)/python -m experiments.demo
+
+test: .venv/.dev ## the whole test suite, on two processes with one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests
+
+lint: .venv/.dev ## style, types, direction of imports
+	$(BIN)/ruff check src tests benchmarks experiments
+	$(BIN)/ruff format --check src tests benchmarks experiments
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix src tests benchmarks experiments
+	$(BIN)/ruff format src tests benchmarks experiments
+
+.venv/.demo: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e '.[eval]'
+	touch $@
+
+.venv/.dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@
+
+clean: ## removes what was built, never runs or data
+	rm -rf .venv build dist docs/_build .pytest_cache .ruff_cache .hypothesis
