@@ -131,5 +131,5 @@ def plot(results: dict, path: Path) -> None:
     axes.set_xlim(0, 100)
     axes.invert_yaxis()
     axes.set_xlabel("chosen as most realistic, % (95% interval)")
-    axes.legend(loc="outside upper center", ncols=len(models) + 1, frameon=False)
+    figure.legend(loc="outside upper center", ncols=len(models) + 1, frameon=False)
     figure.savefig(path, dpi=150, format="png")

@@ -34,10 +34,6 @@ from crvae.web.study.questions import order
 from crvae.web.study.results import tally
 
 PAGES = Path(__file__).parent / "pages"
-QUESTIONS = {
-    "sample": "Which image looks most realistic?",
-    "completion": "Which image looks most realistic?",
-}
 Token = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{22}$", description="the rater's personal token")]
 logger = logging.getLogger(__name__)
 
@@ -98,8 +94,10 @@ def create_app(folder: Path, database: str | None = None) -> FastAPI:
     cached = {"Cache-Control": "max-age=3600"}
     contents = {name: (PAGES / name).read_bytes() for name in files}
 
+    ask = f"Which image looks {'more' if site.study.alternatives == 2 else 'most'} realistic?"
+
     def page(request: Request, name: str, status: int = 200, **values) -> Response:
-        return pages.TemplateResponse(request, name, {"ask": QUESTIONS[site.study.task], **values}, status_code=status)
+        return pages.TemplateResponse(request, name, {"ask": ask, **values}, status_code=status)
 
     @app.get("/")
     def welcome(request: Request) -> Response:
@@ -153,6 +151,10 @@ def create_app(folder: Path, database: str | None = None) -> FastAPI:
             lambda name=name, kind=kind: Response(contents[name], media_type=kind, headers=cached),
             include_in_schema=False,
         )
+
+    @app.get("/favicon.ico", status_code=204, include_in_schema=False)
+    def icon() -> Response:
+        return Response(status_code=204, headers=cached)
 
     @app.get("/admin")
     def administrator(request: Request) -> Response:

@@ -1,11 +1,12 @@
 "use strict";
-// Keys 1 to 4 choose, left and right move between the images; a second press while the first is on its way does nothing.
+// Keys 1 to 4 choose, left and right move between the images. Nothing is chosen before all images are there, nor twice.
 const form = document.getElementById("question");
+const images = [...form.querySelectorAll("img")];
 const alternatives = [...form.querySelectorAll("button")];
 let sent = false;
 
 form.addEventListener("submit", (event) => {
-  if (sent) return event.preventDefault();
+  if (sent || !images.every((image) => image.complete)) return event.preventDefault();
   sent = true;
   if (event.submitter) event.submitter.classList.add("chosen");
 });
