@@ -1,0 +1,57 @@
+"""`crvae reconstruct RUN --data DATA-or-images --out PNG`: originals beside their reconstructions."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from crvae.cli.parsing import parse
+from crvae.errors import UserError
+
+PAIRS = 4
+"""Originals with their reconstructions in one row."""
+
+
+@dataclass
+class Reconstruct:
+    """Originals beside their reconstructions, in one picture."""
+
+    run: tyro.conf.Positional[str]
+    """A run, an exported folder, or the name of a built-in model."""
+    data: str
+    """Prepared data (their validation images), a folder of images, or one image."""
+    out: Path
+    """The picture, a PNG."""
+    count: int = 32
+    """Number of images, the first ones."""
+
+
+def run(args: list[str]) -> int:
+    """Writes the picture and prints the mean squared error."""
+    command = parse(Reconstruct, args, name="reconstruct")
+    if not 1 <= command.count <= 10_000:
+        raise UserError(f"--count must be from 1 to 10,000, got {command.count}")
+
+    import torch
+
+    from crvae.models.loading import load
+    from crvae.pictures import to_8_bit
+    from crvae.tasks.inputs import read_images
+    from crvae.tasks.labelled import check_picture_path, labelled_grid, save_picture
+    from crvae.tasks.sampling import best_device
+
+    check_picture_path(command.out)
+    model = load(command.run, best_device())
+    x = read_images(command.data, model, option="--data", limit=command.count).x
+    x_hat = torch.cat([model.reconstruct(part.to(model.device)).cpu() for part in x.split(128)])
+    pairs = to_8_bit(torch.stack([x, x_hat], 1)).flatten(0, 1)
+    columns = 2 * min(PAIRS, len(x))
+    missing = -len(pairs) % columns
+    rows = torch.cat([pairs, pairs.new_full((missing, *pairs.shape[1:]), 255)]).unflatten(0, (-1, columns))
+    save_picture(labelled_grid(rows, columns=["original", "decoded"] * (columns // 2)), command.out)
+    error = (x_hat - x).square().mean().item()
+    print(f"{command.out}: {len(x):,} images, mean squared error {error:.4f} (images in [-1, 1])", file=sys.stderr)
+    return 0
