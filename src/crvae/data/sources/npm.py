@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from crvae.cache import cache
 from crvae.errors import UserError
-
-
-def cache() -> Path:
-    """Where downloads are kept: `CRVAE_CACHE`, or `~/.cache/crvae`."""
-    return Path(os.environ.get("CRVAE_CACHE") or Path.home() / ".cache" / "crvae")
 
 
 def install(packages: list[str], root: Path | None) -> list[Path]:
