@@ -39,8 +39,12 @@ class Protection:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def protected(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
@@ -48,7 +52,12 @@ class Protection:
             await send(message)
 
         refused = _refuse(Headers(scope=scope)) if scope["method"] not in ("GET", "HEAD", "OPTIONS") else None
-        await (refused or self._app)(scope, receive, protected)
+        try:
+            await (refused or self._app)(scope, receive, protected)
+        except Exception:
+            if not started:  # the framework's own answer to an unforeseen error would come without the headers
+                await PlainTextResponse("Something went wrong. Please try again.", 500)(scope, receive, protected)
+            raise
 
 
 def _refuse(headers: Headers) -> PlainTextResponse | None:

@@ -44,8 +44,8 @@ def remarks(results: dict) -> list[str]:
     places = "none yet" if results["places"] is None else ", ".join(percent(place) for place in results["places"])
     method = {"wilson": "Wilson", "clopper-pearson": "Clopper-Pearson"}[results["interval"]]
     return [
-        f"{results['votes']} votes of {results['raters']} raters; "
-        f"{len(results['excluded'])} raters excluded by attention questions.",
+        f"Votes: {results['votes']}. Raters: {results['raters']}. "
+        f"Raters excluded by attention questions: {len(results['excluded'])}.",
         f"In brackets 95% {method} intervals; p: exact binomial test against chance, {percent(results['chance'])}. "
         "Both take votes as independent.",
         f"Agreement between raters: Krippendorff's alpha {alpha}, "
