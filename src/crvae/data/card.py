@@ -45,6 +45,17 @@ class Skipped(_Part):
     reason: str
 
 
+class Duplicates(_Part):
+    """Images whose content (the source's file, byte for byte, or the rendered pixels) was seen before."""
+
+    images: int = 0
+    """How many repeat an earlier one."""
+    across_splits: int = 0
+    """How many of those stand in another split than the earlier one."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """The first of them, each with the earlier one that it repeats."""
+
+
 class Card(_Part):
     """What `card.json` holds."""
 
@@ -62,7 +73,7 @@ class Card(_Part):
     preparation: dict[str, object] = {}
     """How images were cropped and scaled."""
     notes: tuple[str, ...] = ()
-    duplicates: dict[str, int] = {}
+    duplicates: Duplicates = Duplicates()
     skipped: tuple[Skipped, ...] = ()
     versions: dict[str, str] = {}
     licences: dict[str, str] = {}

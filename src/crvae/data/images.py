@@ -15,7 +15,9 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 
 Crop = Literal["center", "none", "box"]
 Resample = Literal["bicubic", "bilinear", "lanczos", "area"]
+Square = Literal["longer", "shorter"]
 Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -37,7 +39,11 @@ class Form:
     """Height and width of each stored image, in pixels."""
     channels: Literal[1, 3] = 3
     crop: Crop = "center"
-    """`center`: the largest centred square; `none`: the whole picture, squeezed; `box`: the source's own square."""
+    """`center`: the largest centred square; `none`: the whole picture, squeezed; `box`: a square around the source's box."""
+    margin: float = 0.0
+    """Added on every side of a box, as a share of its side."""
+    square: Square = "longer"
+    """Which side of a box makes the square."""
     resample: Resample = "bicubic"
     """Filter, always with antialiasing."""
     pixel_limit: int = 16_000_000
@@ -53,7 +59,7 @@ def decode(data: bytes, form: Form, *, upright: bool = True) -> Image.Image:
     """Decodes the first frame of an image file to mode `L` or `RGB`, as `form.channels` says.
 
     16-bit values are divided by 257, palettes and CMYK converted, transparency laid on white, the camera's orientation
-    applied where `upright`. Raises Unusable for anything that is not wholly an image of at most `form.pixel_limit` pixels.
+    applied where `upright`. Raises Unusable for anything that is not wholly an image within `form.pixel_limit`.
     """
     if not data:
         raise Unusable("is empty")
@@ -99,21 +105,30 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def region(size: tuple[int, int], crop: Crop, box: Box | None = None) -> Box:
-    """The part (left, top, right, bottom) of an image of `size` (width, height) pixels that is scaled."""
+def region(size: tuple[int, int], form: Form, box: Box | None = None) -> Box:
+    """The part of an image of `size` (width, height) pixels that is scaled. Raises Unusable for a box outside of it.
+
+    A box becomes a square around its centre, of its longer or shorter side plus the margins, made no larger than the
+    image and moved inside it: nothing is padded.
+    """
     width, height = size
-    if crop == "box" and box is not None:
-        return box
-    if crop == "none":
+    if form.crop == "none":
         return 0, 0, width, height
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
+    if form.crop == "center" or box is None:
+        side, x, y = min(width, height), width / 2, height / 2
+    else:
+        left, top, right, bottom = box
+        if not (0 <= max(left, 0) < min(right, width) and 0 <= max(top, 0) < min(bottom, height)):
+            raise Unusable("has a bounding box that is empty or outside of the image")
+        side = (max if form.square == "longer" else min)(right - left, bottom - top) * (1 + 2 * form.margin)
+        side, x, y = min(side, width, height), (left + right) / 2, (top + bottom) / 2
+    left, top = min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side)
     return left, top, left + side, top + side
 
 
 def scale(image: Image.Image, form: Form, box: Box | None = None) -> list[Image.Image]:
     """The stored images of one row: the same region, scaled with antialiasing to each of `form.sizes`."""
-    part = region(image.size, form.crop, box)
+    part = region(image.size, form, box)
     return [image.resize((size, size), _FILTERS[form.resample], box=part) for size in form.sizes]
 
 

@@ -1,4 +1,4 @@
-"""The preparation of a source: runs of items on all cores, restartable, the same bytes whatever the number of workers."""
+"""The preparation of a source: runs of items on all cores, restartable, the same bytes for any number of workers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crvae.config import FORMAT
-from crvae.data.card import CARD, Card, Shard, Skipped, SplitCard
-from crvae.data.rows import RUN, receipt_path, schema, write_run, write_whole
+from crvae.data.card import CARD, Card, Duplicates, Shard, Skipped, SplitCard
+from crvae.data.rows import CONTENT_BYTES, RUN, receipt_path, schema, write_run, write_whole
 from crvae.data.source import Item, Source
 from crvae.errors import UserError
 
 Report = Callable[[int], None]
 """Is told how many more items are done."""
+
+_PAIRS = 1000
+"""How many duplicates the card names."""
 
 _SPLITS = ("train", "validation", "test")
 
@@ -34,10 +39,9 @@ def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda 
     """Prepares `source` into the new folder `out` and returns its card.
 
     Works in the sibling `.NAME.preparing`, which is renamed when complete; the same call after an interruption goes on
-    there. Raises UserError where `out` exists, where another request was interrupted there, or where no image is usable.
+    there. Raises UserError where `out` exists, another request was interrupted there, or no image is usable.
     """
-    if out.exists():
-        raise UserError(f"{out} exists already: choose another OUT, or delete it first")
+    must_not_exist(out)
     folder = out.parent / f".{out.name}.preparing"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +64,12 @@ def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda 
         ) from None
     finally:
         os.close(lock)
+
+
+def must_not_exist(out: Path) -> None:
+    """Raises UserError where there is something under the name `out`."""
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out} exists already: choose another OUT, or delete it first")
 
 
 def _lock(lock: int, out: Path) -> None:
@@ -115,26 +125,38 @@ def _work(source: Source, folder: Path, workers: int, report: Report) -> None:
             report(len(items))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_worker) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(source, form, folder)) as pool:
         running: dict[Future[None], int] = {}
         try:
             for run, items in pending():
-                running[pool.submit(write_run, source, run, items, form, folder, alone=False)] = len(items)
+                running[pool.submit(_run, run, items)] = len(items)
                 if len(running) >= 2 * workers:
                     _collect(running, report)
             while running:
                 _collect(running, report)
         except BrokenProcessPool:
             raise UserError(
-                f"a worker process died (out of memory?): run the same command again, with --workers 1, to go on in {folder}"
+                f"a worker process died (out of memory?): the same command with --workers 1 goes on in {folder}"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _worker() -> None:
-    """Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+_work_of_process: tuple[Source, pa.Schema, Path]
+"""What this worker process prepares."""
+
+
+def _start(source: Source, form: pa.Schema, folder: Path) -> None:
+    """Sets up a worker process. Signals are the parent's business."""
+    global _work_of_process
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    _work_of_process = source, form, folder
+
+
+def _run(run: int, items: list[Item]) -> None:
+    source, form, folder = _work_of_process
+    write_run(source, run, items, form, folder, alone=False)
 
 
 def _collect(running: dict[Future[None], int], report: Report) -> None:
@@ -178,22 +200,41 @@ def _finish(source: Source, folder: Path) -> Card:
         },
         columns=source.columns,
         source=source.description,
-        preparation={"crop": form.crop, "resample": form.resample, "pixel_limit": form.pixel_limit},
+        preparation={name: value for name, value in asdict(form).items() if name not in ("sizes", "channels")},
         notes=source.notes,
-        duplicates=_duplicates(folder, shards),
+        duplicates=find_duplicates(folder, shards),
         skipped=tuple(skipped),
         versions=versions(),
         licences=source.licences,
     )
 
 
-def _duplicates(folder: Path, shards: dict[str, list[Shard]]) -> dict[str, int]:
-    """How many images repeat the content of an earlier one, and how many of those stand in another split than it."""
-    first: dict[bytes, str] = {}
-    images, across = 0, 0
-    for split, parts in shards.items():
-        for shard in parts:
-            for content in pq.read_table(folder / shard.file, columns=["content"])["content"].to_pylist():
-                images += content in first
-                across += first.setdefault(content, split) != split
-    return {"images": images, "across_splits": across}
+def find_duplicates(folder: Path, shards: dict[str, list[Shard]]) -> Duplicates:
+    """Compares the stored content hashes, 16 bytes an image, over all splits."""
+    files = [(split, shard) for split, parts in shards.items() for shard in parts]
+    halves = np.concatenate([_contents(folder / shard.file) for _, shard in files])
+    order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: equal contents stay in their order
+    repeats = np.flatnonzero((halves[order[1:]] == halves[order[:-1]]).all(1)) + 1
+    first = np.arange(len(order))
+    first[repeats] = 0
+    first = order[np.maximum.accumulate(first)][repeats]
+    pairs = sorted(zip(order[repeats].tolist(), first.tolist(), strict=True))
+    ends = np.cumsum([shard.count for _, shard in files])
+    file_of = {row: int(np.searchsorted(ends, row, side="right")) for pair in pairs for row in pair}
+    keys: dict[int, str] = {}
+    shown = {row for pair in pairs[:_PAIRS] for row in pair}
+    for file in sorted({file_of[row] for row in shown}):
+        column = pq.read_table(folder / files[file][1].file, columns=["key"])["key"]
+        start = ends[file] - files[file][1].count
+        keys |= {row: column[int(row - start)].as_py() for row in shown if file_of[row] == file}
+    return Duplicates(
+        images=len(pairs),
+        across_splits=sum(files[file_of[a]][0] != files[file_of[b]][0] for a, b in pairs),
+        pairs=tuple((keys[a], keys[b]) for a, b in pairs[:_PAIRS]),
+    )
+
+
+def _contents(path: Path) -> np.ndarray:
+    """`n 2`: the content hashes of one shard."""
+    column = pq.read_table(path, columns=["content"])["content"]
+    return np.frombuffer(b"".join(column.to_pylist()), dtype="<u8").reshape(-1, CONTENT_BYTES // 8)

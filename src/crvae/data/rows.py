@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
@@ -20,12 +22,16 @@ from crvae.data.source import UNKNOWN, Item, Source
 RUN = 2048
 """Items of one run; a run gives one shard a split."""
 
+CONTENT_BYTES = 16
+"""How much of a content's SHA-256 is stored, to find duplicates."""
+
 
 @dataclass
 class Rows:
     """What one run gave, split by split."""
 
-    columns: dict[str, dict[str, list[object]]] = field(default_factory=dict)
+    columns: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    """Split -> Parquet column -> values."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, split: str, row: dict[str, object]) -> None:
@@ -35,9 +41,12 @@ class Rows:
 
 
 def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:
-    """Opens, decodes, crops and scales `items`. `alone`: they are the whole source, so neither split may stay empty."""
+    """Opens, decodes, crops and scales `items`. `alone`: they are all that the source has.
+
+    Then training and validation both get an image at least, if the source leaves the split to the content.
+    """
     form, rows = source.form, Rows()
-    opened: list[tuple[Item, str, str, list[bytes]]] = []
+    opened: list[_Opened] = []
     for item in items:
         try:
             digest, images = _row(source.open(item), form, item)
@@ -46,16 +55,24 @@ def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:
         except OSError as error:
             rows.skipped.append((item.key, f"cannot be read ({error.strerror or type(error).__name__})"))
         else:
-            opened.append((item, item.split or by_content(digest), digest, images))
-    if alone and len(opened) > 1 and all(i.split is None for i, *_ in opened) and len({s for _, s, *_ in opened}) == 1:
-        least = min(range(len(opened)), key=lambda i: opened[i][2])
-        other = "validation" if opened[least][1] == "train" else "train"
-        opened[least] = (opened[least][0], other, *opened[least][2:])
-    for item, split, digest, images in opened:
-        row: dict[str, object] = {"key": item.key, "content": bytes.fromhex(digest)[:16]}
-        row |= {column_of(size, form.sizes[0]): image for size, image in zip(form.sizes, images, strict=True)}
-        rows.add(split, row | {name: item.labels.get(name, UNKNOWN) for name in source.columns})
+            opened.append(_Opened(item, item.split or by_content(digest), digest, images))
+    free = [row for row in opened if row.item.split is None]
+    for needed, other in (("validation", "train"), ("train", "validation")):
+        if alone and len(free) > 1 and not any(row.split == needed for row in opened):
+            min((row for row in free if row.split == other), key=lambda row: row.digest).split = needed
+    for row in opened:
+        columns: dict[str, object] = {"key": row.item.key, "content": bytes.fromhex(row.digest)[:CONTENT_BYTES]}
+        columns |= {column_of(size, form.sizes[0]): png for size, png in zip(form.sizes, row.images, strict=True)}
+        rows.add(row.split, columns | {name: row.item.labels.get(name, UNKNOWN) for name in source.columns})
     return rows
+
+
+@dataclass
+class _Opened:
+    item: Item
+    split: str
+    digest: str
+    images: list[bytes]
 
 
 def by_content(digest: str) -> str:
@@ -92,25 +109,31 @@ def shard_name(split: str, run: int) -> str:
 def write_run(source: Source, run: int, items: Sequence[Item], form: pa.Schema, folder: Path, *, alone: bool) -> None:
     """Prepares one run: a shard for each split that it touches, then a receipt, which says that the run is complete."""
     rows = collect(source, items, alone=alone)
-    receipt: dict[str, object] = {"items": len(items), "skipped": rows.skipped, "shards": {}}
-    for split, columns in rows.columns.items():
-        arrays = []
-        for name in form.names:
-            values = columns[name]
-            if name.startswith("image"):
-                values = [{"bytes": value, "path": None} for value in values]
-            arrays.append(pa.array(values, form.field(name).type))
-        path = folder / shard_name(split, run)
-        write_whole(path, lambda file, a=arrays: pq.write_table(pa.table(a, schema=form), file, compression="none"))
-        data = path.read_bytes()
-        entry = {"file": path.name, "count": len(arrays[0]), "sha256": hashlib.sha256(data).hexdigest()}
-        counts = {name: [0] * len(classes) for name, classes in source.columns.items()}
-        for name in counts:
-            for label in columns[name]:
-                if isinstance(label, int) and label != UNKNOWN:
-                    counts[name][label] += 1
-        receipt["shards"][split] = entry | {"classes": counts}  # type: ignore[index]
-    write_whole(receipt_path(folder, run), lambda file: Path(file).write_text(json.dumps(receipt)))
+    shards = {split: _write_shard(source, split, run, columns, form, folder) for split, columns in rows.columns.items()}
+    receipt = json.dumps({"items": len(items), "skipped": rows.skipped, "shards": shards})
+    write_whole(receipt_path(folder, run), lambda file: Path(file).write_text(receipt))
+
+
+def _write_shard(
+    source: Source, split: str, run: int, columns: dict[str, list[Any]], form: pa.Schema, folder: Path
+) -> dict[str, object]:
+    """Writes one Parquet file; returns what the card says about it, and the images of each class."""
+    arrays = []
+    for name in form.names:
+        values = columns[name]
+        if isinstance(form.field(name).type, pa.StructType):
+            values = [{"bytes": value, "path": None} for value in values]
+        arrays.append(pa.array(values, form.field(name).type))
+    path = folder / shard_name(split, run)
+    table = pa.table(arrays, schema=form)
+    write_whole(path, lambda file: pq.write_table(table, file, compression="none", use_dictionary=False))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    classes = {
+        name: np.bincount([label for label in columns[name] if label != UNKNOWN], minlength=len(names)).tolist()
+        for name, names in source.columns.items()
+    }
+    return {"file": path.name, "count": len(table), "sha256": digest, "classes": classes}
 
 
 def receipt_path(folder: Path, run: int) -> Path:

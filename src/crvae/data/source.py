@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
-from crvae.data.images import Box, Form
+from crvae.data.images import Box, Form, Unusable
 
 UNKNOWN = -1
 """The label of an image whose class is not known."""
@@ -26,7 +27,7 @@ class Item:
     """`train`, `validation` or `test`; None lets the content decide (10% validation)."""
     labels: Mapping[str, int] = field(default_factory=dict)
     box: Box | None = None
-    """Region of interest (left, top, right, bottom), in pixels."""
+    """Region of interest."""
 
 
 class Source(Protocol):
@@ -66,3 +67,14 @@ class Source(Protocol):
     def open(self, item: Item) -> bytes | Image.Image:
         """The image's file, or the image itself where there is none. Raises Unusable, OSError."""
         ...
+
+
+def read_file(path: Path, form: Form) -> bytes:
+    """A whole file. Raises Unusable where it is larger than any image within the pixel limit, OSError as reading does."""
+    with path.open("rb") as file:
+        data = file.read(form.byte_limit + 1)
+    if len(data) > form.byte_limit:
+        raise Unusable(
+            f"is a file of more than {form.byte_limit >> 20} MiB, which no image within the pixel limit needs"
+        )
+    return data

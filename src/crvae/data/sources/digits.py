@@ -1,9 +1,10 @@
-"""MNIST and Fashion-MNIST from their IDX files, plain or gzipped."""
+"""MNIST, Fashion-MNIST and the static binarised MNIST from their published files."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,47 +23,53 @@ HELD_OUT = 10_000
 FASHION_ROOT = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the files."""
 
-FASHION_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images of one file and one split."""
+
+    file: str
+    split: str
+    images: np.ndarray = field(repr=False)
+    """`n 28 28`, 0..255."""
+    labels: np.ndarray | None = field(repr=False, default=None)
+    first: int = 0
+    """Index in the file of the first image."""
 
 
 @dataclass(frozen=True)
 class Digits:
-    """Grey 28x28 images from arrays that are held in memory."""
+    """Grey images from arrays that are held in memory."""
 
     name: str
     form: Form
     columns: dict[str, tuple[str, ...]]
-    description: dict[str, object]
     licences: dict[str, str]
-    images: dict[str, np.ndarray] = field(repr=False)
-    labels: dict[str, np.ndarray] = field(repr=False)
+    parts: tuple[Part, ...] = field(repr=False)
     notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
-        return sum(map(len, self.images.values()))
+        return sum(len(part.images) for part in self.parts)
+
+    @property
+    def description(self) -> dict[str, object]:
+        content = hashlib.sha256()
+        for part in self.parts:
+            content.update(part.images.tobytes() + (b"" if part.labels is None else part.labels.tobytes()))
+        return {"kind": "digits", "content": content.hexdigest()}
 
     def items(self) -> Iterator[Item]:
-        for file in self.images:
-            n = len(self.images[file])
-            for i in range(n):
-                split = "test" if file == "t10k" else "validation" if i >= n - min(HELD_OUT, n // 6) else "train"
-                yield Item(f"{file}/{i:05d}", (file, i), split, {"label": int(self.labels[file][i])})
+        for number, part in enumerate(self.parts):
+            for i in range(len(part.images)):
+                labels = {} if part.labels is None else {"label": int(part.labels[i])}
+                yield Item(f"{part.file}/{part.first + i:05d}", (number, i), part.split, labels)
 
     def open(self, item: Item) -> Image.Image:
-        file, i = item.at  # type: ignore[misc]
-        image = Image.fromarray(self.images[file][i])
+        number, i = item.at  # type: ignore[misc]
+        image = Image.fromarray(self.parts[number].images[i])
         return image if self.form.channels == 1 else image.convert("RGB")
 
 
@@ -76,24 +83,36 @@ def fashion_mnist(form: Form, root: Path | None) -> Digits:
     """Fashion-MNIST from `root`, or from Debian's package. Raises UserError where a file is missing or damaged."""
     if root is None and not FASHION_ROOT.is_dir():
         raise UserError(
-            "fashion-mnist is not installed: `apt-get install dataset-fashion-mnist`, or give --root the folder with its files"
+            "fashion-mnist needs --root, the folder with its IDX files (or `apt-get install dataset-fashion-mnist`)"
         )
-    return _read("fashion-mnist", root or FASHION_ROOT, form, FASHION_CLASSES, "MIT, Zalando SE")
+    return _read("fashion-mnist", root or FASHION_ROOT, form, tuple(FASHION.split(",")), "MIT, Zalando SE")
+
+
+def binarised_mnist(form: Form, root: Path | None) -> Digits:
+    """The static binarised MNIST, all three published files. Raises UserError where one is missing or damaged."""
+    if root is None:
+        raise UserError("binarised-mnist needs --root, the folder with binarized_mnist_train.amat, _valid and _test")
+    parts = []
+    for name, split in (("train", "train"), ("valid", "validation"), ("test", "test")):
+        path = root / f"binarized_mnist_{name}.amat"
+        parts.append(Part(name, split, read_amat(path)))
+    return Digits("binarised-mnist", form, {}, {"binarised-mnist": "not declared; Hugo Larochelle"}, tuple(parts))
 
 
 def _read(name: str, folder: Path, form: Form, classes: tuple[str, ...], licence: str) -> Digits:
-    images, labels = {}, {}
-    listing = hashlib.sha256()
+    parts = []
     for file in ("train", "t10k"):
-        images[file] = read_idx(folder, f"{file}-images-idx3-ubyte", 3)
-        labels[file] = read_idx(folder, f"{file}-labels-idx1-ubyte", 1)
-        if len(images[file]) != len(labels[file]) or labels[file].max(initial=0) >= len(classes):
-            raise UserError(
-                f"{folder}: {file}-labels-idx1-ubyte does not fit {file}-images-idx3-ubyte: fetch both again"
-            )
-        listing.update(images[file].tobytes() + labels[file].tobytes())
-    description: dict[str, object] = {"kind": "idx", "content": listing.hexdigest()}
-    return Digits(name, form, {"label": classes}, description, {name: licence}, images, labels)
+        images = read_idx(folder, f"{file}-images-idx3-ubyte", 3)
+        labels = read_idx(folder, f"{file}-labels-idx1-ubyte", 1)
+        if len(images) != len(labels) or labels.max(initial=0) >= len(classes):
+            raise UserError(f"{folder / file}-labels-idx1-ubyte does not fit the images beside it: fetch both again")
+        if file == "train":
+            kept = len(images) - min(HELD_OUT, len(images) // 6)
+            parts += [Part(file, "train", images[:kept], labels[:kept])]
+            parts += [Part(file, "validation", images[kept:], labels[kept:], kept)]
+        else:
+            parts += [Part(file, "test", images, labels)]
+    return Digits(name, form, {"label": classes}, {name: licence}, tuple(parts))
 
 
 def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
@@ -105,12 +124,26 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
         raise UserError(
             f"{plain} is missing (and {packed.name} too): --root must be the folder that holds it"
         ) from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{plain} or {packed.name} cannot be read ({error}): fetch it again") from None
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
         raise UserError(f"{plain} is no IDX file of {dimensions}-dimensional bytes: fetch it again")
     shape = [int(n) for n in np.frombuffer(data, ">u4", dimensions, 4)]
-    if len(data) != header + int(np.prod(shape, dtype=object)):
-        raise UserError(f"{plain} is truncated or too long for its header {shape}: fetch it again")
+    if len(data) != header + int(np.prod(shape, dtype=object)) or 0 in shape:
+        raise UserError(f"{plain} is empty, truncated or too long for its header {shape}: fetch it again")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def read_amat(path: Path) -> np.ndarray:
+    """Lines of 784 zeros and ones -> `n 28 28`, 0 or 255. Raises UserError where the file is missing or damaged."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: --root must be the folder that holds it") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): fetch it again") from None
+    digits = np.frombuffer(text.translate(None, b" \r\n\t"), np.uint8)
+    if not len(digits) or len(digits) % 784 or not np.isin(digits, (48, 49)).all():
+        raise UserError(f"{path} must hold lines of 784 zeros and ones: fetch it again")
+    return ((digits - 48) * 255).reshape(-1, 28, 28)

@@ -1,80 +1,65 @@
-"""A folder of images: class sub-folders become labels, train/ and validation/ sub-folders become splits."""
+"""A folder of images."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crvae.data.images import Form, Unusable
-from crvae.data.source import UNKNOWN, Item
+from crvae.data.images import Form
+from crvae.data.source import Item, read_file
+from crvae.data.sources.tree import Tree, grow
 from crvae.errors import UserError
-
-SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
-SPLIT_FOLDERS |= {"validation": "validation", "test": "test", "testing": "test"}
-"""Names of first-level folders that are splits, whatever their case."""
-
-EXTENSIONS = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff")
-"""Endings of the files that are taken for images; what is inside decides what they are."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Images in a local folder."""
+    """Images in a local folder, symbolic links followed."""
 
     root: Path
     form: Form
-    columns: dict[str, tuple[str, ...]]
-    description: dict[str, object]
-    name: str
-    count: int
-    splits: bool
+    tree: Tree
     notes: tuple[str, ...] = ()
     licences: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        return self.root.resolve().name
+
+    @property
+    def count(self) -> int:
+        return len(self.tree.names)
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        return self.tree.columns
+
+    @property
+    def description(self) -> dict[str, object]:
+        return {"kind": "folder", "files": self.count, "listing": self.tree.listing}
+
     def items(self) -> Iterator[Item]:
-        classes = self.columns.get("label", ())
-        index = {name: i for i, name in enumerate(classes)}
-        for path in _listing(self.root):
-            split, label = _place(path, self.splits)
-            yield Item(path, path, split, {"label": index.get(label, UNKNOWN)} if classes else {})
+        return self.tree.items()
 
     def open(self, item: Item) -> bytes:
-        path = self.root / item.key
-        if path.stat().st_size > self.form.byte_limit:
-            raise Unusable("is a larger file than any image within the pixel limit")
-        return path.read_bytes()
+        try:
+            return read_file(self.root / item.key, self.form)
+        except OSError:
+            if not self.root.is_dir():
+                raise UserError(f"SOURCE {self.root} has vanished: bring it back and run the same command") from None
+            raise
 
 
-def folder(root: Path, form: Form, *, labels: bool = True) -> Folder:
-    """Looks through a folder. Raises UserError where it is missing, empty of images, or has no training images."""
+def folder(root: Path, form: Form, labels: str | None = None) -> Folder:
+    """Looks through a folder. Raises UserError where it is missing or holds no images."""
     if not root.is_dir():
-        raise UserError(f"SOURCE {root} is neither a folder nor a named set: check the spelling")
-    paths = _listing(root)
-    if not paths:
-        raise UserError(f"SOURCE {root} has no image files ({', '.join(EXTENSIONS)}): give a folder of images")
-    tops = {path.split("/")[0].lower() for path in paths if "/" in path}
-    named = {SPLIT_FOLDERS.get(top) for top in tops}
-    splits = "train" in named and tops <= set(SPLIT_FOLDERS) and all("/" in path for path in paths)
-    names = sorted({label for path in paths if (label := _place(path, splits)[1])})
-    columns = {"label": tuple(names)} if labels and names else {}
-    listing = hashlib.sha256()
-    for path in paths:
-        state = (root / path).stat()
-        listing.update(f"{path}\0{state.st_size}\0".encode(errors="surrogateescape"))
-    description = {"kind": "folder", "folder": root.resolve().name, "files": len(paths), "listing": listing.hexdigest()}
-    return Folder(root, form, columns, description, root.resolve().name, len(paths), splits)
+        raise UserError(f"SOURCE {root} is neither a folder, a file nor a named set: check the spelling")
+    return Folder(root, form, grow(files_below(root), str(root), labels))
 
 
-def _listing(root: Path) -> list[str]:
-    """Paths of all image files below `root`, with forward slashes, in an order that looks shuffled and is always the same.
-
-    Whole shards are read in training, so neighbours in the listing must not be of one class.
-    """
-    found: list[str] = []
+def files_below(root: Path) -> Iterator[str]:
+    """Paths of all regular files below `root`, with forward slashes. A folder that is reached twice is visited once."""
     seen: set[str] = set()
     for base, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(base)
@@ -82,16 +67,8 @@ def _listing(root: Path) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        folders.sort()
         for file in sorted(files):
             path = os.path.join(base, file)
-            if file.lower().endswith(EXTENSIONS) and not file.startswith("._") and os.path.isfile(path):
-                found.append(os.path.relpath(path, root).replace(os.sep, "/"))
-    return sorted(found, key=lambda path: hashlib.sha256(path.encode(errors="surrogateescape")).digest())
-
-
-def _place(path: str, splits: bool) -> tuple[str | None, str]:
-    """The split (None: by content) and the class ("": none) of an image, from the folders that it lies in."""
-    parts = path.split("/")[:-1]
-    split = SPLIT_FOLDERS[parts.pop(0).lower()] if splits else None
-    return split, re.sub(r"\s+", " ", "/".join(parts))
+            if os.path.isfile(path):
+                yield os.path.relpath(path, root).replace(os.sep, "/")

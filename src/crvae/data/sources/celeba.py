@@ -1,0 +1,121 @@
+"""CelebA (section 4): the aligned images, the official partition, attributes and identities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from crvae.data.images import Form
+from crvae.data.source import Item, read_file
+from crvae.data.sources.lists import lines
+from crvae.data.sources.table import COLUMN
+from crvae.errors import UserError
+
+FACE = (15.0, 40.0, 163.0, 188.0)
+"""The usual centre crop of the 178x218 aligned images: 148x148 pixels around the face, 15 from the left, 40 from the top."""
+
+SPLITS = ("train", "validation", "test")
+NOTES = (
+    "the official partition has 162,770 training, 19,867 validation and 19,962 test images; the paper prints 163,770 "
+    "training images, a misprint (the difference is exactly 1,000)",
+)
+
+
+@dataclass(frozen=True)
+class CelebA:
+    """Faces, labelled by `identity` and by the 40 attributes (`no`, `yes`)."""
+
+    images: Path
+    form: Form
+    columns: dict[str, tuple[str, ...]]
+    files: tuple[str, ...] = field(repr=False)
+    partition: np.ndarray = field(repr=False)
+    values: np.ndarray = field(repr=False)
+    """`file column`: the labels."""
+    notes: tuple[str, ...] = NOTES
+    name: str = "celeba"
+    licences: dict[str, str] = field(default_factory=lambda: {"celeba": "non-commercial research; see the set's terms"})
+
+    @property
+    def count(self) -> int:
+        return len(self.files)
+
+    @property
+    def description(self) -> dict[str, object]:
+        listing = hashlib.sha256("\0".join(self.files).encode() + self.partition.tobytes() + self.values.tobytes())
+        return {"kind": "celeba", "files": self.count, "listing": listing.hexdigest()}
+
+    def items(self) -> Iterator[Item]:
+        for i, file in enumerate(self.files):
+            labels = {name: int(value) for name, value in zip(self.columns, self.values[i], strict=True)}
+            yield Item(file, None, SPLITS[self.partition[i]], labels, FACE)
+
+    def open(self, item: Item) -> bytes:
+        try:
+            return read_file(self.images / item.key, self.form)
+        except OSError:
+            if not self.images.is_dir():
+                raise UserError(f"{self.images} has vanished: bring it back and run the same command") from None
+            raise
+
+
+def celeba(form: Form, root: Path | None) -> CelebA:
+    """Reads the index files below `root`, flat or in Img/, Eval/ and Anno/ as published.
+
+    Raises UserError naming the file that is missing or wrong.
+    """
+    if root is None or not root.is_dir():
+        raise UserError(
+            f"celeba needs --root, the folder with img_align_celeba and list_eval_partition.txt, got {root}"
+        )
+    images = _find(root, "img_align_celeba", folder=True)
+    partition_file = _find(root, "list_eval_partition.txt")
+    partition: dict[str, int] = {}
+    for file, part in lines(partition_file, 2, option="--root"):
+        if part.strip() not in ("0", "1", "2") or "/" in file or file.startswith("."):
+            raise UserError(f"{partition_file} says {part.strip()!r} for {file}, not 0, 1 or 2: fetch it again")
+        partition[file] = int(part)
+    identity_file = _find(root, "identity_CelebA.txt")
+    identity = {file: name.strip() for file, name in lines(identity_file, 2, option="--root")}
+    attribute_file = _find(root, "list_attr_celeba.txt")
+    names, attributes = _attributes(attribute_file)
+    for table, path in ((identity, identity_file), (attributes, attribute_file)):
+        missing = next((file for file in partition if file not in table), None)
+        if missing is not None:
+            raise UserError(f"{path} has no line for {missing} of {partition_file.name}: fetch it again")
+    if not partition:
+        raise UserError(f"{partition_file} lists no images: fetch it again")
+    people = sorted(set(identity.values()), key=lambda name: (len(name), name))
+    number = {name: i for i, name in enumerate(people)}
+    files = sorted(partition, key=lambda file: hashlib.sha256(file.encode()).digest())
+    values = np.array([[number[identity[file]], *attributes[file]] for file in files], dtype=np.int32)
+    columns = {"identity": tuple(people)} | dict.fromkeys(names, ("no", "yes"))
+    return CelebA(images, form, columns, tuple(files), np.array([partition[file] for file in files], np.uint8), values)
+
+
+def _attributes(path: Path) -> tuple[list[str], dict[str, bytes]]:
+    """The names in the second line, and 0 or 1 for each attribute of each file."""
+    rows = lines(path, 1, option="--root", header=1)
+    names = next(rows, [""])[0].split()
+    if not names or not all(COLUMN.fullmatch(name) for name in names) or len(set(names)) != len(names):
+        raise UserError(f"{path} line 2 must name the attributes: fetch it again")
+    attributes = {}
+    for (line,) in rows:
+        file, *values = line.split()
+        if len(values) != len(names) or not set(values) <= {"-1", "1"}:
+            raise UserError(f"{path} must give -1 or 1 for {len(names)} attributes of {file}: fetch it again")
+        attributes[file] = bytes(value == "1" for value in values)
+    return names, attributes
+
+
+def _find(root: Path, name: str, *, folder: bool = False) -> Path:
+    for place in (root / name, root / "celeba" / name, *(root / part / name for part in ("Img", "Eval", "Anno"))):
+        if place.is_dir() if folder else place.is_file():
+            return place
+    raise UserError(
+        f"{root / name} is missing (and is not in Img/, Eval/ or Anno/): --root must be the folder that holds it"
+    )
