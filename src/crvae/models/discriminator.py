@@ -66,10 +66,14 @@ class AdversarialHead(nn.Module):
         nn.init.zeros_(self.hidden.bias)
         nn.init.zeros_(self.logit.bias)
 
-    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, b]:
+    def represent(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b hidden"]:
+        """What minibatch discrimination compares: of unit length, then rectified."""
         hidden = self.hidden(features.flatten(1)).float()
         hidden = F.normalize(hidden, dim=1, eps=1e-5)  # the release: x / sqrt(sum x^2 + 1e-10)
-        hidden = F.relu(self.dropout(hidden))
+        return F.relu(self.dropout(hidden))
+
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, b]:
+        hidden = self.represent(features)
         if self.minibatch is not None:
             hidden = self.minibatch(hidden)
         return self.logit(hidden)[:, 0].float()
