@@ -12,7 +12,9 @@ FORMAT = 1
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )  # strict: a file from elsewhere means what it says, "8" is no 8 and 1 is no true
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -93,7 +95,7 @@ class ObjectiveConfig(Frozen):
     adversarial: float = Field(default=0.0125, ge=0)
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
     encoder_adversarial: bool = True
-    """Let the adversarial gradient reach the encoder, as the paper writes it."""
+    """Let the gradients that come through the discriminator reach the encoder, as the paper writes it."""
     margin: float = Field(default=0.0, ge=0, lt=1)
     """The discriminator rests while its error rate is below this share; 0 never."""
     mutual_information: float = Field(default=0.0, ge=0)
@@ -132,8 +134,8 @@ class InputConfig(Frozen):
     """Draw each pixel anew from a Bernoulli with its brightness as the probability, at every visit."""
 
 
-class TrainConfig(Frozen):
-    """How long, how fast, how often."""
+class ScheduleConfig(Frozen):
+    """How long, how fast, how often: what every stage's training has."""
 
     images: int = Field(default=1_000_000, ge=1)
     """Total, in images seen; rounded up to whole batches."""
@@ -142,23 +144,11 @@ class TrainConfig(Frozen):
     accumulate: int = Field(default=1, ge=1)
     """Parts in which each device runs its share of a batch that does not fit."""
     rate: float = Field(default=3e-4, gt=0)
-    """Adam's learning rate of the trunk, the mean path and the decoder."""
-    recurrence_rate: float = Field(default=1.0, gt=0)
-    """The recurrences' learning rate, as a multiple of `rate` (the release: 1/T)."""
-    discriminator_rate: float = Field(default=0.5, gt=0)
-    """Learning rate of the discriminator's features, as a multiple of `rate`."""
-    adversarial_head_rate: float = Field(default=1.0, gt=0)
-    """Learning rate of the adversarial head, as a multiple of `rate`."""
-    latent_head_rate: float = Field(default=1.0, gt=0)
-    """Learning rate of the latent head, as a multiple of `rate`."""
-    warm_up: bool = False
-    """Start the adversarial head at 1/50 of its rate for 10 steps and at 1/5 for 20 more, as the release does."""
+    """Adam's learning rate."""
     halve_every_images: int = Field(default=0, ge=0)
     """Halve all learning rates whenever this many images have been seen; 0 never."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Adam's first decay rate."""
-    recurrence_clip: float = Field(default=5.0, ge=0)
-    """Limit on each value of the recurrences' gradients; 0 for none."""
     average_half_life_images: int = Field(default=20_000, ge=0)
     """Half-life of the averaged weights, in images; at most 5% of the images seen so far."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -175,6 +165,25 @@ class TrainConfig(Frozen):
     """How many of the newest checkpoints are kept."""
     deterministic: bool = False
     """On a GPU, use deterministic algorithms only (CPUs are always exact)."""
+
+
+class TrainConfig(ScheduleConfig):
+    """How long, how fast, how often."""
+
+    rate: float = Field(default=3e-4, gt=0)
+    """Adam's learning rate of the trunk, the mean path and the decoder."""
+    recurrence_rate: float = Field(default=1.0, gt=0)
+    """The recurrences' learning rate, as a multiple of `rate` (the release: 1/T)."""
+    discriminator_rate: float = Field(default=0.5, gt=0)
+    """Learning rate of the discriminator's features, as a multiple of `rate`."""
+    adversarial_head_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of the adversarial head, as a multiple of `rate`."""
+    latent_head_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of the latent head, as a multiple of `rate`."""
+    warm_up: bool = False
+    """Start the adversarial head at 1/50 of its rate for 10 steps and at 1/5 for 20 more, as the release does."""
+    recurrence_clip: float = Field(default=5.0, ge=0)
+    """Limit on each value of the recurrences' gradients; 0 for none."""
 
 
 class Stage1Config(Frozen):
@@ -208,11 +217,22 @@ class Stage1Config(Frozen):
             raise ValueError(
                 "--objective.adversarial needs --model.likelihood gaussian: a discriminator sees images, not probabilities"
             )
-        group = self.discriminator.group
-        if self.objective.adversarial and group and self.train.batch % group and not self.discriminator.mixed_batch:
-            raise ValueError(
-                f"--train.batch must be a multiple of --discriminator.group ({group}), got {self.train.batch}"
-            )
-        if self.discriminator.mixed_batch and self.train.batch % 4:
-            raise ValueError(f"--train.batch must be a multiple of 4 for a mixed batch, got {self.train.batch}")
+        if problem := self.undivided(self.train.accumulate):
+            raise ValueError(problem)
         return self
+
+    def undivided(self, parts: int) -> str:
+        """Why a batch cannot be trained in so many parts (devices times `accumulate`), or nothing where it can.
+
+        Each part must hold whole groups: minibatch discrimination would else compare images of different kinds.
+        """
+        batch, option, several = self.train.batch, self.discriminator, f"{parts} * " if parts > 1 else ""
+        if batch % parts:
+            return f"--train.batch must be a multiple of devices times --train.accumulate ({parts}), got {batch}"
+        if not self.objective.adversarial:
+            return ""
+        if option.mixed_batch and batch % (4 * parts):
+            return f"--train.batch must be a multiple of {several}4 for a mixed batch, got {batch}"
+        if option.kernels and option.group and batch % (option.group * parts) and not option.mixed_batch:
+            return f"--train.batch must be a multiple of {several}--discriminator.group ({option.group}), got {batch}"
+        return ""

@@ -12,10 +12,18 @@ from pydantic import ValidationError
 
 from crvae.cli.parsing import parse, sentence
 from crvae.config import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from crvae.config_stage2 import (
+    Stage2DiscriminatorConfig,
+    Stage2InputConfig,
+    Stage2ObjectiveConfig,
+    Stage2TrainConfig,
+    UpsamplerConfig,
+)
 from crvae.errors import UserError
 
 USAGE = """\
 usage: crvae train RECIPE --data DATA --out RUN [options]    train a new run (options: crvae train RECIPE --help)
+       crvae train RECIPE --stage1 RUN --data DATA --out RUN2 [options]    the same for Stage2, on top of a Stage1 run
        crvae train --resume RUN [options]                    go on where it stopped (options: crvae train --resume --help)
        torchrun --nproc-per-node N -m crvae train ...        the same on N devices
 
@@ -35,6 +43,29 @@ class Train:
     objective: ObjectiveConfig
     input: InputConfig
     train: TrainConfig
+
+
+@dataclass
+class TrainStage2:
+    """Train a new Stage2 run on top of a Stage1 model; every field of the recipe is an option."""
+
+    stage1: str
+    """Run or folder of the Stage1 model; the new run keeps a copy."""
+    data: str
+    """Prepared dataset that holds each image at both sizes (`crvae prepare SOURCE OUT --size 64 --pair 128`)."""
+    out: str
+    """Folder of the new run."""
+    model: UpsamplerConfig
+    discriminator: Stage2DiscriminatorConfig
+    objective: Stage2ObjectiveConfig
+    input: Stage2InputConfig
+    train: Stage2TrainConfig
+
+
+COMMANDS: dict[int, type[Train] | type[TrainStage2]] = {1: Train, 2: TrainStage2}
+"""Stage -> its options: names, and the parts of its configuration."""
+
+PARTS = ("model", "discriminator", "objective", "input", "train")
 
 
 @dataclass
@@ -76,38 +107,25 @@ def _configure(name: str, args: list[str]):
         raise UserError(
             f"there is no recipe {name!r}{f'; did you mean {near[0]!r}?' if near else ''} (`crvae recipes` lists them)"
         )
-    config = RECIPES[name].config
-    default = Train(
-        data="",
-        out="",
-        model=config.model,
-        discriminator=config.discriminator,
-        objective=config.objective,
-        input=config.input,
-        train=config.train,
-    )
-    command = parse(Train, args, name=f"train {name}", default=default)
-    for option in ("data", "out"):
+    recipe = RECIPES[name]
+    kind = COMMANDS[recipe.config.stage]
+    places = [field.name for field in dataclasses.fields(kind) if field.name not in PARTS]
+    default = kind(**dict.fromkeys(places, ""), **{part: getattr(recipe.config, part) for part in PARTS})
+    command = parse(kind, args, name=f"train {name}", default=default)
+    for option in places:
         if not getattr(command, option):
-            raise UserError(f"--{option} is missing: crvae train {name} --data DATA --out RUN")
+            raise UserError(f"--{option} is missing: {recipe.command}")
     try:
-        config = type(config)(
-            recipe=name,
-            model=command.model,
-            discriminator=command.discriminator,
-            objective=command.objective,
-            input=command.input,
-            train=command.train,
-        )
+        config = type(recipe.config)(recipe=name, **{part: getattr(command, part) for part in PARTS})
     except ValidationError as error:
         raise UserError(sentence(error)) from None
     return config, command
 
 
-def _start(config, command: Train) -> None:
+def _start(config, command: Train | TrainStage2) -> None:
     from crvae.training.launch import start
 
-    start(config, command.data, command.out)
+    start(config, command.data, command.out, getattr(command, "stage1", ""))
 
 
 def _resume(command: Resume) -> None:
@@ -130,6 +148,9 @@ def _finish(work, *arguments) -> int:
                 file=sys.stderr,
             )
         return stop.code
+    except KeyboardInterrupt:
+        print(f"crvae: interrupted; what {out} has saved is whole (crvae train --resume {out})", file=sys.stderr)
+        return 130
     if os.environ.get("RANK", "0") == "0":
         print(f"done: {out} (crvae sample {out} --count 64 --out samples.png)", file=sys.stderr)
     return 0

@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.config_stage2 import UpsamplerConfig
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.models.saving import load_weights, parse_part, read_config, save_config, save_weights
+from crvae.models.saving import load_weights, parse_part, read_config, save_config, save_weights, skeleton
+from crvae.models.upsampler import Upsampler
 
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 
@@ -33,14 +35,23 @@ def model_folder(name: str | Path) -> Path:
     raise UserError(f"{name} is neither a run nor an exported folder{names}")
 
 
-def load(name: str | Path, device: str | torch.device = "cpu") -> Autoencoder:
+def load(name: str | Path, device: str | torch.device = "cpu") -> Autoencoder | Upsampler:
     """The model of a run, an exported folder or a built-in name, with averaged weights, in evaluation mode.
 
+    Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.
     Raises UserError where it cannot be found, or where its files are not exactly what its configuration needs.
     """
     folder = model_folder(name)
     body = read_config(folder)
-    model = Autoencoder(parse_part(folder, body, "model", ModelConfig))
+    model: Autoencoder | Upsampler
+    if body.get("stage") == 2:
+        upsampler, stage1 = (
+            parse_part(folder, body, *part) for part in (("model", UpsamplerConfig), ("stage1", ModelConfig))
+        )
+        model = skeleton(folder, lambda: Upsampler(upsampler, Autoencoder(stage1)))
+    else:
+        config = parse_part(folder, body, "model", ModelConfig)
+        model = skeleton(folder, lambda: Autoencoder(config))
     load_weights(folder / "model.safetensors", model)
     return model.to(device).eval().requires_grad_(False)
 
@@ -57,11 +68,13 @@ def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> 
             f"{folder} has no discriminator: it was trained without one, or exported without --discriminator"
         )
     config = parse_part(folder, body, "discriminator", DiscriminatorConfig)
-    shape = body.get("latent_head")
-    valid = shape is None or (isinstance(shape, list) and all(type(n) is int and 0 < n <= 1 << 20 for n in shape))
-    if not valid or (shape and len(shape) not in (1, 3)):
-        raise UserError(f"{folder / 'config.json'}: latent_head must be null or the shape of a latent")
-    discriminator = Discriminator(config, parse_part(folder, body, "model", ModelConfig), tuple(shape) if shape else None)
+    model = parse_part(folder, body, "model", ModelConfig)
+    latent = skeleton(folder, lambda: Autoencoder(model)).latent
+    head = body.get("latent_head")
+    if head not in (None, list(latent.shape), list(latent.transformed_shape)):
+        raise UserError(f"{folder / 'config.json'}: latent_head must be null or the shape of the model's latent")
+    shape = None if head is None else tuple(head)
+    discriminator = skeleton(folder, lambda: Discriminator(config, model, shape))
     load_weights(folder / "discriminator.safetensors", discriminator)
     return discriminator.to(device).eval().requires_grad_(False)
 
@@ -82,3 +95,10 @@ def save(
         save_weights(folder / "discriminator.safetensors", discriminator)
     save_weights(folder / "model.safetensors", model)
     save_config(folder, 1, **parts)
+
+
+def save_upsampler(folder: Path, model: Upsampler, *, recipe: str, images: int) -> None:
+    """Writes `model`, its Stage1 included, to `folder` for `load`; `recipe` and `images` seen are its provenance."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(folder / "model.safetensors", model)
+    save_config(folder, 2, recipe=recipe, images=images, model=model.config, stage1=model.stage1.config)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -16,8 +17,13 @@ from crvae.atomic import whole, write_text
 from crvae.config import FORMAT
 from crvae.errors import UserError
 
-CONFIG_LIMIT = 1 << 20
+CONFIG_LIMIT = 1 << 18
 """A larger config.json is refused, in bytes."""
+
+DTYPES = {torch.float32: "F32", torch.int64: "I64"}
+"""The kinds of numbers that models hold, as safetensors calls them."""
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def save_config(folder: Path, stage: int, **parts: Any) -> None:
@@ -51,16 +57,32 @@ def parse_part(folder: Path, body: dict[str, Any], name: str, kind: type[Any]) -
     try:
         return kind.model_validate(body.get(name))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in (name, *first["loc"]))
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in (name, *first["loc"]))[:200]
         raise UserError(f"{folder / 'config.json'}: {where}: {first['msg']}") from None
 
 
 def save_weights(path: Path, module: nn.Module) -> None:
     """Writes all parameters and buffers of `module` as safetensors, whole or not at all."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    with whole(path) as temporary:
-        save_file(tensors, temporary)
+    try:
+        with whole(path) as temporary:
+            save_file(tensors, temporary)
+    except SafetensorError as error:  # a full disk, for one
+        raise OSError(f"{path}: {_brief(error)}") from error
+
+
+def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
+    """What `build` makes, with shapes but without memory, for `load_weights`.
+
+    So a configuration from elsewhere cannot make this process allocate more than its weights' file holds. Raises UserError
+    where it describes nothing that can be built.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise UserError(f"{folder / 'config.json'} describes no model that can be built: {_brief(error)}") from None
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
@@ -75,21 +97,23 @@ def load_weights(path: Path, module: nn.Module) -> None:
             for name in sorted(names ^ set(expected)):
                 raise UserError(f"{path}: tensor {name!r} is {'missing' if name in expected else 'not of this model'}")
             for name, tensor in expected.items():  # shapes first: nothing large is read for a file that does not fit
-                shape = tuple(file.get_slice(name).get_shape())
+                shape, dtype = tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
                 if shape != tuple(tensor.shape):
                     raise UserError(
                         f"{path}: tensor {name!r} has shape {shape}, the configuration needs {tuple(tensor.shape)}"
                     )
+                if dtype != DTYPES.get(tensor.dtype):
+                    raise UserError(f"{path}: tensor {name!r} is {dtype}, not {tensor.dtype}")
             tensors = {name: file.get_tensor(name) for name in expected}
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is not a readable safetensors file: {_brief(error)}") from None
     for name, tensor in tensors.items():
-        if tensor.dtype != expected[name].dtype:
-            raise UserError(f"{path}: tensor {name!r} is {tensor.dtype}, not {expected[name].dtype}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{path}: tensor {name!r} holds values that are not finite")
+    if any(tensor.is_meta for tensor in expected.values()):
+        module.to_empty(device="cpu")
     module.load_state_dict(tensors)
 
 

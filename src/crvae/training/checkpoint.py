@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +27,23 @@ class Damaged(Exception):
 
 
 def save(folder: Path, images: int, state: State, keep: int) -> Path:
-    """Writes `state` as `folder`/IMAGES and removes all but the newest `keep`. Either all of it is there, or nothing.
+    """Writes `state` as `folder`/IMAGES and removes all but the newest `keep` up to it. All of it is there, or nothing.
 
+    Checkpoints of later moments are removed too: they were damaged when the run went back before them.
     Raises UserError where the disk is full or cannot be written; older checkpoints are then as they were.
     """
     target = folder / f"{images:012d}"
     temporary = folder / f".{target.name}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+            shutil.rmtree(stale)
         needed = int(SPARE * _bytes(state))
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise UserError(
                 f"{folder}: {needed >> 20} MiB are needed for a checkpoint, {free >> 20} MiB are free; make room and resume"
             )
-        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         torch.save(state, temporary / "state.pt")
         sync(temporary / "state.pt")
@@ -48,17 +51,20 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         sync(temporary / "manifest.json")
         sync(temporary)
-        if target.exists():  # the same moment again, after a resume: the same content
+        if target.exists():  # damaged: the run went back before it, and is here again
             shutil.rmtree(target)
         os.rename(temporary, target)
         sync(folder)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
         shutil.rmtree(temporary, ignore_errors=True)
+        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{target} could not be written ({error}); older checkpoints are intact: mend it and resume"
+            f"{target} could not be written ({reason}); older checkpoints are intact: mend it and resume"
         ) from error
-    for old in existing(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    kept = [path for path in existing(folder) if path.name <= target.name][-keep:]
+    for path in existing(folder):
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
     return target
 
 
@@ -86,13 +92,18 @@ def _read(path: Path) -> tuple[int, State]:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         version, images, expected = manifest["format"], manifest["images"], manifest["sha256"]["state.pt"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if type(version) is not int or type(images) is not int:
+            raise ValueError("its numbers are none")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"its manifest cannot be read: {error}") from None
     if version > FORMAT:
         raise UserError(f"{path} has format {version}, newer than this crvae reads ({FORMAT}): upgrade crvae")
     try:
         if _hash(path / "state.pt") != expected:
             raise Damaged("state.pt is not what was written")
+        with zipfile.ZipFile(path / "state.pt") as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise Damaged("state.pt is compressed, which no checkpoint is")  # it could unpack to any size
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
     except Damaged:
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,14 +20,21 @@ from torch import Tensor
 from crvae.data import PreparedData, batches
 from crvae.errors import UserError
 from crvae.pictures import save_grid
-from crvae.training import averaging, checkpoint
+from crvae.training import averaging, checkpoint, state
 from crvae.training.experiment import Experiment, seeded
 from crvae.training.optimising import Optimising
+from crvae.training.replacing import replaced
 from crvae.training.reporting import Meter, Reporter
 from crvae.training.run import Run
 
 CALIBRATION_IMAGES = 2048
 """Training images whose batch statistics the published weights get."""
+
+PUBLISHING = 99
+"""Key of the random draws of publishing, in the place of a side's number."""
+
+IMPATIENCE = 3.0
+"""Seconds after a signal until another one interrupts at once: launchers pass on what the terminal sends to all."""
 
 
 class Interrupted(Exception):
@@ -101,8 +109,9 @@ class Training:
                     self.save()
                     if not done:
                         self.publish(snapshot=False)
-                if done or (config.snapshot_images and self._passed(before, config.snapshot_images)):
+                if config.snapshot_images and self._passed(before, config.snapshot_images) and not done:
                     self.publish(snapshot=True)
+            self.publish(snapshot=True)  # also where a run was killed between its last checkpoint and this
 
     def _step(self, stored: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], Tensor]:
         """One optimiser step of each side on one batch, in `accumulate` parts. Returns its terms and whether all is finite."""
@@ -121,7 +130,10 @@ class Training:
                     inputs[i] = self.experiment.inputs(micros[i])
                 arguments = inputs[i] if number == 0 else (*inputs[i], carries[i])
                 loss, terms, carries[i] = side.forward(*arguments)
-                side.backward(loss / len(micros), last=i == len(micros) - 1)
+                guard = (
+                    1 + 0 * loss.detach()
+                )  # not a number where the loss is not finite, and so are all gradients then
+                side.backward(guard * loss / len(micros), last=i == len(micros) - 1)
                 finite = finite & torch.isfinite(loss.detach())
                 for name, term in terms.items():
                     named[name] = named.get(name, 0) + term.detach() / len(micros)
@@ -147,10 +159,11 @@ class Training:
             return
         broken, number = flags.tolist()
         if broken:
-            where = self.run.folder if self.run else "the run"
+            folder = self.run.folder if self.run else "the run"
             raise UserError(
-                f"{meter.culprit()} is not finite near {images} images; the weights were not updated with it. The last good"
-                f" checkpoint is in {where}/checkpoints: lower --train.rate, or resume with --train.precision fp32"
+                f"{meter.culprit()} is not finite at {images} images; the weights were not updated with it, and the last good"
+                f" checkpoint is in {folder}/checkpoints: lower train.rate in {folder}/config.yaml and go on with"
+                f" crvae train --resume {folder}"
             )
         if number:
             self.save()
@@ -159,27 +172,11 @@ class Training:
     # ---- state ----------------------------------------------------------------------------------------------------
 
     def state(self) -> checkpoint.State:
-        """Everything that a resumed run needs, on the device it is on."""
-        return {
-            "images": self.images,
-            "networks": {name: network.state_dict() for name, network in self.experiment.networks.items()},
-            "averaged": self.experiment.averaged.state_dict(),
-            "optimisers": {side.side.name: side.optimiser.state_dict() for side in self.sides},
-        }
+        return state.capture(self.images, self.experiment, self.sides)
 
-    def restore(self, state: checkpoint.State) -> None:
+    def restore(self, saved: checkpoint.State) -> None:
         """Takes over a saved state. Raises UserError where it is not this configuration's, or not finite."""
-        try:
-            for name, network in self.experiment.networks.items():
-                network.load_state_dict(_finite(state["networks"][name]))
-            self.experiment.averaged.load_state_dict(_finite(state["averaged"]))
-            for side in self.sides:
-                side.optimiser.load_state_dict(state["optimisers"][side.side.name])
-            self.images = int(state["images"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"the checkpoint does not fit the run's configuration: {str(error).splitlines()[0]}"
-            ) from None
+        self.images = state.restore(saved, self.experiment, self.sides)
 
     def save(self) -> None:
         """Writes a checkpoint, after making sure that all ranks hold the same weights."""
@@ -195,7 +192,9 @@ class Training:
     def publish(self, *, snapshot: bool) -> None:
         """Writes the averaged model to `model/`, and with `snapshot` a grid of its samples to `samples/`."""
         if self.run is not None:
-            self.experiment.publish(self.run.model, self.images, self._calibration())
+            seeded(self.config.seed, PUBLISHING)
+            with replaced(self.run.model) as folder:
+                self.experiment.publish(folder, self.images, self._calibration())
             if snapshot:
                 save_grid(self.experiment.snapshot(), self.run.samples / f"{self.images:012d}.png")
         self.fabric.barrier()
@@ -218,17 +217,19 @@ class Training:
             for parameter in network.parameters():
                 digest.update(parameter.detach().float().cpu().numpy().tobytes())
         own = torch.tensor(list(digest.digest()), dtype=torch.int64, device=self.fabric.device)
-        if not torch.equal(own, self.fabric.broadcast(own)):
+        differs = torch.tensor(float(not torch.equal(own, self.fabric.broadcast(own))), device=self.fabric.device)
+        if self.fabric.all_reduce(differs, reduce_op="max"):  # all ranks stop, before anything is written
             raise UserError(
-                f"rank {self.fabric.global_rank}'s weights differ from rank 0's at {self.images} images: training stops here"
+                f"the ranks' weights differ at {self.images} images: training stops here; go on from the last checkpoint"
             )
 
 
 class _Signals:
-    """Remembers SIGTERM and SIGINT for a step boundary; a second one interrupts at once."""
+    """Remembers SIGTERM and SIGINT for a step boundary; another one, after a while, interrupts at once."""
 
     def __init__(self) -> None:
         self.number = 0
+        self._since = 0.0
 
     def __enter__(self) -> _Signals:
         self._old = {}
@@ -241,13 +242,7 @@ class _Signals:
             signal.signal(number, handler)
 
     def _remember(self, number: int, _: object) -> None:
-        if self.number:
+        if not self.number:
+            self.number, self._since = number, time.monotonic()
+        elif time.monotonic() - self._since > IMPATIENCE:
             raise KeyboardInterrupt
-        self.number = number
-
-
-def _finite(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} holds values that are not finite")
-    return state

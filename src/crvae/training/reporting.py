@@ -39,9 +39,9 @@ class Meter:
         return means
 
     def culprit(self) -> str:
-        """The name of a term whose sum is not finite; the gradient where all are."""
+        """The name of a term whose sum is not finite on some rank; the gradient where all are. Call it on all ranks."""
         for name, total in self._sums.items():
-            if not torch.isfinite(total).all():
+            if mean_over_ranks(torch.isfinite(total).all().float()) < 1:
                 return f"the term {name!r}"
         return "a gradient"
 

@@ -16,12 +16,13 @@ import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from crvae.atomic import write_text
+from crvae.atomic import sync, write_text
 from crvae.config import FORMAT
 from crvae.errors import UserError
+from crvae.training.replacing import put_back
 
-CONFIG_LIMIT = 1 << 20
-"""A larger config.yaml is refused, in bytes."""
+CONFIG_LIMIT = 1 << 18
+"""A larger config.yaml or environment.json is refused, in bytes."""
 
 
 class Run:
@@ -45,11 +46,14 @@ class Run:
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
         try:
             temporary.mkdir(parents=True)
-            write_text(temporary / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+            run = cls(temporary)
+            run.configure(config)
             write_text(temporary / "environment.json", json.dumps(environment, indent=2) + "\n")
             for name in ("checkpoints", "samples"):
                 (temporary / name).mkdir()
+            sync(temporary)
             os.rename(temporary, folder)
+            sync(folder.parent)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise UserError(f"--out {folder} cannot be created: {error.strerror}") from None
@@ -64,9 +68,13 @@ class Run:
             raise UserError(f"--resume {folder} is not a run: it has no config.yaml")
         run = cls(folder)
         run.lock()
+        for left in (*folder.glob(".*.tmp"), *run.samples.glob(".*.tmp")):  # by a process that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        put_back(run.model)
         return run
 
     def lock(self) -> None:
+        """Takes the run for this process until it ends. Raises UserError where another one has it."""
         try:
             self._lock = (self.folder / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,15 +83,19 @@ class Run:
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written to: {error.strerror}") from None
 
+    def configure(self, config: BaseModel) -> None:
+        """Writes config.yaml."""
+        write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
+
     def config(self, kinds: dict[int, type[BaseModel]]) -> Any:
         """The configuration as the class that `kinds` names for its stage. Raises UserError where it does not validate."""
         path = self.folder / "config.yaml"
         try:
-            if path.stat().st_size > CONFIG_LIMIT:
-                raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: that is no run's configuration")
-            body = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+            body = yaml.load(_text(path), _PlainLoader)
+        except UserError:
+            raise
+        except Exception as error:  # PyYAML's constructors raise all sorts for malformed scalars
+            raise UserError(f"{path} cannot be read: {_brief(error)}") from None
         if not isinstance(body, dict) or type(body.get("format")) is not int:
             raise UserError(f"{path} is not a crvae configuration: it has no format number")
         if body["format"] > FORMAT:
@@ -96,21 +108,37 @@ class Run:
         try:
             return kinds[stage].model_validate(body)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))[:200]
+            raise UserError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
 
     def environment(self) -> dict[str, Any]:
-        """environment.json: what the run was created under."""
+        """environment.json: what the run was created under. Raises UserError where it cannot be used."""
+        path = self.folder / "environment.json"
         try:
-            return json.loads((self.folder / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.folder / 'environment.json'} cannot be read: {error}") from None
+            about = json.loads(_text(path))
+            needed = (about["world"], int), (about["precision"], str), (about["data"]["path"], str)
+            needed += ((about["data"]["fingerprint"], str),)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{path} cannot be read: {_brief(error)}") from None
+        if any(type(value) is not kind for value, kind in needed):
+            raise UserError(f"{path} does not say what the run was created under: put the original back")
+        return about
 
     def reports(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
-        if not self.metrics.is_file():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        """The lines of metrics.jsonl that are whole: one that a kill or a full disk tore is passed over."""
+        found = []
+        if self.metrics.is_file():
+            for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    report = json.loads(line)
+                    _ = report["images"] + report["seconds"]
+                except (ValueError, LookupError, TypeError, RecursionError):
+                    continue
+                found.append(report)
+        return found
 
     def forget_after(self, images: int) -> None:
         """Drops the reports of a future that a resumed run will live again."""
@@ -120,6 +148,25 @@ class Run:
     def report(self, line: dict[str, Any]) -> None:
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases: nothing that we write has any, and nested ones unfold to any size."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it holds a YAML alias, which no configuration needs")
+        return super().compose_node(parent, index)
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > CONFIG_LIMIT:
+        raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: no run has such a file")
+    return path.read_text(encoding="utf-8")
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def environment(data: str, fingerprint: str, world: int, precision: str, device: str) -> dict[str, Any]:

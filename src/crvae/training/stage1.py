@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from crvae import objectives
 from crvae.config import Stage1Config
+from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.loading import save
@@ -24,7 +25,7 @@ from crvae.models.recurrence import ChannelRecurrence
 from crvae.pictures import from_8_bit
 from crvae.training.averaging import average_of, recalibrate
 from crvae.training.experiment import Group, Side
-from crvae.training.ranks import mean_over_ranks
+from crvae.training.ranks import mean_over_ranks, world_size
 
 Terms = dict[str, Tensor]
 
@@ -167,11 +168,16 @@ class DiscriminatorStep(nn.Module):
 
 
 class Stage1:
-    """A Stage1 experiment for the training loop (`crvae.training.experiment.Experiment`)."""
+    """A Stage1 experiment for the training loop (`crvae.training.experiment.Experiment`).
+
+    Raises UserError where a batch does not fall into whole groups on these devices.
+    """
 
     averaged_network = "model"
 
     def __init__(self, config: Stage1Config):
+        if problem := config.undivided(world_size() * config.train.accumulate):
+            raise UserError(problem)
         self.config = config
         self.model, self.discriminator = build(config)
         self.averaged = average_of(self.model)
