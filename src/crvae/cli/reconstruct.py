@@ -39,9 +39,9 @@ def run(args: list[str]) -> int:
 
     from crvae.models.loading import load
     from crvae.pictures import to_8_bit
+    from crvae.tasks.devices import best_device
     from crvae.tasks.inputs import read_images
     from crvae.tasks.labelled import check_picture_path, labelled_grid, save_picture
-    from crvae.tasks.sampling import best_device
 
     check_picture_path(command.out)
     model = load(command.run, best_device())

@@ -49,9 +49,10 @@ def run(args: list[str]) -> int:
 
     from crvae.models.loading import load
     from crvae.pictures import save_png
+    from crvae.tasks.devices import best_device
     from crvae.tasks.folders import check_new_folder, new_folder
     from crvae.tasks.labelled import check_picture_path
-    from crvae.tasks.sampling import best_device, samples
+    from crvae.tasks.sampling import samples
 
     check_picture_path(command.out) if grid else check_new_folder(command.out)
     batches = samples(load(command.run, best_device()), command.count, command.seed)

@@ -19,6 +19,7 @@ from crvae.data.source import read_file as read_bytes
 from crvae.data.sources.tree import is_image
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
+from crvae.models.upsampler import Upsampler
 from crvae.pictures import from_8_bit
 
 
@@ -33,7 +34,7 @@ class Images:
     """Classes of prepared data that have a `label` column."""
 
 
-def read_images(source: str, model: Autoencoder, *, option: str, limit: int) -> Images:
+def read_images(source: str, model: Autoencoder | Upsampler, *, option: str, limit: int) -> Images:
     """The first `limit` images of `source`, at the model's size and channels.
 
     Prepared data give their validation images (else test, else training ones), and must be stored at the model's size.
@@ -57,16 +58,19 @@ def read_images(source: str, model: Autoencoder, *, option: str, limit: int) -> 
     return Images(x, distinct([str(file.relative_to(root).with_suffix("")) for file in files]))
 
 
-def read_file(file: Path, channels: int, size: int) -> Float[Tensor, "c h w"]:
-    """One image file as `crvae prepare` would store it. Raises UserError where it is no image."""
-    form = Form(sizes=(size,), channels=_channels(channels))
+def read_file(file: Path, channels: int, size: int | None) -> Float[Tensor, "c h w"]:
+    """One image file as `crvae prepare` would store it; without `size` as large as it is. Raises UserError where it is none."""
+    form = Form(sizes=(size or 1,), channels=_channels(channels))
     try:
-        image = scale(decode(read_bytes(file, form), form), form)[0]
+        image = decode(read_bytes(file, form), form)
+        if size is not None:
+            image = scale(image, form)[0]
     except Unusable as error:
         raise UserError(f"{file} {error}: replace or remove it") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    return from_8_bit(torch.from_numpy(np.array(image)).reshape(size, size, channels).permute(2, 0, 1))
+    pixels = np.array(image)
+    return from_8_bit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1))
 
 
 def distinct(names: list[str]) -> list[str]:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
 from crvae.models.loading import load
+from crvae.models.upsampler import Upsampler
 from crvae.pictures import to_8_bit
+from crvae.tasks.devices import best_device
 
 
 def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w"]:
@@ -22,14 +24,9 @@ def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w
 
 
 @torch.no_grad()
-def samples(model: Autoencoder, count: int, seed: int = 0) -> Iterator[UInt8[Tensor, "b c h w"]]:
+def samples(model: Autoencoder | Upsampler, count: int, seed: int = 0) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """The images of `model.sample(count, seed)`, 8-bit, a batch at a time: memory does not grow with `count`."""
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, count, SAMPLE_BATCH):
         draws = [torch.randn(model.latent_shape, generator=generator) for _ in range(min(SAMPLE_BATCH, count - first))]
         yield to_8_bit(model.decode(torch.stack(draws).to(model.device)))
-
-
-def best_device() -> torch.device:
-    """The machine's accelerator, else the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

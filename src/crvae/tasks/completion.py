@@ -1,0 +1,212 @@
+"""Image completion: the latent whose image agrees with the visible pixels (section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from crvae.errors import UserError
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.discriminator import Discriminator
+from crvae.tasks.descent import OPTIMISERS
+from crvae.tasks.devices import quick_arithmetic
+from crvae.tasks.masks import occlude
+from crvae.tasks.realism import Realism
+
+CHECK = 10
+"""Steps between two looks at who is finished."""
+PATIENCE = 3
+"""A restart is finished when this many looks in a row found its loss down by less than TOLERANCE of itself."""
+TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True)
+class Search:
+    """How z is searched; the weights are for squared errors summed over the values of an image in [-1, 1]."""
+
+    gamma: float = 2.5
+    """Weight of -log N(z; 0, I), in nats; 12,288 times training's KL weight is what training implies."""
+    tau: float = 20.0
+    """Weight of log(1 - D); above 0 it needs the discriminator."""
+    steps: int = 200
+    """The most steps of one restart."""
+    rate: float = 0.05
+    """Adam's learning rate; L-BFGS: size of its first step, a value."""
+    restarts: int = 4
+    """Starting points for every image."""
+    start: Literal["prior", "posterior"] = "prior"
+    """Restarts begin at draws from the prior, or from the posterior of the image with its hidden pixels in one colour."""
+    optimiser: Literal["adam", "lbfgs"] = "adam"
+    seed: int = 0
+    """The same seed gives the same starting points."""
+
+
+@dataclass(frozen=True)
+class Completions:
+    """All restarts of every image, the lowest loss first."""
+
+    images: Float[Tensor, "b r c h w"]
+    z: Float[Tensor, "b r *d"]
+    losses: dict[str, Float[Tensor, "b r"]]
+    """`total` = `reconstruction` + gamma `prior` + tau `adversarial`: squared error over the visible values, |z|^2 / 2 (which is
+    -log N(z; 0, I) but for a constant), log(1 - D)."""
+    steps: Int64[Tensor, "b r"]
+    """Steps that each restart took."""
+
+    @property
+    def best(self) -> Float[Tensor, "b c h w"]:
+        return self.images[:, 0]
+
+
+def complete(
+    model: Autoencoder,
+    x: Float[Tensor, "b c h w"],
+    mask: Float[Tensor, "*b h w"],
+    discriminator: Discriminator | None = None,
+    search: Search | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Completions:
+    """Minimises |x_hat m - x m|^2 - gamma log N(z; 0, I) + tau log(1 - D(x_hat)) over z, for every image and restart.
+
+    (The paper prints + gamma, which would push z away from the prior.) Images are in [-1, 1]; `mask` is 1 where pixels are
+    visible and 0 where they are hidden, one for all images or `b 1 h w`. Every image is completed as if it were alone:
+    neither the others nor the number of restarts change what a restart finds. Without a discriminator tau is 0, unless
+    `search` says otherwise. `progress` is told the steps done and the most that there can be.
+
+    Raises UserError where the images are not of the model's shape, the mask not of theirs, empty or full, or where tau has
+    no discriminator.
+    """
+    if search is None:
+        search = Search() if discriminator is not None else Search(tau=0)
+    mask = check(model, x, mask).to(model.device)
+    if search.tau and discriminator is None:
+        raise UserError("--tau above 0 needs the run's discriminator: use --tau 0, or a run that has one")
+    realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
+    x = x.to(model.device)
+    model = model.eval()
+    count, restarts = len(x), search.restarts
+    z = starts(model, x, mask, search).flatten(0, 1)  # (r b) *d
+    target, visible = x.repeat(restarts, 1, 1, 1), mask.repeat(restarts, 1, 1, 1)
+    z, steps = _descend(model, realism, target, visible, z, search, progress)
+    with torch.no_grad():
+        decoded, terms = [], []
+        for rows in torch.arange(len(z)).split(128):
+            decoded.append(model.decode(z[rows]))
+            terms.append(_terms(decoded[-1], z[rows], target[rows], visible[rows], realism, search))
+    losses = {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
+    order = losses["total"].unflatten(0, (restarts, count)).argsort(0)  # r b
+
+    def ranked(values: Tensor) -> Tensor:
+        values = values.unflatten(0, (restarts, count))
+        return values[order, torch.arange(count, device=values.device)].transpose(0, 1).cpu()
+
+    return Completions(ranked(torch.cat(decoded)), ranked(z), {k: ranked(v) for k, v in losses.items()}, ranked(steps))
+
+
+def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "*b h w"]) -> Float[Tensor, "b 1 h w"]:
+    """The mask, one for each image. Raises UserError as `complete` says."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != model.image_shape:
+        raise UserError(
+            f"the images are {tuple(x.shape)}, the model needs (images, {', '.join(map(str, model.image_shape))})"
+        )
+    wide = mask.float()
+    while wide.ndim < 4:
+        wide = wide[None]
+    if wide.shape[0] not in (1, len(x)) or wide.shape[1] != 1 or wide.shape[2:] != x.shape[2:]:
+        height, width = x.shape[2:]
+        raise UserError(
+            f"the mask is {tuple(mask.shape)}, the images need ({height}, {width}) or ({len(x)}, 1, {height}, {width})"
+        )
+    if not ((wide == 0) | (wide == 1)).all():
+        raise UserError("the mask must be 1 where pixels are visible and 0 where they are hidden, and nothing else")
+    visible = wide.flatten(1).sum(1)
+    if (visible == 0).any() or (visible == wide[0].numel()).any():
+        raise UserError("the mask must leave some pixels visible and hide some: choose another region")
+    return wide.expand(len(x), -1, -1, -1)
+
+
+@torch.no_grad()
+def starts(
+    model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], search: Search
+) -> Float[Tensor, "r b *d"]:
+    """Where the restarts begin. Image and restart decide a draw, not how many of either there are.
+
+    From the posterior the first restart takes the mean, the others samples; hidden pixels have the visible ones' mean colour.
+    """
+    noise = torch.stack([model.prior(len(x), search.seed + restart) for restart in range(search.restarts)])
+    if search.start == "prior":
+        return noise
+    colour = (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True)
+    posterior = model.encode(occlude(x, mask) + colour * (1 - mask))
+    noise[0] = 0
+    return posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise
+
+
+def _descend(
+    model: Autoencoder,
+    realism: Realism | None,
+    x: Float[Tensor, "n c h w"],
+    mask: Float[Tensor, "n 1 h w"],
+    z: Float[Tensor, n * d],
+    search: Search,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Float[Tensor, n * d], Int64[Tensor, " n"]]:
+    """Each row's best z, and the steps that it took; finished rows leave the batch."""
+    n = len(z)
+    best_z, best = z.clone(), torch.full((n,), torch.inf, device=z.device)
+    last, stalled = best.clone(), torch.zeros(n, dtype=torch.long, device=z.device)
+    steps = torch.zeros(n, dtype=torch.long, device=z.device)
+    rows = torch.arange(n, device=z.device)  # those still searching
+    optimiser = OPTIMISERS[search.optimiser](z, search.rate)
+
+    quick = quick_arithmetic(model.device)
+
+    def evaluate(points: Tensor) -> Tensor:
+        with quick if search.optimiser == "adam" else nullcontext():  # a line search needs every digit
+            return _terms(model.decode(points), points, x, mask, realism, search)["total"]
+
+    for step in range(1, search.steps + 1):
+        losses, points = optimiser.step(evaluate)
+        lower = losses < best[rows]
+        best_z[rows[lower]], best[rows[lower]] = points[lower], losses[lower]
+        if step % CHECK == 0 or step == search.steps:
+            steps[rows] = step
+            now, before = best[rows], last[rows]
+            slow = ~(before - now > TOLERANCE * now.abs())
+            stalled[rows] = torch.where(slow, stalled[rows] + 1, 0)
+            last[rows] = torch.where(slow, before, now)
+            searching = stalled[rows] < PATIENCE
+            if not searching.all():
+                optimiser.keep(searching)
+                rows, x, mask = rows[searching], x[searching], mask[searching]
+            if progress is not None:
+                progress(step, search.steps)
+            if not len(rows):
+                break
+    return best_z, steps
+
+
+def _terms(
+    x_hat: Float[Tensor, "n c h w"],
+    z: Float[Tensor, n * d],
+    x: Float[Tensor, "n c h w"],
+    mask: Float[Tensor, "n 1 h w"],
+    realism: Realism | None,
+    search: Search,
+) -> dict[str, Float[Tensor, " n"]]:
+    terms = {
+        "reconstruction": ((x_hat - x) * mask).square().flatten(1).sum(1),
+        "prior": 0.5 * z.square().flatten(1).sum(1),
+    }
+    terms["total"] = terms["reconstruction"] + search.gamma * terms["prior"]
+    if realism is not None:
+        terms["adversarial"] = -F.softplus(realism(x_hat))  # log(1 - D)
+        terms["total"] = terms["total"] + search.tau * terms["adversarial"]
+    return terms

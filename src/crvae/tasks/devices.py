@@ -1,0 +1,21 @@
+"""Where tasks run, and in which arithmetic."""
+
+from __future__ import annotations
+
+import torch
+
+
+def best_device() -> torch.device:
+    """The machine's accelerator, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def quick_arithmetic(device: torch.device) -> torch.autocast:
+    """bf16 where the device multiplies it in hardware, for steps whose small errors the next step mends; else fp32."""
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported()
+    else:
+        able = device.type == "cpu" and (
+            torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[attr-defined]
+        )
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)

@@ -1,0 +1,122 @@
+"""Masks of occluded images (section 4.4): 1 where a pixel is visible, 0 where it is hidden.
+
+They are fractions of the image, so they fit every size.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from crvae.errors import UserError
+from crvae.tasks.inputs import distinct, read_file
+
+Rectangle = tuple[float, float, float, float]
+"""Hidden region: top, left, bottom, right, as fractions of the image's height and width."""
+
+NAMED: dict[str, Rectangle] = {
+    "right-half": (0.0, 0.5, 1.0, 1.0),
+    "upper": (0.0, 0.0, 0.5, 1.0),
+    "lower": (0.5, 0.0, 1.0, 1.0),
+    "center": (0.25, 0.25, 0.75, 0.75),
+    "eyes": (0.38, 0.2, 0.58, 0.8),
+    "mouth": (0.66, 0.3, 0.86, 0.7),
+}
+"""The paper's occlusions. `eyes` and `mouth` lie where `crvae prepare celeba` puts them; the paper gives no rectangles."""
+
+
+def masks(text: str, size: int) -> dict[str, Float[Tensor, "h w"]]:
+    """`"right-half,0.1:0.2:0.5:0.6,MASK.png"` -> masks of `size` pixels by name, fit for folders.
+
+    Raises UserError for what is no mask, and for one that hides nothing or everything.
+    """
+    found: dict[str, Tensor] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, mask = _mask(part, size)
+        if name in found:
+            raise UserError(f"--mask names {name} twice")
+        if mask.min() == mask.max():
+            raise UserError(
+                f"--mask {part} hides {'nothing' if mask.all() else 'every pixel'} at {size} pixels: choose another region"
+            )
+        found[name] = mask
+    if not found:
+        raise UserError(f"--mask names no mask: use {', '.join(NAMED)}, top:left:bottom:right, or a PNG")
+    return found
+
+
+def rectangle(hidden: Rectangle, size: int) -> Float[Tensor, "h w"]:
+    """1 everywhere but in the pixels whose centres lie in the rectangle."""
+    centres = (torch.arange(size) + 0.5) / size
+    top, left, bottom, right = hidden
+    rows, columns = (centres > top) & (centres < bottom), (centres > left) & (centres < right)
+    return 1 - (rows[:, None] & columns).float()
+
+
+def occlude(x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c h w"]:
+    """Images with their hidden pixels grey."""
+    return x * mask
+
+
+def blend(
+    completed: Float[Tensor, "b c h w"],
+    x: Float[Tensor, "b c h w"],
+    mask: Float[Tensor, "b 1 h w"],
+    feather: float = 0.0,
+) -> Float[Tensor, "b c h w"]:
+    """Visible pixels as they are, hidden ones from the completion.
+
+    With `feather`, in pixels, the hidden ones are shifted towards the colours that the visible ones have across the seam,
+    less and less over that distance: the seam softens, and no visible pixel changes.
+    """
+    if feather:
+        near = _blur(mask, feather)
+        shift = _blur((x - completed) * mask, feather) / near.clamp_min(1e-6)
+        completed = (completed + (1 - mask) * (2 * near).clamp_max(1) * shift).clamp(-1, 1)
+    return torch.where(mask.bool(), x, completed)
+
+
+def _blur(images: Float[Tensor, "b c h w"], deviation: float) -> Float[Tensor, "b c h w"]:
+    radius = math.ceil(3 * deviation)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=images.device) / deviation) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
+    flat = images.flatten(0, 1)[:, None]
+    for weights in (kernel, kernel.mT):
+        padding = (0, 0, radius, radius) if weights.shape[2] > 1 else (radius, radius, 0, 0)
+        flat = F.conv2d(F.pad(flat, padding), weights)
+    return flat[:, 0].unflatten(0, images.shape[:2])
+
+
+def _mask(part: str, size: int) -> tuple[str, Tensor]:
+    if part in NAMED:
+        return part, rectangle(NAMED[part], size)
+    if ":" in part:
+        try:
+            top, left, bottom, right = map(float, part.split(":"))
+        except ValueError:
+            raise UserError(
+                f"--mask {part} is no rectangle: give top:left:bottom:right as fractions, such as 0.25:0.25:0.75:0.75"
+            ) from None
+        if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+            raise UserError(
+                f"--mask {part} is no rectangle: 0 <= top < bottom <= 1 and 0 <= left < right <= 1 must hold"
+            )
+        return f"rectangle-{part.replace(':', '-')}", rectangle((top, left, bottom, right), size)
+    path = Path(part)
+    if path.suffix.lower() == ".png":
+        return distinct([path.stem])[0], _drawn(path, size)
+    raise UserError(f"--mask {part} is unknown: use {', '.join(NAMED)}, top:left:bottom:right, or a PNG")
+
+
+def _drawn(path: Path, size: int) -> Float[Tensor, "h w"]:
+    """A square PNG, black where pixels are hidden."""
+    picture = read_file(path, 1, None)
+    if picture.shape[1] != picture.shape[2]:
+        height, width = picture.shape[1:]
+        raise UserError(f"--mask {path} is {width}x{height} pixels: a mask must be square, as the images are")
+    return (F.interpolate(picture[None], (size, size), mode="area")[0, 0] > 0).float()

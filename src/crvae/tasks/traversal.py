@@ -1,0 +1,68 @@
+"""Walks through the latent space, time step by time step (section 4.5, Figures 9 to 11).
+
+Every walk takes latents `r *d`, from `model.prior` or an image's posterior, and gives images `r k c h w` in [-1, 1]: a row for
+each latent. Time steps t count from 1, as in the text.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
+from crvae.models.gaussian import blocks
+from crvae.models.upsampler import Upsampler
+
+Model = Autoencoder | Upsampler
+
+
+def stage1_of(model: Model) -> Autoencoder:
+    """Whose latents they are."""
+    return model.stage1 if isinstance(model, Upsampler) else model
+
+
+def steps_of(model: Model) -> int:
+    """Time steps T; for dense and convolutional models the number of arbitrary channel groups that stand in for them."""
+    return stage1_of(model).config.steps
+
+
+def progression(model: Model, z: Float[Tensor, r * d]) -> Float[Tensor, "r t1 c h w"]:
+    """Figure 9: from z = 0, block after block. Column t = 0..T uses the first t blocks, the rest is at the prior's mean."""
+    return torch.stack([decode_all(model, z, t) for t in range(steps_of(model) + 1)], 1)
+
+
+def interpolation(
+    model: Model, z: Float[Tensor, r * d], target: Float[Tensor, "#r *d"], step: int, points: int = 8
+) -> Float[Tensor, "r points c h w"]:
+    """Figure 10: block `step` moves in equal parts from z's to `target`'s, the other blocks stay. Raises ValueError for no step."""
+    walks = []
+    for share in torch.linspace(0, 1, points).tolist():
+        block = torch.lerp(z, target.expand_as(z).to(z), share)
+        walks.append(decode_all(model, replace_block(model, z, block, step)))
+    return torch.stack(walks, 1)
+
+
+def styles(
+    model: Model, z: Float[Tensor, r * d], draws: Float[Tensor, k * d], step: int
+) -> Float[Tensor, "r k1 c h w"]:
+    """Figure 11: column 0 as it is; in the others block `step` is that of each of the draws. Raises ValueError for no step."""
+    others = [decode_all(model, replace_block(model, z, draw.expand_as(z).to(z), step)) for draw in draws]
+    return torch.stack([decode_all(model, z), *others], 1)
+
+
+def replace_block(
+    model: Model, z: Float[Tensor, r * d], source: Float[Tensor, r * d], step: int
+) -> Float[Tensor, r * d]:
+    """z with block `step` (from 1) of `source`. Raises ValueError for no step."""
+    steps = steps_of(model)
+    if not 1 <= step <= steps:
+        raise ValueError(f"step must be from 1 to {steps}, got {step}")
+    chosen = torch.arange(1, steps + 1, device=z.device)[:, None] == step
+    return torch.where(chosen, blocks(source, steps), blocks(z, steps)).view(z.shape)
+
+
+@torch.no_grad()
+def decode_all(model: Model, z: Float[Tensor, r * d], steps: int | None = None) -> Float[Tensor, "r c h w"]:
+    """`model.decode`, a batch at a time, to the CPU."""
+    return torch.cat([model.decode(part, steps).cpu() for part in z.split(SAMPLE_BATCH)])
