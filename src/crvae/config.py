@@ -60,9 +60,12 @@ class ModelConfig(Frozen):
 
     @model_validator(mode="after")
     def _steps_divide(self) -> ModelConfig:
-        for name, channels in (("latent-channels", self.latent_channels), ("width * 8", 8 * self.width)):
+        for name, channels in (
+            ("--model.latent-channels", self.latent_channels),
+            ("--model.width * 8", 8 * self.width),
+        ):
             if channels % self.steps:
-                raise ValueError(f"steps must divide {name} ({channels}), got {self.steps}")
+                raise ValueError(f"--model.steps must divide {name} ({channels}), got {self.steps}")
         return self
 
 

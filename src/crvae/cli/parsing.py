@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 from typing import Any, TypeVar
 
 import tyro
@@ -13,12 +16,23 @@ Command = TypeVar("Command")
 
 
 def parse(command: type[Command], args: list[str], *, name: str, default: Any = None) -> Command:
-    """Parses `args` into `command`. Raises UserError for a value that validation refuses, SystemExit(2) for bad syntax."""
+    """Parses `args` into `command`. Raises UserError for whatever is wrong with them; --help prints and exits."""
     given = {} if default is None else {"default": default}
+    complaint = io.StringIO()
     try:
-        return tyro.cli(command, args=args, prog=f"crvae {name}", config=(tyro.conf.AvoidSubcommands,), **given)
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(command, args=args, prog=f"crvae {name}", config=(tyro.conf.AvoidSubcommands,), **given)
     except ValidationError as error:
         raise UserError(sentence(error)) from None
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        refused = _refused(stop)
+        if refused is None:
+            raise UserError(f"{_plain(complaint.getvalue())} (crvae {name} --help documents the options)") from None
+        fields = {getattr(field.type, "__name__", field.type): field.name for field in dataclasses.fields(command)}  # type: ignore[arg-type]
+        part = fields.get(refused.title)
+        raise UserError(sentence(refused, f"--{part}." if part else "--")) from None
 
 
 def sentence(error: ValidationError, prefix: str = "--") -> str:
@@ -31,3 +45,21 @@ def sentence(error: ValidationError, prefix: str = "--") -> str:
     if first["type"] == "extra_forbidden":
         return f"{prefix}{option} is not an option"
     return f"{prefix}{option} must be {message}, got {first['input']!r}"
+
+
+def _refused(error: BaseException | None) -> ValidationError | None:
+    """The validation error that tyro met before it gave up."""
+    while error is not None and not isinstance(error, ValidationError):
+        error = error.__context__
+    return error
+
+
+def _plain(box: str) -> str:
+    """The first paragraph of tyro's framed message, without its frame."""
+    paragraph = []
+    for line in box.splitlines()[1:]:
+        if not line.strip("│─╰╯ "):
+            break
+        if not line.startswith("│" + 9 * " "):  # an argument's help
+            paragraph.append(line.strip(" │"))
+    return " ".join(paragraph).removeprefix("Error parsing ") or "the command line cannot be parsed"
