@@ -13,6 +13,8 @@ COMMANDS = {
     "train": "train Stage1 or Stage2, or go on with a run (--resume)",
     "sample": "draw images from the prior",
     "reconstruct": "originals beside their reconstructions",
+    "classifier": "fine-tune the classifier for the inception score",
+    "evaluate": "score a run or a folder of images: KID, FID, reconstruction, likelihood",
     "study": "blinded human preference study: create, serve, report",
 }
 """Subcommand -> what it does. Each lives in the module of its name in this package and has `run(args)`."""

@@ -1,0 +1,48 @@
+"""An LPIPS-style distance between images: SqueezeNet's features, weighted by the LPIPS heads that torchmetrics carries.
+
+It is LPIPS but for the backbone's weights, which are those that can be had without a download; so it is not called LPIPS.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from crvae.models.backbones import digest
+from crvae.models.perceptual import feature_pyramid
+from crvae.pictures import from_8_bit
+
+NAME = "LPIPS-style distance (SqueezeNet)"
+"""What its scores are called."""
+
+LAYERS = tuple(f"features.{place}" for place in (1, 4, 7, 9, 10, 11, 12))
+"""SqueezeNet's layers that the heads were made for."""
+
+BATCH = 64
+"""Pairs compared at once."""
+
+
+class PerceptualDistance(nn.Module):
+    """Two batches of stored images, `n c h w` each -> the distance of each pair, `n`, on the CPU; 0 for equal images.
+
+    Raises UserError where the weights cannot be had.
+    """
+
+    def __init__(self, device: torch.device):
+        super().__init__()
+        from torchmetrics.functional.image.lpips import _LPIPS
+
+        self.metric = _LPIPS(net="squeeze", pnet_rand=True)
+        self.metric.scaling_layer = nn.Identity()  # type: ignore[assignment]  # the pyramid normalises images itself
+        self.metric.net = feature_pyramid("squeezenet", LAYERS)  # type: ignore[assignment]
+        self.sha256 = digest(self.metric)
+        self.to(device).eval()
+        self.device = device
+
+    @torch.no_grad()
+    def forward(self, one: UInt8[Tensor, "n c h w"], other: UInt8[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
+        parts = []
+        for a, b in zip(one.split(BATCH), other.split(BATCH), strict=True):
+            parts.append(self.metric(from_8_bit(a).to(self.device), from_8_bit(b).to(self.device)).flatten().cpu())
+        return torch.cat(parts)

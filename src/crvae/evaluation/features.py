@@ -1,0 +1,81 @@
+"""Features of images: extracted once for all scores, in fp32, in batches of one size; those of real images are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from crvae.atomic import whole
+from crvae.cache import cache
+from crvae.data import Split
+from crvae.models.backbones import Backbone, backbone, digest
+from crvae.pictures import from_8_bit
+from crvae.training.classifier import Classifier
+
+BATCH = 32
+"""Images that an extractor always sees at once; a last, smaller batch is filled up, so that no number depends on the count."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen network with what identifies it."""
+
+    network: nn.Module
+    name: str
+    sha256: str
+    resizer: str
+
+    @torch.no_grad()
+    def __call__(self, images: UInt8[Tensor, "n c h w"], progress: Progress = lambda *_: None) -> Float[Tensor, "n k"]:
+        """What the network says of stored images, on the CPU: the same image gets the same numbers, whatever its company."""
+        device = next(self.network.parameters()).device
+        parts = []
+        with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+            for first in range(0, len(images), BATCH):
+                batch = images[first : first + BATCH]
+                filled = torch.cat([batch, batch[:1].expand(BATCH - len(batch), -1, -1, -1)])
+                parts.append(self.network(from_8_bit(filled).to(device))[: len(batch)].float().cpu())
+                progress(f"features ({self.name})", min(first + BATCH, len(images)), len(images))
+        return torch.cat(parts)
+
+    def of_real(
+        self, split: Split, size: int, count: int, progress: Progress = lambda *_: None
+    ) -> Float[Tensor, "n k"]:
+        """What the network says of `count` evenly spaced images of `split`, kept by the hashes of data and network."""
+        key = [split.data.fingerprint, split.name, size, count, self.sha256, self.resizer, BATCH, torch.__version__]
+        path = cache() / "features" / (hashlib.sha256(repr(key).encode()).hexdigest() + ".safetensors")
+        with contextlib.suppress(OSError, SafetensorError), safe_open(path, "pt") as file:
+            return file.get_tensor("features")
+        features = self(split.images(spaced(len(split), count), size=size), progress)
+        with contextlib.suppress(OSError):  # a read-only cache costs time, not the scores
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as temporary:
+                save_file({"features": features.contiguous()}, os.fspath(temporary))
+        return features
+
+
+def spaced(total: int, count: int) -> Tensor:
+    """`count` evenly spaced rows of `total`: all in order where there are as many."""
+    return torch.arange(count) * total // count
+
+
+def feature_extractor(name: str, device: torch.device) -> Extractor:
+    """The backbone called `name` (`crvae.models.backbones`) as an extractor. Raises UserError where it cannot be had."""
+    network: Backbone = backbone(name).eval().requires_grad_(False).to(device)
+    return Extractor(network, name, digest(network), network.resizer)
+
+
+def logit_extractor(classifier: Classifier, name: str, device: torch.device) -> Extractor:
+    """A trained classifier as an extractor of logits."""
+    return Extractor(classifier.to(device), name, digest(classifier), classifier.backbone.resizer)

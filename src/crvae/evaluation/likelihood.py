@@ -1,0 +1,147 @@
+"""What a model says of images it has not seen: the evidence lower bound and its importance-weighted sharpening (IWAE).
+
+Log-densities are complete, constants included, and nothing is clamped: Bernoulli densities come from logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from crvae.evaluation.score import Score, made_by, mean
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.gaussian import LOG_2_PI, DiagonalGaussian, standard_log_prob
+
+PASS = 256
+"""Latents decoded at once: memory depends on this, not on the number of samples."""
+
+IMAGES = 32
+"""Images encoded at once. With PASS it sets the order of random draws, and so is fixed."""
+
+Progress = Callable[[str, int, int], None]
+
+
+class Model(Protocol):
+    """What has a likelihood: a posterior, and the log-density of images given latents, in nats an image."""
+
+    def encode(self, x: Tensor) -> DiagonalGaussian: ...
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor: ...
+
+
+class BernoulliDecoder:
+    """p(x|z) of a Bernoulli model. Images are -1 or 1."""
+
+    def __init__(self, model: Autoencoder):
+        self.model = model
+        self.encode = model.encode
+
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, b * d]) -> Float[Tensor, " b"]:
+        logits = self.model.outputs(self.model.transform(z)).double()
+        return -F.binary_cross_entropy_with_logits(logits, ((x + 1) / 2).double(), reduction="none").flatten(1).sum(1)
+
+
+class GaussianDecoder:
+    """p(x|z) = N(decoded image, `variance`), a density over values in [-1, 1]."""
+
+    def __init__(self, model: Autoencoder, variance: float):
+        self.model = model
+        self.encode = model.encode
+        self.variance = variance
+
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, b * d]) -> Float[Tensor, " b"]:
+        squared = (self.model.decode(z).double() - x.double()).square().flatten(1)
+        constant = squared.shape[1] * (LOG_2_PI + math.log(self.variance))
+        return -0.5 * (squared.sum(1) / self.variance + constant)
+
+
+@torch.no_grad()
+def bounds(
+    model: Model, x: Float[Tensor, "b ..."], samples: int, generator: torch.Generator
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """(ELBO, IWAE) of each image in nats, from the same `samples` draws of its posterior.
+
+    ELBO = mean_s log p(x|z_s) - KL(q||p), the KL exact. IWAE_S = log mean_s p(x|z_s) p(z_s) / q(z_s|x), which rises with S, in
+    expectation, towards log p(x) (Burda et al. 2016). Decodes at most max(PASS, b) latents at once.
+    """
+    posterior = model.encode(x)
+    reconstruction = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    evidence = torch.full_like(reconstruction, -math.inf)
+    left = samples
+    while left:
+        count = min(left, max(1, PASS // len(x)))
+        left -= count
+        wide = DiagonalGaussian(
+            posterior.mean.repeat_interleave(count, 0),
+            posterior.log_variance.repeat_interleave(count, 0),
+            posterior.steps,
+        )
+        z = wide.sample(generator)
+        log_p = model.log_likelihood(x.repeat_interleave(count, 0), z).double()
+        exact = DiagonalGaussian(wide.mean.double(), wide.log_variance.double())
+        log_weight = log_p + standard_log_prob(z.double()) - exact.log_prob(z.double())
+        reconstruction += log_p.unflatten(0, (-1, count)).sum(1) / samples
+        evidence = torch.logaddexp(evidence, log_weight.unflatten(0, (-1, count)).logsumexp(1))
+    kl = DiagonalGaussian(posterior.mean.double(), posterior.log_variance.double()).kl(per_image=True)
+    return reconstruction - kl, evidence - math.log(samples)
+
+
+def binarised(x: Float[Tensor, "n c h w"], seed: int) -> Float[Tensor, "n c h w"]:
+    """Grey images in [-1, 1] as black and white ones: one Bernoulli draw of each pixel, the same for one seed and place."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.stack([torch.rand(x.shape[1:], generator=generator) for _ in range(len(x))])
+    return torch.where(draws < (x + 1) / 2, 1.0, -1.0)
+
+
+@torch.no_grad()
+def observation_variance(model: Autoencoder, x: Float[Tensor, "n c h w"], seed: int) -> float:
+    """The variance that suits a Gaussian decoder best: the mean squared error of images decoded from posterior draws."""
+    generator = torch.Generator(model.device).manual_seed(seed)
+    total = 0.0
+    for part in x.split(IMAGES):
+        part = part.to(model.device)
+        total += float((model.decode(model.encode(part).sample(generator)) - part).double().square().sum())
+    return total / x.numel()
+
+
+def likelihood_scores(
+    model: Autoencoder,
+    x: Float[Tensor, "n c h w"],
+    *,
+    samples: int,
+    seed: int,
+    variance: float = 0.0,
+    variance_from: str = "",
+    progress: Progress = lambda *_: None,
+) -> dict[str, Score]:
+    """ELBO and negative log-likelihood (IWAE with `samples`) of images in [-1, 1], in nats an image.
+
+    Bernoulli models see the images binarised by one draw with `seed`; Gaussian ones need `variance`, and where it is from.
+    """
+    about: dict[str, Any] = {"samples": samples}
+    if model.config.likelihood == "bernoulli":
+        decoder: Model = BernoulliDecoder(model)
+        x = binarised(x, seed)
+        about["binarisation"] = f"one Bernoulli draw a pixel, seed {seed}"
+    else:
+        decoder = GaussianDecoder(model, variance)
+        about |= {"observation_variance": variance, "observation_variance_from": variance_from}
+    generator = torch.Generator(model.device).manual_seed(seed)
+    parts = []
+    for part in x.split(IMAGES):
+        parts.append(bounds(decoder, part.to(model.device), samples, generator))
+        progress(f"likelihood, {samples} samples", sum(len(elbo) for elbo, _ in parts), len(x))
+    elbo, iwae = (torch.cat(bound).cpu() for bound in zip(*parts, strict=True))
+    common: dict[str, Any] = {"unit": "nats an image", "images": len(x), "seed": seed, **made_by("crvae")}
+    return {
+        "elbo": Score(name="evidence lower bound", better="higher", **mean(elbo), **common, details=about),
+        "nll": Score(
+            name=f"negative log-likelihood (IWAE-{samples})", better="lower", **mean(-iwae), **common, details=about
+        ),
+    }

@@ -1,0 +1,142 @@
+"""Scores of generated images beside real ones, from features: KID, FID, precision and recall, inception score (4.1)."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crvae.evaluation.score import GROUPS, Score, jackknife, made_by
+
+BLOCK = 1000
+"""KID compares disjoint blocks of at most so many images, and averages."""
+
+NEIGHBOURS = 3
+"""Precision and recall: an image counts as covered inside the distance to a reference image's so-manieth neighbour."""
+
+LEAST = 2 * GROUPS
+"""Images that these scores need."""
+
+
+def shuffled(features: Float[Tensor, "n k"], seed: int) -> Float[Tensor, "n k"]:
+    """Rows in an order set by `seed`: what the scores below expect, so that blocks and groups are random ones."""
+    return features[torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))]
+
+
+def kid(real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **about: Any) -> Score:
+    """Kernel inception distance: the unbiased squared MMD under the cubic kernel. As many real as generated images."""
+    from torchmetrics.image.kid import poly_mmd
+
+    def distance(real: Tensor, fake: Tensor) -> tuple[float]:
+        blocks = -(-len(real) // BLOCK)
+        pairs = zip(real.double().chunk(blocks), fake.double().chunk(blocks), strict=True)
+        return (float(torch.stack([poly_mmd(a, b) for a, b in pairs]).mean()),)
+
+    (interval,) = jackknife(distance, shuffled(real, seed), shuffled(fake, seed + 1))
+    return Score(
+        name=f"KID ({about['features']})",
+        better="lower",
+        unit="squared MMD",
+        images=len(fake),
+        seed=seed,
+        **interval,
+        **made_by("torchmetrics"),
+        **about,
+    )
+
+
+def fid(real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **about: Any) -> Score:
+    """Fréchet inception distance: between Gaussians fitted to the features. Biased upwards by few images: compare equal counts."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(feature=_identity(real.shape[1]))
+
+    def distance(real: Tensor, fake: Tensor) -> tuple[float]:
+        metric.reset()
+        metric.update(real.double(), real=True)
+        metric.update(fake.double(), real=False)
+        return (float(metric.compute()),)
+
+    (interval,) = jackknife(distance, shuffled(real, seed), shuffled(fake, seed + 1))
+    return Score(
+        name=f"FID ({about['features']})",
+        better="lower",
+        unit="squared distance",
+        images=len(fake),
+        seed=seed,
+        **interval,
+        **made_by("torchmetrics"),
+        **about,
+    )
+
+
+def precision_and_recall(
+    real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **about: Any
+) -> dict[str, Score]:
+    """Share of generated images within the real ones' neighbourhoods, and of real ones within the generated ones'."""
+    from torch_fidelity.metric_prc import calculate_precision_recall_full
+
+    def shares(real: Tensor, fake: Tensor) -> tuple[float, float]:
+        return calculate_precision_recall_full(fake, real, NEIGHBOURS)
+
+    intervals = jackknife(shares, shuffled(real, seed), shuffled(fake, seed + 1))
+    return {
+        name: Score(
+            name=f"{name} ({about['features']})",
+            better="higher",
+            unit="share of images",
+            images=len(fake),
+            seed=seed,
+            details={"neighbours": NEIGHBOURS},
+            **(interval | {"low": max(0.0, interval["low"]), "high": min(1.0, interval["high"])}),
+            **_torch_fidelity(),
+            **about,
+        )
+        for name, interval in zip(("precision", "recall"), intervals, strict=True)
+    }
+
+
+def inception_score(logits: Float[Tensor, "n k"], seed: int, **about: Any) -> Score:
+    """exp of the mean KL divergence between p(class|image) and p(class), over all images at once (one split)."""
+    from torchmetrics.image.inception import InceptionScore
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        metric = InceptionScore(feature=nn.Identity(), splits=1)
+
+    def score(logits: Tensor) -> tuple[float]:
+        metric.reset()
+        metric.update(logits.double())
+        with (
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+        ):  # it shuffles, and has no deviation of one split
+            warnings.simplefilter("ignore")
+            return (float(metric.compute()[0]),)
+
+    (interval,) = jackknife(score, shuffled(logits, seed))
+    return Score(
+        name=f"inception score ({about['features']})",
+        better="higher",
+        unit=f"of {logits.shape[1]} classes",
+        images=len(logits),
+        seed=seed,
+        **interval,
+        **made_by("torchmetrics"),
+        **about,
+    )
+
+
+def _torch_fidelity() -> dict[str, Any]:
+    import torch_fidelity
+
+    return {"implementation": "torch-fidelity", "version": torch_fidelity.__version__}
+
+
+def _identity(width: int) -> nn.Module:
+    module = nn.Identity()
+    module.num_features = width  # type: ignore[assignment]
+    return module
