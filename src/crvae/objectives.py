@@ -7,6 +7,7 @@ KL is nats an image summed over the latent and averaged over images, adversarial
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,28 +27,28 @@ def bernoulli_error(logits: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"
     return F.binary_cross_entropy_with_logits(logits, (x + 1) / 2)
 
 
-def weighted_kl(kl_per_step: Float[Tensor, t], weights: Float[Tensor, t]) -> Float[Tensor, ""]:
+def weighted_kl(kl_per_step: Float[Tensor, " t"], weights: Float[Tensor, " t"]) -> Float[Tensor, ""]:
     """Equation 1: sum over t of w_t KL(q(z_t|x) || p(z_t)); the paper's 1 - alpha_t is w_t up to a common factor."""
     return (weights * kl_per_step).sum()
 
 
-def fool(realism: Float[Tensor, b]) -> Float[Tensor, ""]:
+def fool(realism: Float[Tensor, " b"]) -> Float[Tensor, ""]:
     """What the generating side minimises (3.3.1): -E[log D(x~)], not saturating, from logits."""
     return F.softplus(-realism).mean()
 
 
-def recognise_real(realism: Float[Tensor, b]) -> Float[Tensor, ""]:
+def recognise_real(realism: Float[Tensor, " b"]) -> Float[Tensor, ""]:
     """What the discriminator minimises on real images (3.3.1): -E[log D(x)], from logits."""
     return F.softplus(-realism).mean()
 
 
-def recognise_fake(realism: Float[Tensor, b]) -> Float[Tensor, ""]:
+def recognise_fake(realism: Float[Tensor, " b"]) -> Float[Tensor, ""]:
     """What the discriminator minimises on reconstructions or samples (3.3.1): -E[log(1 - D(x~))], from logits."""
     return F.softplus(realism).mean()
 
 
 def recover(
-    estimate: Float[Tensor, b * d], target: Float[Tensor, b * d], weights: Float[Tensor, t]
+    estimate: Float[Tensor, " b *d"], target: Float[Tensor, " b *d"], weights: Float[Tensor, " t"]
 ) -> Float[Tensor, ""]:
     """Equation 2 with a Gaussian q_psi of fixed variance: the squared error of the estimated latent, a mean over values.
 
@@ -57,13 +58,13 @@ def recover(
     return (weights[:, None] * squared).mean()
 
 
-def explained(estimate: Float[Tensor, b * d], target: Float[Tensor, b * d]) -> Float[Tensor, ""]:
+def explained(estimate: Float[Tensor, " b *d"], target: Float[Tensor, " b *d"]) -> Float[Tensor, ""]:
     """Share of the latent's variance over images that its estimate explains, 1 - MSE / Var; 1 is perfect, 0 is chance."""
     variance = target.var(0, unbiased=False).mean()
     return 1 - F.mse_loss(estimate, target) / variance.clamp_min(torch.finfo(target.dtype).tiny)
 
 
-def normalised(latent: Float[Tensor, b * d]) -> Float[Tensor, b * d]:
+def normalised(latent: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
     """The latent with zero mean and unit variance over the batch, value by value."""
     mean, std = latent.mean(0, keepdim=True), latent.std(0, unbiased=False, keepdim=True)
     return (latent - mean) / (std + 1e-5)
@@ -73,3 +74,18 @@ def nats(error: float, values: int, weight_of_kl: float) -> float:
     """A mean squared error in nats an image: with `weight_of_kl` w, the objective is that of sigma^2 = values * w / 2."""
     variance = values * weight_of_kl / 2
     return values * (error / (2 * variance) + 0.5 * math.log(2 * math.pi * variance))
+
+
+def perceptual(
+    features: Sequence[Float[Tensor, "b k h w"]], targets: Sequence[Float[Tensor, "b k h w"]]
+) -> Float[Tensor, ""]:
+    """Perceptual loss (section 4.3; Johnson et al. 2016) over the layers of a network, as a share of the targets' energy.
+
+    The mean over layers of |phi(x_hat) - phi(x)|^2 / |phi(x)|^2: 0 is equal, 1 is as far off as no features at all, for
+    every network, so that its weight means the same with each.
+    """
+    shares = [
+        (f.float() - t.float()).square().mean() / t.float().square().mean()
+        for f, t in zip(features, targets, strict=True)
+    ]
+    return torch.stack(shares).mean()

@@ -80,6 +80,6 @@ def latent_scores(model: Autoencoder, stored: UInt8[Tensor, "n c h w"], seed: in
     }  # fmt: skip
 
 
-def active_units(means: Float[Tensor, n * d], steps: int) -> Float[Tensor, " t"]:
+def active_units(means: Float[Tensor, " n *d"], steps: int) -> Float[Tensor, " t"]:
     """Active units of each time step: those whose posterior mean has a variance over images above ACTIVE."""
     return (blocks(means, steps).double().var(0) > ACTIVE).sum(1)

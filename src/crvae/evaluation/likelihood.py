@@ -42,7 +42,7 @@ class BernoulliDecoder:
         self.model = model
         self.encode = model.encode
 
-    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, b * d]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         logits = self.model.outputs(self.model.transform(z)).double()
         return -F.binary_cross_entropy_with_logits(logits, ((x + 1) / 2).double(), reduction="none").flatten(1).sum(1)
 
@@ -55,7 +55,7 @@ class GaussianDecoder:
         self.encode = model.encode
         self.variance = variance
 
-    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, b * d]) -> Float[Tensor, " b"]:
+    def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         squared = (self.model.decode(z).double() - x.double()).square().flatten(1)
         constant = squared.shape[1] * (LOG_2_PI + math.log(self.variance))
         return -0.5 * (squared.sum(1) / self.variance + constant)

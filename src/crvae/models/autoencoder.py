@@ -47,16 +47,16 @@ class Autoencoder(nn.Module):
             x = (x + 1) / 2
         return self.latent.posterior(self.encoder(x))
 
-    def transform(self, z: Float[Tensor, b * d]) -> Float[Tensor, b * e]:
+    def transform(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b *e"]:
         """z -> transformed latent u = LSTM_gen(z) (crVAE), FC_gen(z) (VAE) or z itself (cVAE)."""
         return self.latent.transform(z)
 
-    def outputs(self, u: Float[Tensor, b * e]) -> Float[Tensor, "b c h w"]:
+    def outputs(self, u: Float[Tensor, " b *e"]) -> Float[Tensor, "b c h w"]:
         """u -> what the objective compares: images in [-1, 1] (Gaussian), or logits of the pixels (Bernoulli)."""
         raw = self.decoder(self.latent.project(u))
         return raw if self.config.likelihood == "bernoulli" else torch.tanh(raw)
 
-    def decode(self, z: Float[Tensor, b * d], steps: int | None = None) -> Float[Tensor, "b c h w"]:
+    def decode(self, z: Float[Tensor, " b *d"], steps: int | None = None) -> Float[Tensor, "b c h w"]:
         """z -> images. With `steps` t, only the first t blocks are used, the rest stand at the prior's mean."""
         if steps is not None:
             if not 0 <= steps <= self.config.steps:
@@ -83,7 +83,7 @@ class Autoencoder(nn.Module):
         z = truncation * self.prior(count, seed)
         return torch.cat([self.decode(part) for part in z.split(SAMPLE_BATCH)])
 
-    def prior(self, count: int, seed: int = 0) -> Float[Tensor, b * d]:
+    def prior(self, count: int, seed: int = 0) -> Float[Tensor, " b *d"]:
         """`count` draws of z from N(0, I), a function of the seed alone."""
         generator = torch.Generator().manual_seed(seed)
         draws = [torch.randn(self.latent_shape, generator=generator) for _ in range(count)]

@@ -43,7 +43,7 @@ class Discriminator(nn.Module):
         self.adversarial_head = AdversarialHead(config, widths[-1] * side * side, 16 * 2 * b)
         self.latent_head = None if latent_shape is None else LatentHead(model, widths[-1], side, latent_shape)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, b], Float[Tensor, b * e] | None]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b *e"] | None]:
         """Both heads on one pass of the features; the estimate is None where there is no latent head."""
         features = self.features(images)
         estimate = None if self.latent_head is None else self.latent_head(features)
@@ -72,7 +72,7 @@ class AdversarialHead(nn.Module):
         hidden = F.normalize(hidden, dim=1, eps=1e-5)  # the release: x / sqrt(sum x^2 + 1e-10)
         return F.relu(self.dropout(hidden))
 
-    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, b]:
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, " b"]:
         hidden = self.represent(features)
         if self.minibatch is not None:
             hidden = self.minibatch(hidden)
@@ -103,5 +103,5 @@ class LatentHead(nn.Module):
                 if isinstance(layer, nn.BatchNorm2d):
                     nn.init.uniform_(layer.weight)
 
-    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, b * e]:
+    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, " b *e"]:
         return self.layers(features).float()

@@ -12,7 +12,7 @@ from torch import Tensor
 LOG_2_PI = math.log(2 * math.pi)
 
 
-def blocks(z: Float[Tensor, b * d], steps: int) -> Float[Tensor, "b t k"]:
+def blocks(z: Float[Tensor, " b *d"], steps: int) -> Float[Tensor, "b t k"]:
     """Latents as `steps` blocks of consecutive channels, each flattened: `b (t c) h w -> b t (c h w)`."""
     return z.flatten(1).unflatten(1, (steps, -1))
 
@@ -21,16 +21,16 @@ def blocks(z: Float[Tensor, b * d], steps: int) -> Float[Tensor, "b t k"]:
 class DiagonalGaussian:
     """q(z|x) = N(mean, exp(log_variance)), over latents `b z 4 4` (dense: `b n`) that fall into `steps` blocks."""
 
-    mean: Float[Tensor, b * d]
-    log_variance: Float[Tensor, b * d]
+    mean: Float[Tensor, " b *d"]
+    log_variance: Float[Tensor, " b *d"]
     steps: int = 1
 
-    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, b * d]:
+    def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, " b *d"]:
         """One reparametrised draw per image; the gradient reaches mean and log-variance."""
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
-    def log_prob(self, z: Float[Tensor, b * d]) -> Float[Tensor, b]:
+    def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         """Log-density of z, in nats an image, constants included."""
         squared = (z - self.mean) ** 2 * torch.exp(-self.log_variance)
         return -0.5 * (squared + self.log_variance + LOG_2_PI).flatten(1).sum(1)
@@ -46,6 +46,6 @@ class DiagonalGaussian:
         return kl if per_image else kl.mean(0)
 
 
-def standard_log_prob(z: Float[Tensor, b * d]) -> Float[Tensor, b]:
+def standard_log_prob(z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
     """Log-density of z under the prior N(0, I), in nats an image, constants included."""
     return -0.5 * (z**2 + LOG_2_PI).flatten(1).sum(1)

@@ -25,7 +25,7 @@ class Offset(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.empty(shape).uniform_(-0.01 * math.sqrt(3), 0.01 * math.sqrt(3)))
 
-    def forward(self, x: Float[Tensor, b * d]) -> Float[Tensor, b * d]:
+    def forward(self, x: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
         return x + self.bias
 
 

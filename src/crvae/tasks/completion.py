@@ -154,10 +154,10 @@ def _descend(
     realism: Realism | None,
     x: Float[Tensor, "n c h w"],
     mask: Float[Tensor, "n 1 h w"],
-    z: Float[Tensor, n * d],
+    z: Float[Tensor, " n *d"],
     search: Search,
     progress: Callable[[int, int], None] | None,
-) -> tuple[Float[Tensor, n * d], Int64[Tensor, " n"]]:
+) -> tuple[Float[Tensor, " n *d"], Int64[Tensor, " n"]]:
     """Each row's best z, and the steps that it took; finished rows leave the batch."""
     n = len(z)
     best_z, best = z.clone(), torch.full((n,), torch.inf, device=z.device)
@@ -195,7 +195,7 @@ def _descend(
 
 def _terms(
     x_hat: Float[Tensor, "n c h w"],
-    z: Float[Tensor, n * d],
+    z: Float[Tensor, " n *d"],
     x: Float[Tensor, "n c h w"],
     mask: Float[Tensor, "n 1 h w"],
     realism: Realism | None,

@@ -17,12 +17,12 @@ Evaluate = Callable[[Tensor], Tensor]
 class Adam:
     """torch's Adam: element by element, so its problems are independent already."""
 
-    def __init__(self, points: Float[Tensor, b * d], rate: float):
+    def __init__(self, points: Float[Tensor, " b *d"], rate: float):
         self.rate = rate
         self.points = points.clone().requires_grad_()
         self._adam = torch.optim.Adam([self.points], lr=rate)
 
-    def step(self, evaluate: Evaluate) -> tuple[Float[Tensor, b], Float[Tensor, b * d]]:
+    def step(self, evaluate: Evaluate) -> tuple[Float[Tensor, " b"], Float[Tensor, " b *d"]]:
         """One step. Returns the losses before it, and where they were taken."""
         losses = evaluate(self.points)
         (self.points.grad,) = torch.autograd.grad(losses.sum(), self.points)
@@ -30,7 +30,7 @@ class Adam:
         self._adam.step()
         return losses.detach(), before
 
-    def keep(self, which: Bool[Tensor, b]) -> None:
+    def keep(self, which: Bool[Tensor, " b"]) -> None:
         state = self._adam.state.pop(self.points)
         self.points = self.points.detach()[which].requires_grad_()
         self._adam = torch.optim.Adam([self.points], lr=self.rate)
@@ -50,14 +50,14 @@ class LBFGS:
     HALVINGS = 8
     DECREASE = 1e-4
 
-    def __init__(self, points: Float[Tensor, b * d], rate: float):
+    def __init__(self, points: Float[Tensor, " b *d"], rate: float):
         self.points = points.clone()
         self.rate = rate
         self._moves: list[Tensor] = []
         self._changes: list[Tensor] = []
         self._here: tuple[Tensor, Tensor] | None = None
 
-    def step(self, evaluate: Evaluate) -> tuple[Float[Tensor, b], Float[Tensor, b * d]]:
+    def step(self, evaluate: Evaluate) -> tuple[Float[Tensor, " b"], Float[Tensor, " b *d"]]:
         """One step. Returns the losses after it, and where they were taken; no loss ever rises."""
         losses, gradient = self._here or self._measure(evaluate, self.points)
         direction = -self._curved(gradient)
@@ -85,7 +85,7 @@ class LBFGS:
         self.points, self._here = points, (new_losses, new_gradient)
         return new_losses, points
 
-    def keep(self, which: Bool[Tensor, b]) -> None:
+    def keep(self, which: Bool[Tensor, " b"]) -> None:
         self.points = self.points[which]
         self._moves = [move[which] for move in self._moves]
         self._changes = [change[which] for change in self._changes]
@@ -97,7 +97,7 @@ class LBFGS:
         losses = evaluate(points)
         return losses.detach(), torch.autograd.grad(losses.sum(), points)[0]
 
-    def _curved(self, gradient: Float[Tensor, b * d]) -> Float[Tensor, b * d]:
+    def _curved(self, gradient: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
         """The two-loop recursion; a pair without positive curvature counts for nothing.
 
         Where none counts yet, the move is `rate` a value on average.
@@ -125,7 +125,7 @@ class LBFGS:
 OPTIMISERS = {"adam": Adam, "lbfgs": LBFGS}
 
 
-def _dot(a: Float[Tensor, b * d], b_: Float[Tensor, b * d]) -> Float[Tensor, b]:
+def _dot(a: Float[Tensor, " b *d"], b_: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
     return (a * b_).flatten(1).sum(1)
 
 

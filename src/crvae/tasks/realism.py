@@ -31,7 +31,7 @@ class Realism:
                 hidden = head.represent(discriminator.features(model.sample(group - 1, seed)))
                 self.others = head.minibatch.project(hidden).float().unflatten(1, (-1, head.minibatch.kernel_size))
 
-    def __call__(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, b]:
+    def __call__(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         head = self.discriminator.adversarial_head
         hidden = head.represent(self.discriminator.features(images))
         if head.minibatch is not None and self.others is not None:

@@ -27,13 +27,13 @@ def steps_of(model: Model) -> int:
     return stage1_of(model).config.steps
 
 
-def progression(model: Model, z: Float[Tensor, r * d]) -> Float[Tensor, "r t1 c h w"]:
+def progression(model: Model, z: Float[Tensor, " r *d"]) -> Float[Tensor, "r t1 c h w"]:
     """Figure 9: from z = 0, block after block. Column t = 0..T uses the first t blocks, the rest is at the prior's mean."""
     return torch.stack([decode_all(model, z, t) for t in range(steps_of(model) + 1)], 1)
 
 
 def interpolation(
-    model: Model, z: Float[Tensor, r * d], target: Float[Tensor, "#r *d"], step: int, points: int = 8
+    model: Model, z: Float[Tensor, " r *d"], target: Float[Tensor, "#r *d"], step: int, points: int = 8
 ) -> Float[Tensor, "r points c h w"]:
     """Figure 10: block `step` moves in equal parts from z's to `target`'s, the other blocks stay. Raises ValueError for no step."""
     walks = []
@@ -44,7 +44,7 @@ def interpolation(
 
 
 def styles(
-    model: Model, z: Float[Tensor, r * d], draws: Float[Tensor, k * d], step: int
+    model: Model, z: Float[Tensor, " r *d"], draws: Float[Tensor, " k *d"], step: int
 ) -> Float[Tensor, "r k1 c h w"]:
     """Figure 11: column 0 as it is; in the others block `step` is that of each of the draws. Raises ValueError for no step."""
     others = [decode_all(model, replace_block(model, z, draw.expand_as(z).to(z), step)) for draw in draws]
@@ -52,8 +52,8 @@ def styles(
 
 
 def replace_block(
-    model: Model, z: Float[Tensor, r * d], source: Float[Tensor, r * d], step: int
-) -> Float[Tensor, r * d]:
+    model: Model, z: Float[Tensor, " r *d"], source: Float[Tensor, " r *d"], step: int
+) -> Float[Tensor, " r *d"]:
     """z with block `step` (from 1) of `source`. Raises ValueError for no step."""
     steps = steps_of(model)
     if not 1 <= step <= steps:
@@ -63,6 +63,6 @@ def replace_block(
 
 
 @torch.no_grad()
-def decode_all(model: Model, z: Float[Tensor, r * d], steps: int | None = None) -> Float[Tensor, "r c h w"]:
+def decode_all(model: Model, z: Float[Tensor, " r *d"], steps: int | None = None) -> Float[Tensor, "r c h w"]:
     """`model.decode`, a batch at a time, to the CPU."""
     return torch.cat([model.decode(part, steps).cpu() for part in z.split(SAMPLE_BATCH)])

@@ -38,7 +38,7 @@ class Fakes(NamedTuple):
 
     reconstructions: Float[Tensor, "b c h w"]
     samples: Float[Tensor, "b c h w"]
-    latent: Float[Tensor, b2 * d]
+    latent: Float[Tensor, " b2 *d"]
 
 
 def build(config: Stage1Config) -> tuple[Autoencoder, Discriminator | None]:
@@ -87,14 +87,14 @@ class GeneratorStep(nn.Module):
             return loss + terms["reconstruction"], terms, None
 
         z = posterior.sample()
-        parts = [z, torch.randn_like(z)]  # posterior, prior: decoded in one pass
-        if not self._objective.encoder_adversarial:
-            parts.insert(1, z.detach())  # the copy that the discriminator sees: its gradient ends at the decoder
-        z = torch.cat(parts)
+        z = torch.cat([z, torch.randn_like(z)])  # posterior, prior: decoded in one pass
         u = self.model.transform(z)
         images = self.model.outputs(u).float()
         terms["reconstruction"] = objectives.gaussian_error(images[: len(x)], x)
-        images, z, u = images[-2 * len(x) :], z[-2 * len(x) :], u[-2 * len(x) :]
+        if not self._objective.encoder_adversarial:  # the same again from a constant z: batch statistics carry gradients too
+            z = z.detach()
+            u = self.model.transform(z)
+            images = self.model.outputs(u).float()
 
         frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
         realism, estimate = functional_call(discriminator, frozen, (images,))
