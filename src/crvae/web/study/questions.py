@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from crvae.errors import UserError
+from crvae.tasks.folders import check_new_folder, new_folder
 from crvae.web.study.folder import Key, Question, Study, Task, image_name
 from crvae.web.study.sources import Picture, Shown, completions, model_names, samples
 
@@ -46,8 +45,7 @@ def create(runs: list[str], task: Task, pairs: int, seed: int, out: Path) -> Stu
     """
     if pairs < 1:
         raise UserError(f"--pairs must be at least 1, got {pairs}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out} exists already: name a new folder")
+    check_new_folder(out)
     models = model_names(runs)
     if task == "sample":
         drawn = [samples(run, pairs, seed) for run in runs]
@@ -178,22 +176,10 @@ def _check_sizes(shown: Shown, runs: list[str]) -> None:
 
 
 def _write(out: Path, study: Study, key: Key, images: dict[str, Picture]) -> None:
-    """Writes the folder beside its final name, then renames it."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-        unfinished.mkdir()
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
-    try:
+    with new_folder(out) as unfinished:
         (unfinished / "images").mkdir()
         for name, image in images.items():
             Image.fromarray(image).save(unfinished / "images" / name, format="PNG")
         (unfinished / "study.json").write_text(study.model_dump_json(indent=1) + "\n")
         (unfinished / "key.json").write_text(key.model_dump_json(indent=1) + "\n")
         (unfinished / "consent.txt").write_text(CONSENT)
-        os.replace(unfinished, out)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
 
+from crvae.data.images import Form, Unusable, decode
+from crvae.data.source import read_file
 from crvae.errors import UserError
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Shown = dict[str, list[tuple[list[Picture], Picture | None]]]
 """For each occlusion (the empty name for samples) a list of: one image a model, and the occluded image or None."""
-LARGEST = 16_000_000
-"""Pixels of the largest image that is opened."""
+FORM = Form(sizes=(1,), channels=3)
+"""Colour, within the limits of `crvae prepare`; the size is not used, images are shown as they are."""
 
 
 def model_names(runs: list[str]) -> list[str]:
@@ -28,16 +29,13 @@ def model_names(runs: list[str]) -> list[str]:
 
 
 def read_picture(path: Path) -> Picture:
-    """One image file as 8-bit colour, `h w 3`. Raises UserError for a file that is no image or over 16 megapixels."""
+    """One image file as 8-bit colour, by the rules of `crvae prepare`. Raises UserError for a file that breaks them."""
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > LARGEST:
-                raise UserError(
-                    f"{path} has {image.width}x{image.height} pixels: the limit is {LARGEST // 10**6} megapixels"
-                )
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise UserError(f"{path} cannot be read as an image: remove or replace it") from None
+        return np.array(decode(read_file(path, FORM), FORM))
+    except Unusable as error:
+        raise UserError(f"{path} {error}: remove or replace it") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def pngs(folder: Path) -> dict[str, Path]:
