@@ -149,10 +149,6 @@ def inspect(command: Inspect) -> int:
     from crvae.data.inspection import contact_sheet, table
 
     data = open_data(command.inspect)
-    if command.json:
-        print(data.card.model_dump_json(indent=1))
-    else:
-        Console().print(table(data.card))
     sheet = command.sheet or (None if command.json else command.inspect / "contact-sheet.png")
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
@@ -161,6 +157,11 @@ def inspect(command: Inspect) -> int:
             contact_sheet(data).save(sheet)
         except OSError as error:
             raise UserError(f"--sheet {sheet} cannot be written ({error.strerror}): choose another file") from None
+    if command.json:
+        print(data.card.model_dump_json(indent=1))
+    else:
+        Console().print(table(data.card))
+    if sheet is not None:
         print(f"contact sheet: {sheet}", file=sys.stderr)
     return 0
 

@@ -16,7 +16,7 @@ COLUMNS = 16
 _CLASSES = 24
 """Classes of a split that get a row of their own."""
 
-_LABEL = 150
+_LABEL = 200
 """Width of the text beside a row, in pixels."""
 
 
@@ -62,7 +62,7 @@ def contact_sheet(data: PreparedData) -> Image.Image:
     sheet = Image.new("RGB", (_LABEL + COLUMNS * (side + 2), len(rows) * (side + 2)), "white")
     draw = ImageDraw.Draw(sheet)
     for y, (text, split, chosen) in enumerate(rows):
-        draw.text((4, y * (side + 2) + side // 2 - 5), text[:24], fill="black")
+        draw.text((4, y * (side + 2) + side // 2 - 5), text[:32], fill="black")
         images = split.images(chosen, size=side).permute(0, 2, 3, 1).numpy()
         for x, image in enumerate(images):
             picture = Image.fromarray(image.squeeze(-1) if data.card.channels == 1 else image)

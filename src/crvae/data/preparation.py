@@ -54,8 +54,10 @@ def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda 
         _work(source, folder, workers, report)
         card = _finish(source, folder)
         write_whole(folder / CARD, lambda file: Path(file).write_text(card.model_dump_json(indent=1)))
-        for path in [*folder.glob("run-*.json"), folder / "request.json", folder / "lock"]:
-            path.unlink()
+        shards = {shard.file for split in card.splits.values() for shard in split.shards}
+        for path in folder.iterdir():  # receipts, and what a killed process left half-written
+            if path.name not in shards | {CARD}:
+                path.unlink()
         os.replace(folder, out)
         return card
     except OSError as error:
@@ -81,7 +83,7 @@ def _lock(lock: int, out: Path) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of everything that has a say in the stored bytes."""
-    return {name: importlib.metadata.version(name) for name in ("crvae", "pillow", "pyarrow", "datasets", "resvg-py")}
+    return {name: importlib.metadata.version(name) for name in ("crvae", "pillow", "pyarrow", "resvg-py")}
 
 
 def _same_request(source: Source, folder: Path) -> None:

@@ -92,7 +92,7 @@ class Split:
         card = self.data.card
         images = torch.empty(len(rows), card.channels, size, size, dtype=torch.uint8)
         for shard, places in self._by_shard(rows):
-            column = self._table(shard)[column_of(size, card.size)].combine_chunks().field("bytes")
+            column = self._table(shard)[column_of(size, card.size)].chunk(0).field("bytes")
             for place in places:
                 images[place] = self._decode(column[int(rows[place] - self.first[shard])].as_py(), size)
         return images
@@ -161,7 +161,7 @@ class Split:
             path = f"{self.data._root}/{entry.file}"
             try:
                 with self.data._files.open(path, "rb") as file:
-                    table = pq.read_table(file)
+                    table = pq.read_table(file).combine_chunks()
             except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
                 what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
                 raise UserError(f"{self.data.path}/{entry.file} {what}: copy or prepare the data again") from None

@@ -92,14 +92,22 @@ def _row(content: bytes | Image.Image, form: Form, item: Item) -> tuple[str, lis
 
 
 def schema(sizes: Sequence[int], columns: dict[str, tuple[str, ...]]) -> pa.Schema:
-    """The shards' schema; `datasets.load_dataset("parquet", ...)` finds images and class names in it."""
-    from datasets import ClassLabel, Features, Value
-    from datasets import Image as ImageFeature
+    """The shards' schema, with the note by which `datasets.load_dataset("parquet", ...)` knows images and classes.
 
-    features: dict[str, object] = {"key": Value("string"), "content": Value("binary")}
-    features |= {column_of(size, sizes[0]): ImageFeature() for size in sizes}
-    features |= {name: ClassLabel(names=list(classes)) for name, classes in columns.items()}
-    return Features(features).arrow_schema
+    The note is written by hand: importing `datasets` for it takes longer than preparing a small set.
+    """
+    fields = [pa.field("key", pa.string()), pa.field("content", pa.binary())]
+    features: dict[str, object] = {
+        "key": {"dtype": "string", "_type": "Value"},
+        "content": {"dtype": "binary", "_type": "Value"},
+    }
+    for name in (column_of(size, sizes[0]) for size in sizes):
+        fields.append(pa.field(name, pa.struct({"bytes": pa.binary(), "path": pa.string()})))
+        features[name] = {"_type": "Image"}
+    for name, classes in columns.items():
+        fields.append(pa.field(name, pa.int64()))
+        features[name] = {"names": list(classes), "_type": "ClassLabel"}
+    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
 def shard_name(split: str, run: int) -> str:

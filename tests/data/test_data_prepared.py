@@ -1,0 +1,179 @@
+"""Prepared data opens as it was written, from anywhere, and says in a sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from crvae.data import batches, open_data
+from crvae.errors import UserError
+
+
+def test_hashes_counts_and_labels_are_those_of_the_files(prepared):
+    data = open_data(prepared)
+    for name, split in data.card.splits.items():
+        assert split.count == sum(shard.count for shard in split.shards)
+        labels = data.split(name).labels(range(split.count))
+        assert split.classes["label"] == tuple(torch.bincount(labels, minlength=2).tolist())
+        for shard in split.shards:
+            assert hashlib.sha256((prepared / shard.file).read_bytes()).hexdigest() == shard.sha256
+    assert len(data.fingerprint) == 64
+
+
+def test_the_fingerprint_follows_the_content(prepared, tmp_path):
+    card = json.loads((prepared / "card.json").read_text())
+    shutil.copytree(prepared, tmp_path / "copy")
+    card["source"] = {"elsewhere": True}
+    (tmp_path / "copy" / "card.json").write_text(json.dumps(card))
+    assert open_data(tmp_path / "copy").fingerprint == open_data(prepared).fingerprint
+    card["splits"]["train"]["shards"][0]["sha256"] = "0" * 64
+    (tmp_path / "copy" / "card.json").write_text(json.dumps(card))
+    assert open_data(tmp_path / "copy").fingerprint != open_data(prepared).fingerprint
+
+
+def test_indices_may_come_in_any_order_and_kind(prepared):
+    split = open_data(prepared).split("train")
+    whole = split.images(range(len(split)))
+    rows = [3, 0, 3, 1]
+    for indices in (rows, tuple(rows), np.array(rows), torch.tensor(rows)):
+        assert torch.equal(split.images(indices), whole[rows])
+        assert torch.equal(split.labels(indices), split.labels(range(len(split)))[rows])
+    assert split.images([]).shape == (0, 3, 8, 8)
+    assert split.images([0], size=16).shape == (1, 3, 16, 16)
+    split.everything()
+    assert torch.equal(split.images(rows), whole[rows])
+    for wrong in ([-1], [len(split)]):
+        with pytest.raises(IndexError):
+            split.images(wrong)
+
+
+def test_hugging_face_opens_the_shards_with_images_and_class_names(prepared, monkeypatch, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    files = {
+        name: [str(prepared / shard.file) for shard in split.shards]
+        for name, split in open_data(prepared).card.splits.items()
+    }
+    loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+    row = loaded["train"][0]
+    assert row["image"].size == (8, 8)
+    assert row["image_16"].size == (16, 16)
+    assert loaded["train"].features["label"].names == ["cat", "dog"]
+    assert np.array_equal(np.asarray(row["image"]), open_data(prepared).split("train").images([0])[0].permute(1, 2, 0))
+
+
+def test_data_are_read_from_any_filesystem(prepared):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(prepared), "/bucket/data", recursive=True)
+    remote, local = open_data("memory://bucket/data"), open_data(prepared)
+    assert remote.fingerprint == local.fingerprint
+    options = {"batch": 5, "seed": 0, "start": 7, "flip": True, "sizes": (8, 16)}
+    a, b = (batches(data.split("train"), **options) for data in (remote, local))
+    for _ in range(4):
+        assert all(torch.equal(x, y) for x, y in zip(next(a), next(b), strict=True))
+    a.close()
+    b.close()
+
+
+def test_what_is_not_there_is_named(prepared, images, tmp_path):
+    for path, words in (
+        (tmp_path / "nowhere", "do not exist"),
+        (images, "not prepared data"),
+        ("nosuch://x", "cannot be opened"),
+    ):
+        with pytest.raises(UserError, match=words):
+            open_data(path)
+    data = open_data(prepared)
+    with pytest.raises(UserError, match="'tset'"):
+        data.split("tset")
+    with pytest.raises(UserError, match="'vendor'"):
+        data.split("train").labels([0], "vendor")
+    with pytest.raises(UserError, match="--pair 64"):
+        data.split("train").images([0], size=64)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda card: card.update(format=2), "format 2.*update crvae"),
+        (lambda card: card.update(format="x"), "damaged"),
+        (lambda card: card.update(size=0), "damaged"),
+        (lambda card: card.update(size=1 << 40), "damaged"),
+        (lambda card: card.update(channels=2), "damaged"),
+        (lambda card: card.update(unknown=1), "damaged"),
+        (lambda card: card["splits"]["train"].update(count=5000), "damaged"),
+        (lambda card: card["splits"]["train"]["shards"][0].update(file="../../etc/passwd"), "damaged"),
+        (lambda card: card["splits"]["train"]["shards"][0].update(file="/train-000000.parquet"), "damaged"),
+    ],
+)
+def test_a_card_from_elsewhere_is_only_data(change, words, prepared):
+    card = json.loads((prepared / "card.json").read_text())
+    change(card)
+    (prepared / "card.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match=words):
+        open_data(prepared).split("train")
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format": 1e999}'])
+def test_a_card_that_is_none(text, prepared):
+    (prepared / "card.json").write_bytes(text)
+    with pytest.raises(UserError, match="damaged"):
+        open_data(prepared)
+
+
+def _rewrite(prepared, change) -> None:
+    """Changes the images of the first training shard."""
+    path = next(prepared.glob("train-*.parquet"))
+    table = pq.read_table(path)
+    column = [{"bytes": change(row["bytes"]), "path": None} for row in table["image"].to_pylist()]
+    place = table.schema.get_field_index("image")
+    pq.write_table(
+        table.set_column(place, table.schema.field("image"), pa.array(column, table.schema.field("image").type)), path
+    )
+
+
+def test_stored_images_are_checked_before_they_are_decoded(prepared, encoded, picture):
+    large = encoded(picture(0, 9, 8))
+    for change in (
+        lambda png: large,
+        lambda png: png[:40],
+        lambda png: b"",
+        lambda png: None,
+        lambda png: b"\x89PNG" + b"x" * 100,
+    ):
+        _rewrite(prepared, change)
+        with pytest.raises(UserError, match="damaged"):
+            open_data(prepared).split("train").images([0])
+
+
+def test_a_damaged_shard_is_named(prepared):
+    path = next(prepared.glob("train-*.parquet"))
+    whole = path.read_bytes()
+    for data in (b"", b"PAR1", whole[:-100], whole[:50] + b"\0" * 50 + whole[100:]):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=rf"{path.name}|damaged"):
+            open_data(prepared).split("train").images([0, 1, 2, 3])
+
+
+def test_inspection_shows_every_split_and_class(prepared, crvae, refused, tmp_path):
+    from PIL import Image
+
+    code, out, _ = crvae("prepare", "--inspect", prepared)
+    assert code == 0
+    assert all(word in out for word in ("cat", "dog", "train", "validation", "8x8 and 16x16"))
+    with Image.open(prepared / "contact-sheet.png") as sheet:
+        assert sheet.height == 4 * (16 + 2)
+        assert np.asarray(sheet)[:, 210:].std() > 10
+    code, out, _ = crvae("prepare", "--inspect", prepared, "--json", "--sheet", tmp_path / "a.png")
+    assert json.loads(out)["splits"].keys() == {"train", "validation"}
+    assert (tmp_path / "a.png").exists()
+    assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "a.jpg")
+    assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "no" / "a.png", "--json")
+    assert "not exist" in refused("prepare", "--inspect", tmp_path / "nowhere")
