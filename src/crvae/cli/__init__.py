@@ -13,8 +13,13 @@ COMMANDS = {
     "train": "train Stage1 or Stage2, or go on with a run (--resume)",
     "sample": "draw images from the prior",
     "reconstruct": "originals beside their reconstructions",
+    "complete": "fill the hidden part of images",
+    "traverse": "walk through the time steps, or measure what each of them carries",
+    "encode": "images to latents, as a file",
+    "decode": "a file of latents to images",
     "classifier": "fine-tune the classifier for the inception score",
     "evaluate": "score a run or a folder of images: KID, FID, reconstruction, likelihood",
+    "compare": "the paper's Table 1 for several runs, side by side, as one page",
     "study": "blinded human preference study: create, serve, report",
 }
 """Subcommand -> what it does. Each lives in the module of its name in this package and has `run(args)`."""

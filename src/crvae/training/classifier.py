@@ -38,7 +38,7 @@ class ClassifierConfig(Frozen):
     backbone: str = "efficientnet-lite0"
     method: Literal["fine-tune", "linear-probe"] = "fine-tune"
     column: str = "label"
-    classes: tuple[str, ...] = ()
+    classes: list[str] = []
     data: str = ""
     """Fingerprint of the dataset."""
     epochs: int = 1
@@ -72,7 +72,7 @@ def train_classifier(data: str, out: str, config: ClassifierConfig, progress: Pr
     train = prepared.split("train")
     held_out = prepared.split("validation" if "validation" in prepared.card.splits else "test")
     classes = train.classes(config.column)
-    config = config.model_copy(update={"classes": classes, "data": prepared.fingerprint})
+    config = config.model_copy(update={"classes": list(classes), "data": prepared.fingerprint})
     rows, labels = _labelled(train, config.column)
     if len(labels.unique()) < 2:
         raise UserError(f"{data}: the column {config.column!r} has images of one class only: there is nothing to learn")
@@ -201,6 +201,6 @@ def _report(model: Classifier, split: Split, progress: Progress) -> dict:
         "calibration_error": float(multiclass_calibration_error(probabilities, labels, classes, n_bins=15, norm="l1")),
         "confidence": float(probabilities.max(1).values.mean()),
         "log_loss": float(F.nll_loss(probabilities.clamp_min(1e-12).log(), labels)),
-        "classes": list(config.classes),
+        "classes": config.classes,
         "confusion": multiclass_confusion_matrix(probabilities, labels, classes).tolist(),
     }

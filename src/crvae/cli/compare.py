@@ -1,0 +1,47 @@
+"""`crvae compare RUN... --data DATA --out REPORT`: the paper's tables for several runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from crvae.cli.evaluate import Scoring
+from crvae.cli.parsing import parse
+from crvae.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(Scoring):
+    """Score several runs alike: Table 1, Section 5 and Figure 6 of the paper as one page."""
+
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Runs, exported folders, or folders of PNG images."""
+    out: Path
+    """New folder: report.html (self-contained), report.md, report.json and the pictures."""
+    json: bool = False
+    """Print the report as one JSON document on standard output, too."""
+
+
+def run(args: list[str]) -> None:
+    """Compares, and writes the report."""
+    command = parse(Compare, args, name="compare")
+    if not command.runs:
+        raise UserError("RUN is missing: crvae compare RUN... --data DATA --out REPORT")
+    request = command.request()
+
+    from rich.console import Console
+
+    from crvae.cli.progress import progress
+    from crvae.evaluation.comparison import compare
+    from crvae.evaluation.report import write_report
+    from crvae.tasks.folders import new_folder
+
+    with progress() as advance, new_folder(command.out) as folder:
+        comparison = compare(command.runs, request, folder, advance)
+        write_report(comparison, folder)
+    if command.json:
+        print(json.dumps(comparison.json()))
+    Console(stderr=True).print(f"done: {command.out / 'report.html'}", highlight=False)

@@ -1,0 +1,162 @@
+"""The paper's Table 1, Section 5 and Figure 6 for several runs, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from crvae.data import open_data
+from crvae.errors import UserError
+from crvae.evaluation.autoencoding import reconstructions
+from crvae.evaluation.curves import reports, save_curves
+from crvae.evaluation.distance import PerceptualDistance
+from crvae.evaluation.evaluate import Progress, Request, evaluate
+from crvae.evaluation.features import spaced
+from crvae.evaluation.published import published
+from crvae.evaluation.score import Score
+from crvae.evaluation.stability import Stability, stability
+from crvae.evaluation.subject import Subject, open_subject
+from crvae.models.loading import model_folder
+from crvae.models.saving import read_config
+from crvae.pictures import from_8_bit, save_grid
+from crvae.tasks.labelled import labelled_grid, save_picture
+from crvae.tasks.sampling import best_device
+
+SAMPLES = 40
+"""Samples shown of each run."""
+
+SHOWN = 10
+"""Reconstructed images, and latents of the stability figure, that are shown."""
+
+
+@dataclass
+class Entry:
+    """One run in the comparison."""
+
+    name: str
+    run: str
+    recipe: str = ""
+    images_seen: int = 0
+    scores: dict[str, Score] = field(default_factory=dict)
+    published: dict[str, float] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
+    """What -> file name in the report's folder."""
+
+    def json(self) -> dict[str, Any]:
+        parts = vars(self) | {"scores": {key: score.json() for key, score in self.scores.items()}}
+        return {key: parts[key] for key in parts if key != "pictures"}
+
+
+@dataclass
+class Comparison:
+    """All runs, and what they are compared on."""
+
+    data: str
+    split: str
+    images: int
+    seed: int
+    entries: list[Entry]
+    pictures: dict[str, str] = field(default_factory=dict)
+
+    def json(self) -> dict[str, Any]:
+        """For report.json and `--json`."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "seed": self.seed,
+            "runs": [entry.json() for entry in self.entries],
+        }
+
+
+def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progress = lambda *_: None) -> Comparison:
+    """Scores all `runs` alike and writes the pictures of the comparison to `folder`.
+
+    Raises UserError for whatever the user can mend, before anything long is begun where that can be known.
+    """
+    device = best_device()
+    subjects = [open_subject(run, device) for run in runs]
+    names = _names(runs)
+    entries = [_about(name, subject) for name, subject in zip(names, subjects, strict=True)]
+    result = {}
+    for entry, subject in zip(entries, subjects, strict=True):
+        result = evaluate(entry.run, request, lambda what, *n, name=entry.name: progress(f"{name}: {what}", *n))
+        entry.scores = result["scores"]
+        images = subject.images(min(SAMPLES, result["images"]), request.seed)
+        entry.pictures["samples"] = f"samples-{entry.name}.png"
+        save_grid(from_8_bit(images), folder / entry.pictures["samples"], columns=10)
+    comparison = Comparison(request.data, result["split"], result["images"], request.seed, entries)
+    _reconstructions(comparison, subjects, folder)
+    if save_curves({entry.name: reports(entry.run) for entry in entries}, folder / "curves.png"):
+        comparison.pictures["curves"] = "curves.png"
+    _stability(entries, subjects, folder)
+    return comparison
+
+
+def _names(runs: Sequence[str]) -> list[str]:
+    """What the report calls each run: its last path component, numbered where two would be alike."""
+    if len(set(runs)) < len(runs):
+        raise UserError("RUN is given twice: a run cannot be compared with itself")
+    names = [Path(run).name or run for run in runs]
+    return [name if names.count(name) == 1 else f"{name}-{index + 1}" for index, name in enumerate(names)]
+
+
+def _about(name: str, subject: Subject) -> Entry:
+    """What the run's files tell of it."""
+    entry = Entry(name, subject.name)
+    if subject.model is None:
+        return entry
+    body = read_config(model_folder(subject.name))
+    entry.recipe, entry.images_seen = str(body.get("recipe", "")), int(body.get("images", 0))
+    entry.published = published(entry.recipe)
+    entry.cost["parameters"] = sum(parameter.numel() for parameter in subject.model.parameters())
+    speeds = [line["images_per_second"] for line in reports(subject.name) if "images_per_second" in line]
+    if speeds:
+        entry.cost["training_images_per_second"] = median(speeds)
+    return entry
+
+
+def _reconstructions(comparison: Comparison, subjects: Sequence[Subject], folder: Path) -> None:
+    """Held-out images above their reconstructions by every Stage1 run."""
+    split = open_data(comparison.data).split(comparison.split)
+    models = {
+        entry.name: subject.autoencoder
+        for entry, subject in zip(comparison.entries, subjects, strict=True)
+        if subject.autoencoder is not None
+    }
+    if not models:
+        return
+    sizes = {model.config.size for model in models.values()}
+    if len(sizes) > 1:
+        return  # rows of one picture have one size; the scores still stand beside each other
+    stored = split.images(spaced(len(split), min(SHOWN, len(split))), size=sizes.pop())
+    rows = torch.stack([stored, *(reconstructions(model, stored) for model in models.values())])
+    comparison.pictures["reconstructions"] = "reconstructions.png"
+    save_picture(labelled_grid(rows, ["original", *models]), folder / "reconstructions.png")
+
+
+def _stability(entries: Sequence[Entry], subjects: Sequence[Subject], folder: Path) -> None:
+    """Figure 6 for every run that kept snapshots."""
+    distance = None
+    for entry, subject in zip(entries, subjects, strict=True):
+        model = subject.autoencoder
+        if model is None or not (Path(entry.run) / "samples").is_dir():
+            continue
+        distance = distance or PerceptualDistance(model.device)
+        found = stability(entry.run, model.image_shape, distance)
+        if found is not None:
+            entry.scores |= found.scores
+            entry.pictures["stability"] = f"stability-{entry.name}.png"
+            save_picture(_figure(found), folder / entry.pictures["stability"])
+
+
+def _figure(found: Stability):
+    """One row a latent, one column a snapshot."""
+    columns = [f"{seen / 1000:,.0f}k" for seen in found.seen]
+    return labelled_grid(found.images[:, :SHOWN].transpose(0, 1), columns=columns)

@@ -1,0 +1,53 @@
+"""Training curves of several runs, one panel a term."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+TERMS = ("reconstruction", "kl", "adversarial_sample", "discriminator_error", "mutual_information_explained")
+"""The terms of metrics.jsonl that are drawn, where any run has them."""
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Distinguishable with colour-blind eyes too."""
+
+
+def reports(run: str) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; none where RUN is no run folder. A line that was cut off is left out."""
+    path = Path(run) / "metrics.jsonl"
+    lines = []
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                continue
+    return lines
+
+
+def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:
+    """Draws the terms of `runs` (name -> reports) over images seen; False, and no file, where there is nothing to draw."""
+    from matplotlib.figure import Figure
+
+    from crvae.atomic import whole
+
+    terms = [term for term in TERMS if any(term in line for lines in runs.values() for line in lines)]
+    if not terms:
+        return False
+    figure = Figure(figsize=(3.2 * len(terms), 2.8), layout="constrained")
+    panels = figure.subplots(1, len(terms), squeeze=False)[0]
+    for panel, term in zip(panels, terms, strict=True):
+        for index, (name, lines) in enumerate(runs.items()):
+            points = [(line["images"] / 1000, line[term]) for line in lines if line.get(term) is not None]
+            if points:
+                panel.plot(*zip(*points, strict=True), label=name, color=COLOURS[index % len(COLOURS)], linewidth=1.2)
+        panel.set_title(term.replace("_", " "), fontsize=10)
+        panel.set_xlabel("thousand images seen", fontsize=9)
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    handles = {text: line for panel in panels for line, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+    return True
