@@ -9,11 +9,37 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from crvae.tasks.completion import Completions, Search, complete
+    from crvae.tasks.occlusion import blend, masks
+    from crvae.tasks.profiling import profile
     from crvae.tasks.sampling import sample_images
+    from crvae.tasks.traversal import interpolation, progression, styles
 
-_HOME = {"sample_images": "sampling"}
+_HOME = {
+    "Completions": "completion",
+    "Search": "completion",
+    "complete": "completion",
+    "blend": "occlusion",
+    "masks": "occlusion",
+    "profile": "profiling",
+    "sample_images": "sampling",
+    "interpolation": "traversal",
+    "progression": "traversal",
+    "styles": "traversal",
+}
 
-__all__ = ["sample_images"]
+__all__ = [
+    "Completions",
+    "Search",
+    "blend",
+    "complete",
+    "interpolation",
+    "masks",
+    "profile",
+    "progression",
+    "sample_images",
+    "styles",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -17,7 +17,7 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.tasks.descent import OPTIMISERS
 from crvae.tasks.devices import quick_arithmetic
-from crvae.tasks.masks import occlude
+from crvae.tasks.occlusion import occlude
 from crvae.tasks.realism import Realism
 
 CHECK = 10
@@ -71,14 +71,17 @@ def complete(
     mask: Float[Tensor, "*b h w"],
     discriminator: Discriminator | None = None,
     search: Search | None = None,
+    *,
+    first: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Completions:
     """Minimises |x_hat m - x m|^2 - gamma log N(z; 0, I) + tau log(1 - D(x_hat)) over z, for every image and restart.
 
     (The paper prints + gamma, which would push z away from the prior.) Images are in [-1, 1]; `mask` is 1 where pixels are
     visible and 0 where they are hidden, one for all images or `b 1 h w`. Every image is completed as if it were alone:
-    neither the others nor the number of restarts change what a restart finds. Without a discriminator tau is 0, unless
-    `search` says otherwise. `progress` is told the steps done and the most that there can be.
+    neither the others nor the number of restarts change what a restart finds; `first` is the place of x[0] among all images,
+    where they come in parts. Without a discriminator tau is 0, unless `search` says otherwise. `progress` is told the steps
+    done and the most that there can be.
 
     Raises UserError where the images are not of the model's shape, the mask not of theirs, empty or full, or where tau has
     no discriminator.
@@ -92,7 +95,7 @@ def complete(
     x = x.to(model.device)
     model = model.eval()
     count, restarts = len(x), search.restarts
-    z = starts(model, x, mask, search).flatten(0, 1)  # (r b) *d
+    z = starts(model, x, mask, search, first).flatten(0, 1)  # (r b) *d
     target, visible = x.repeat(restarts, 1, 1, 1), mask.repeat(restarts, 1, 1, 1)
     z, steps = _descend(model, realism, target, visible, z, search, progress)
     with torch.no_grad():
@@ -134,13 +137,15 @@ def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "
 
 @torch.no_grad()
 def starts(
-    model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], search: Search
+    model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], search: Search, first: int = 0
 ) -> Float[Tensor, "r b *d"]:
     """Where the restarts begin. Image and restart decide a draw, not how many of either there are.
 
     From the posterior the first restart takes the mean, the others samples; hidden pixels have the visible ones' mean colour.
     """
-    noise = torch.stack([model.prior(len(x), search.seed + restart) for restart in range(search.restarts)])
+    noise = torch.stack(
+        [model.prior(first + len(x), search.seed + restart)[first:] for restart in range(search.restarts)]
+    )
     if search.start == "prior":
         return noise
     colour = (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True)

@@ -1,0 +1,49 @@
+"""`crvae decode LATENTS`: a file of latents back to images."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from crvae.cli.parsing import parse
+
+
+@dataclass
+class Decode:
+    """Turn what `crvae encode` wrote back into images, one PNG each."""
+
+    latents: tyro.conf.Positional[Path]
+    """The file."""
+    out: Path | None = None
+    """New folder; by default the file's name without its ending."""
+    run: str = ""
+    """The model, if it is no longer where it was when the file was made."""
+    steps: int | None = None
+    """Use only the first blocks, as many time steps as this; by default all that are in the file."""
+
+
+def run(args: list[str]) -> int:
+    """Writes the images."""
+    command = parse(Decode, args, name="decode")
+
+    from crvae.models.loading import load
+    from crvae.pictures import save_png, to_8_bit
+    from crvae.tasks.devices import best_device
+    from crvae.tasks.folders import check_new_folder, new_folder
+    from crvae.tasks.inputs import distinct
+    from crvae.tasks.latents import load_latents
+    from crvae.tasks.traversal import decode_all
+
+    out = command.out or command.latents.with_suffix("")
+    check_new_folder(out)
+    latents = load_latents(command.latents)
+    model = load(command.run or latents.run, best_device())
+    images = decode_all(model, latents.z(model, command.steps).to(model.device))
+    with new_folder(out) as folder:
+        for name, image in zip(distinct(latents.names), to_8_bit(images), strict=True):
+            save_png(image, folder / f"{name}.png")
+    print(f"{out}: {len(images):,} images", file=sys.stderr)
+    return 0

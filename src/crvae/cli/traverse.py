@@ -1,0 +1,108 @@
+"""`crvae traverse RUN progressive|interpolate|style|profile --out PATH`: what the time steps mean (section 4.5)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from crvae.cli.parsing import parse
+from crvae.errors import UserError
+
+
+@dataclass
+class Traverse:
+    """Walk through the latent space, time step by time step; or measure what each of them carries."""
+
+    run: tyro.conf.Positional[str]
+    """A run, an exported folder, or the name of a built-in model."""
+    walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile"]]
+    """progressive: block after block from zero (Figure 9); interpolate: one block towards another (Figure 10); style: one block
+    drawn anew (Figure 11); profile: a plot and, beside it, the same as JSON."""
+    out: Path
+    """.png for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png."""
+    images: str | None = None
+    """Walk from these images' posterior means and not from samples: prepared data, a folder of images, or one image.
+    The profile needs it."""
+    step: int | None = None
+    """Time step of interpolate and style, from 1; without it the rows are all time steps, of one sample or image."""
+    count: int | None = None
+    """Samples or images; by default 8, for the profile 256."""
+    columns: int = 8
+    """Points of an interpolation, draws of a style."""
+    seed: int = 0
+    """Seed of the samples and draws."""
+    classifier: str | None = None
+    """Profile: a classifier (`crvae classifier`), to say how often labels change."""
+
+
+def run(args: list[str]) -> int:
+    """Writes the picture, the animation, or plot and JSON."""
+    command = parse(Traverse, args, name="traverse")
+    profiling = command.walk == "profile"
+    count = command.count or (256 if profiling else 8)
+    for option, value, least, most in (("--count", count, 1, 10_000), ("--columns", command.columns, 2, 100)):
+        if not least <= value <= most:
+            raise UserError(f"{option} must be from {least} to {most:,}, got {value}")
+    if not 0 <= command.seed < 2**62:
+        raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
+    if profiling and command.images is None:
+        raise UserError("--images is missing: the profile measures KL and reconstruction on images")
+    if profiling and count < 2:
+        raise UserError(f"--count must be 2 or more for the profile's intervals, got {count}")
+
+    from crvae.models.loading import load
+    from crvae.tasks.devices import best_device
+    from crvae.tasks.inputs import read_images
+    from crvae.tasks.labelled import check_picture_path
+    from crvae.tasks.walks import walk
+
+    check_picture_path(command.out, endings=(".png",) if profiling else (".png", ".gif", ".webp"))
+    model = load(command.run, best_device())
+    images = None
+    if command.images is not None:
+        images = read_images(command.images, model, option="--images", limit=count)
+    if command.walk == "profile":
+        _profile(command, model, images)
+    else:
+        walk(
+            model,
+            command.walk,
+            images=images,
+            step=command.step,
+            count=count,
+            columns=command.columns,
+            seed=command.seed,
+        ).save(command.out)
+    print(f"{command.out}", file=sys.stderr)
+    return 0
+
+
+def _profile(command: Traverse, model, images) -> None:
+    import json
+
+    from crvae.atomic import write_text
+    from crvae.evaluation.distance import PerceptualDistance
+    from crvae.pictures import to_8_bit
+    from crvae.tasks.profile_plot import save_plot
+    from crvae.tasks.profiling import profile
+
+    distance = classify = None
+    try:
+        network = PerceptualDistance(model.device)
+        distance = lambda one, other: network(to_8_bit(one), to_8_bit(other))  # noqa: E731
+    except (UserError, ImportError) as error:
+        print(f"crvae: without perceptual distances: {error}", file=sys.stderr)
+    if command.classifier is not None:
+        from crvae.training.classifier import load_classifier
+
+        classifier = load_classifier(command.classifier).to(model.device)
+        classify = lambda x: classifier(x.to(model.device)).argmax(1).cpu()  # noqa: E731
+    result = profile(model, images.x, command.seed, distance, classify)
+    save_plot(result, command.run, command.out)
+    beside = command.out.with_suffix(".json")
+    write_text(beside, json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n")
+    print(f"{beside}", file=sys.stderr)

@@ -1,0 +1,77 @@
+"""Latents as files: what `crvae encode` writes and `crvae decode` reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from crvae.atomic import whole
+from crvae.config import FORMAT
+from crvae.errors import UserError
+from crvae.models.gaussian import blocks
+from crvae.tasks.traversal import Model, stage1_of, steps_of
+
+VALUES = 1 << 30
+"""Files of more latent values are refused."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The first blocks of images' latents, the names of these images, and the model that they belong to."""
+
+    blocks: Float[Tensor, "b t k"]
+    names: list[str]
+    run: str
+    """As it was typed when they were made."""
+
+    def z(self, model: Model, steps: int | None = None) -> Float[Tensor, b * d]:
+        """Whole latents: of the blocks that are there the first `steps`, the rest at the prior's mean.
+
+        Raises UserError where they are not of this model, or `steps` are more than there are.
+        """
+        shape, total = stage1_of(model).latent_shape, steps_of(model)
+        count, there, values = self.blocks.shape
+        if there > total or values != blocks(torch.empty(1, *shape), total).shape[2]:
+            raise UserError(f"the latents have blocks of {values} values, which the model of --run does not")
+        if steps is not None and not 1 <= steps <= there:
+            raise UserError(f"--steps must be from 1 to {there}, the blocks in the file, got {steps}")
+        z = torch.zeros(count, total, values)
+        z[:, : steps or there] = self.blocks[:, : steps or there]
+        return z.view(count, *shape)
+
+
+def save_latents(latents: Latents, path: Path) -> None:
+    """Writes safetensors with the names and the run in the metadata, whole or not at all."""
+    about = {"format": str(FORMAT), "run": latents.run, "names": json.dumps(latents.names)}
+    with whole(path) as temporary:
+        save_file({"blocks": latents.blocks.contiguous()}, temporary, about)
+
+
+def load_latents(path: Path) -> Latents:
+    """Reads what `save_latents` wrote. Raises UserError for anything else."""
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+            if about.get("format") != str(FORMAT) or list(file.keys()) != ["blocks"]:
+                raise UserError(f"{path} is not a file of latents of this format: make it with `crvae encode`")
+            shape = file.get_slice("blocks").get_shape()
+            names = json.loads(about["names"])
+            fits = isinstance(names, list) and all(isinstance(name, str) for name in names)
+            if not fits or len(shape) != 3 or shape[0] != len(names) or shape[0] * shape[1] * shape[2] > VALUES:
+                raise UserError(f"{path} is damaged: make it again with `crvae encode`")
+            tensor = file.get_tensor("blocks")
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise UserError(
+            f"{path} {'does not exist' if missing else 'is not a file of latents'}: make it with `crvae encode`"
+        ) from None
+    if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+        raise UserError(f"{path} is damaged: make it again with `crvae encode`")
+    return Latents(tensor, names, about.get("run", ""))

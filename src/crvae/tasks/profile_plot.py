@@ -1,0 +1,82 @@
+"""The plot of a profile: what each time step carries, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from crvae.atomic import whole
+from crvae.errors import UserError
+
+
+def save_plot(profile: dict[str, Any], title: str, path: Path) -> None:
+    """Writes what `crvae.tasks.profile` returned as a PNG. Raises UserError where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("the plot needs matplotlib: pip install 'crvae[eval]'") from None
+    steps = range(1, profile["steps"] + 1)
+    resampled, first, bands = profile["resampled"], profile["first_blocks"], profile["bands"]
+    figure = Figure(figsize=(12, 7.5), layout="constrained")
+    figure.suptitle(f"{title}: {profile['images']} images")
+    axes = figure.subplots(2, 3).ravel()
+
+    axes[0].bar(steps, profile["kl"], color="tab:grey")
+    axes[0].set(title="KL divergence of block t", ylabel="nats an image")
+
+    _bars(axes[1], steps, resampled["change"])
+    axes[1].set(title="change when block t is redrawn (95% interval)", ylabel="mean squared, images in [-1, 1]")
+
+    shares = [[part["mean"] / max(total["mean"], 1e-12) for part in parts]
+              for parts, total in zip(resampled["bands"], resampled["change"], strict=True)]  # fmt: skip
+    bottom = [0.0] * len(shares)
+    colours = _shades(len(bands))
+    for index, band in enumerate(bands):
+        values = [share[index] for share in shares]
+        axes[2].bar(steps, values, bottom=bottom, color=colours[index], label=band)
+        bottom = [b + v for b, v in zip(bottom, values, strict=True)]
+    axes[2].set(title="that change by spatial frequency", ylabel="share")
+    axes[2].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+
+    if "perceptual" in resampled:
+        _bars(axes[3], steps, resampled["perceptual"], "tab:blue")
+        axes[3].set_ylabel("LPIPS-style distance", color="tab:blue")
+    if "label" in resampled:
+        other = axes[3].twinx()
+        _bars(other, [t + 0.2 for t in steps], resampled["label"], "tab:red")
+        other.set_ylabel("share of labels that change", color="tab:red")
+    axes[3].set_title("perceived change, likewise")
+
+    axes[4].plot(first["rate"], first["error"], marker="o", color="tab:green")
+    for t, (rate, error) in enumerate(zip(first["rate"], first["error"], strict=True)):
+        axes[4].annotate(f"t = {t}", (rate, error), fontsize=7, xytext=(3, 3), textcoords="offset points")
+    axes[4].set(title="first t blocks alone", xlabel="rate, nats an image", ylabel="reconstruction error")
+
+    for index, band in enumerate(bands):
+        values = [shares_at[index] for shares_at in first["share_by_band"]]
+        axes[5].plot(range(len(values)), values, marker=".", color=colours[index], label=band)
+    axes[5].set(
+        title="first t blocks alone, by frequency", xlabel="t", ylabel="share of the error that all blocks remove"
+    )
+    for axis in axes[:4]:
+        axis.set_xlabel("time step t")
+        axis.set_xticks(list(steps))
+        axis.title.set_fontsize(10)
+    for axis in axes[4:]:
+        axis.title.set_fontsize(10)
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def _bars(axis: Any, places: Any, values: list[dict[str, float]], colour: str = "tab:blue") -> None:
+    means = [value["mean"] for value in values]
+    errors = [[v["mean"] - v["low"] for v in values], [v["high"] - v["mean"] for v in values]]
+    axis.errorbar(list(places), means, yerr=errors, fmt="o", capsize=3, color=colour)
+    axis.set_ylim(bottom=0)
+
+
+def _shades(count: int) -> list[tuple[float, ...]]:
+    """Dark for the lowest frequency, light for the highest."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](index / max(1, count - 1)) for index in range(count)]
