@@ -3,7 +3,7 @@
     python benchmarks/study_load.py --raters 100 --seconds 60                     # SQLite
     python benchmarks/study_load.py --raters 100 --seconds 60 --pause 1           # raters that look for a second
     python benchmarks/study_load.py --raters 100 --seconds 60 --postgresql        # PostgreSQL, started for this
-    python benchmarks/study_load.py --raters 100 --seconds 60 --kill              # kill -9 half-way, then count
+    python benchmarks/study_load.py --raters 100 --seconds 60 --kill 3000         # kill -9 after 3000 votes
 
 The server is the real one, in a process of its own on the loopback address of the same machine. Prints one JSON document:
 votes a second, latency of votes and pages in milliseconds, errors; and how the database compares with what was acknowledged.
@@ -111,14 +111,18 @@ async def rate(url: str, deadline: float, pause: float, log: Log) -> None:
             log.errors.append(type(error).__name__)
 
 
-async def raters(url: str, count: int, seconds: float, pause: float, kill: subprocess.Popen | None = None) -> Log:
-    """`count` raters at once for `seconds`; `kill` is a server that is killed half-way."""
+async def raters(
+    url: str, count: int, seconds: float, pause: float, kill: tuple[subprocess.Popen, int] | None = None
+) -> Log:
+    """`count` raters at once for `seconds`. `kill`: a server, and after how many acknowledged votes it gets its kill -9."""
     log = Log()
     deadline = time.monotonic() + seconds
     everyone = [asyncio.create_task(rate(url, deadline, pause, log)) for _ in range(count)]
     if kill:
-        await asyncio.sleep(seconds / 2)
-        kill.kill()
+        process, votes = kill
+        while len(log.acknowledged) < votes and time.monotonic() < deadline:
+            await asyncio.sleep(0.005)
+        process.kill()
     await asyncio.gather(*everyone)
     return log
 
@@ -163,7 +167,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0, help="seconds that a rater looks at a question")
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--postgresql", action="store_true", help="PostgreSQL instead of SQLite")
-    parser.add_argument("--kill", action="store_true", help="kill -9 the server half-way")
+    parser.add_argument("--kill", type=int, default=0, help="kill -9 the server after so many acknowledged votes")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -171,14 +175,14 @@ def main() -> None:
     ):
         study = make_study(Path(folder), options.pairs)
         with served(study, database) as (url, process):
-            kill = process if options.kill else None
+            kill = (process, options.kill) if options.kill else None
             log = asyncio.run(raters(url, options.raters, options.seconds, options.pause, kill))
         result = {
             "raters": options.raters,
             "seconds": options.seconds,
             "pause": options.pause,
             "database": "postgresql" if options.postgresql else "sqlite",
-            "killed": options.kill,
+            "killed_after": options.kill,
             "votes_per_second": round(len(log.acknowledged) / options.seconds, 1),
             "vote_ms": milliseconds(log.vote_seconds),
             "page_ms": milliseconds(log.page_seconds),

@@ -37,17 +37,17 @@ def database(request):
 def test_killed_in_the_middle_no_acknowledged_vote_is_lost_nor_twice(tmp_path, database, capsys):
     study = make_study(tmp_path, 60)
     with served(study, database) as (url, process):
-        log = asyncio.run(raters(url, 12, 4, 0.05, kill=process))
+        log = asyncio.run(raters(url, 12, 60, 0.01, kill=(process, 60)))
     assert process.returncode == -signal.SIGKILL
     assert log.errors
     address = database or f"sqlite:///{study / 'votes.db'}"
     found = compare(log, stored(address))
-    assert found["acknowledged"] > 12
+    assert found["acknowledged"] >= 60
     assert found["acknowledged_but_lost"] == found["stored_twice"] == 0
     assert found["stored"] - found["acknowledged"] <= 12  # answers that were cut off on their way
 
     with served(study, database) as (url, _):  # the same database goes on
-        more = asyncio.run(raters(url, 4, 1, 0.05))
+        more = asyncio.run(raters(url, 4, 2, 0.05))
     assert more.errors == []
     log.acknowledged += more.acknowledged
     again = compare(log, stored(address))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import crvae
 from crvae.cli import main
 from crvae.web.study.folder import Question, Study, read_key, read_study
 from crvae.web.study.questions import create, order
@@ -231,3 +234,36 @@ def test_a_damaged_study_is_refused_in_one_sentence(study, capsys, name, damage)
     error = capsys.readouterr().err
     assert path.name in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_runs_and_exported_folders_are_sampled(tmp_path, trained):
+    exported = tmp_path / "exported"
+    shutil.copytree(trained / "model", exported)
+    create([str(trained), str(exported)], "sample", 4, 5, tmp_path / "s")
+    drawn = crvae.load(str(trained)).sample(4, seed=5)
+    expected = {((image + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy().tobytes() for image in drawn}
+    study = read_study(tmp_path / "s")
+    key = read_key(tmp_path / "s", study)
+    assert key.models == ("run", "exported")
+    for model in (0, 1):
+        shown = {
+            picture(tmp_path / "s", number, key.places[number - 1].index(model) + 1).tobytes()
+            for number, question in enumerate(study.questions, 1)
+            if question.kind == "pair"
+        }
+        assert shown == expected
+
+
+def test_a_name_that_is_no_model_is_one_sentence(tmp_path, sample_runs, capsys):
+    runs = [sample_runs[0], "no-such-model"]
+    args = ["study", "create", "--runs", *runs, "--task", "sample", "--pairs", "4", "--out", str(tmp_path / "s")]
+    assert main(args) == 2
+    assert "no-such-model" in (error := capsys.readouterr().err)
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_runs_are_no_completions(tmp_path, trained, completion_runs, capsys):
+    runs = [completion_runs[0], str(trained)]
+    args = ["study", "create", "--runs", *runs, "--task", "completion", "--pairs", "4", "--out", str(tmp_path / "s")]
+    assert main(args) == 2
+    assert "crvae complete RUN --out DIR" in capsys.readouterr().err
