@@ -175,15 +175,18 @@ def _label_columns(table: Dataset, labels: str | None, what: str) -> list[str]:
 
 
 def _classes(tables: dict[str, Dataset], column: str, what: str) -> tuple[str, ...]:
-    from datasets import ClassLabel
+    from datasets import ClassLabel, Value
 
     feature = next(iter(tables.values())).features[column]
     if isinstance(feature, ClassLabel):
         return tuple(feature.names)
-    found = {value for table in tables.values() for value in table.unique(column) if value is not None}
-    if not all(isinstance(value, str | int | bool) for value in found):
+    if not isinstance(feature, Value) or not feature.dtype.startswith(
+        ("string", "large_string", "int", "uint", "bool")
+    ):
         raise UserError(f"--labels: column {column!r} of SOURCE {what} is neither text nor whole numbers")
-    return tuple(sorted(map(str, found)))
+    return tuple(
+        sorted({str(value) for table in tables.values() for value in table.unique(column) if value is not None})
+    )
 
 
 def _label(feature: Any, value: object, index: dict[str, int]) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from crvae.data.source import UNKNOWN
 from crvae.errors import UserError
 
-COLUMN = re.compile(r"(?!key$|content$|image)[A-Za-z][\w.-]{0,63}")
+COLUMN = re.compile(r"(?!key$|content$|image)[A-Za-z0-9][\w.-]{0,63}")
 """What a label column may be called: the other names are the prepared format's own."""
 
 
