@@ -1,0 +1,167 @@
+"""`make demo`: prepare a real colour dataset, train a small crVAE-GAN, and show what it can do in runs/demo/report.html.
+
+Every step is a public command or function. A second call goes on with an unfinished run, or only makes the report again.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import crvae
+from crvae.data import open_data
+from crvae.models.loading import load_discriminator
+from crvae.pictures import from_8_bit, save_grid
+from crvae.tasks.completion import complete
+from crvae.tasks.masks import masks, occlude
+from crvae.tasks.traversal import progression
+
+DATA, RUN = Path("data/emoji64"), Path("runs/demo")
+RECIPE, IMAGES = "emoji-crvae-gan-mi", 64_000
+MASKS = ("upper", "right-half", "center")
+
+
+def command(*arguments: str) -> None:
+    print("$ crvae", *arguments, file=sys.stderr, flush=True)
+    code = subprocess.run([sys.executable, "-m", "crvae", *arguments]).returncode
+    if code:
+        sys.exit(code)
+
+
+def train() -> None:
+    """The dataset and the run, each made or finished where it is not there yet."""
+    if not DATA.exists():
+        if shutil.which("npm") is None:
+            sys.exit("make demo fetches its images by npm, which is missing: install it, or train on a folder of your own (README)")
+        command("prepare", "emoji", str(DATA), "--size", "64")
+    if not RUN.exists():
+        command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), "--train.images", str(IMAGES))
+    elif json.loads((RUN / "model" / "config.json").read_text())["images"] < IMAGES:
+        command("train", "--resume", str(RUN), "--train.images", str(IMAGES))
+
+
+def pictures() -> dict[str, tuple[str, Tensor, int]]:
+    """File name -> (caption, images, columns) for the report."""
+    model, discriminator = crvae.load(RUN), load_discriminator(RUN)
+    split = open_data(DATA).split("validation")
+    x = from_8_bit(split.images(torch.linspace(0, len(split) - 1, 32).long()))
+    rows = [torch.stack([x[:16], model.reconstruct(x[:16])], 1).flatten(0, 1)]
+    completions = []
+    for name, mask in masks(",".join(MASKS), model.config.size).items():
+        found = complete(model, x[:8], mask, discriminator).best
+        completions += [occlude(x[:8], mask.expand(8, 1, -1, -1)), found]
+        print(f"completed: {name}", file=sys.stderr)
+    steps = progression(model, model.prior(6, seed=1))  # rows z, columns t = 0..T
+    return {
+        "real": ("Real images of the validation split, never trained on.", x, 8),
+        "reconstructions": ("Originals (first of each pair) and their reconstructions.", rows[0], 8),
+        "samples": ("Samples from the prior, the first 64 of seed 0, none picked.", model.sample(64, seed=0), 8),
+        "completions": (
+            f"Completions: rows in pairs, occluded above completed, masks {', '.join(MASKS)}; the first 8 validation images.",
+            torch.cat([x[:8], *completions]),
+            8,
+        ),
+        "progression": (
+            "Time steps (Figure 9): all latents zero on the left, then one more block drawn from the prior in each column.",
+            steps.flatten(0, 1),
+            steps.shape[1],
+        ),
+    }
+
+
+def scores() -> dict:
+    """What `crvae evaluate` says of the run on the validation split."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crvae", "evaluate", str(RUN), "--data", str(DATA), "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(done.returncode)
+    return json.loads(done.stdout)
+
+
+def curves() -> bytes:
+    """Losses over images seen, as a PNG."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    lines = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    images = [line["images"] for line in lines]
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3), layout="constrained")
+    axes[0].plot(images, [line["reconstruction"] for line in lines])
+    axes[0].set_title("reconstruction error (mean square)")
+    axes[1].plot(images, [line["kl_per_step"] for line in lines], label=[f"t={t}" for t in range(1, 9)])
+    axes[1].set_title("KL per time step (nats)")
+    axes[1].legend(fontsize=7, ncol=2)
+    for name in ("adversarial_sample", "adversarial_reconstruction", "discriminator"):
+        axes[2].plot(images, [line[name] for line in lines], label=name.replace("_", ", "))
+    axes[2].set_title("adversarial terms")
+    axes[2].legend(fontsize=7)
+    for axis in axes:
+        axis.set_xlabel("images seen")
+    out = io.BytesIO()
+    figure.savefig(out, dpi=80)
+    return out.getvalue()
+
+
+def report() -> Path:
+    """One page with everything in it."""
+    made = pictures()
+    folder = RUN / "report"
+    folder.mkdir(exist_ok=True)
+    sections = []
+    for name, (caption, images, columns) in made.items():
+        path = folder / f"{name}.png"
+        save_grid(images, path, columns)
+        sections.append(section(name, caption, path.read_bytes()))
+    sections.append(section("training", "The losses over time.", curves()))
+    result = scores()
+    (folder / "scores.json").write_text(json.dumps(result, indent=2) + "\n")
+    rows = "".join(
+        f"<tr><td>{html.escape(score['name'])}</td><td>{score['value']:.4g}</td>"
+        f"<td>{score['low']:.4g} to {score['high']:.4g}</td><td>{score['better']} is better</td></tr>"
+        for score in result["scores"].values()
+        if score["value"] is not None
+    )
+    sections.append(f"<h2>Scores</h2><p>{result['images']} images, with 95% intervals.</p><table>{rows}</table>")
+    config = json.loads((RUN / "model" / "config.json").read_text())
+    page = TEMPLATE.format(recipe=config["recipe"], images=config["images"], sections="\n".join(sections))
+    path = RUN / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def section(name: str, caption: str, png: bytes) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<h2>{name.capitalize()}</h2><p>{caption}</p><img alt="{name}" src="data:image/png;base64,{data}">'
+
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>crvae demo</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+img {{ max-width: 100% }}
+td {{ padding: .1rem 1rem .1rem 0 }}
+</style>
+<h1>A channel-recurrent VAE-GAN, trained here</h1>
+<p>Recipe {recipe}, {images:,} images seen.</p>
+{sections}
+</html>
+"""
+
+if __name__ == "__main__":
+    train()
+    print(f"report: {report()}")
