@@ -52,6 +52,11 @@ def fid(real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **abo
     """Fréchet inception distance: between Gaussians fitted to the features. Biased upwards by few images: compare equal counts."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
+    if (
+        len(real) + len(fake) < real.shape[1]
+    ):  # few images: turned into the space that they span, which changes no distance
+        basis = torch.linalg.qr(torch.cat([real, fake]).double().T).Q
+        real, fake = real.double() @ basis, fake.double() @ basis
     metric = FrechetInceptionDistance(feature=_identity(real.shape[1]))
 
     def distance(real: Tensor, fake: Tensor) -> tuple[float]:

@@ -1,0 +1,168 @@
+"""`crvae evaluate` and `crvae compare` as users call them: contract, equality of run and PNGs, mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from crvae.cli import main
+from crvae.evaluation.comparison import Comparison, Entry
+from crvae.evaluation.published import published
+from crvae.evaluation.report import write_report
+from crvae.evaluation.score import Score
+
+SOME = ["--split", "train", "--images", "24"]
+PROVENANCE = {"value", "low", "high", "implementation", "version", "features", "features_sha256", "resizer"}
+
+
+@pytest.fixture(scope="module")
+def result(trained, colour) -> dict:
+    command = [sys.executable, "-m", "crvae", "evaluate", str(trained), "--data", str(colour), *SOME, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)  # exactly one document
+
+
+def test_the_json_is_what_the_interface_promises(result, trained, colour):
+    assert {"run", "data", "images", "seed", "scores"} <= set(result)
+    assert (result["run"], result["data"], result["images"], result["seed"]) == (str(trained), str(colour), 24, 0)
+    wanted = {"kid", "fid", "precision", "recall", "mse", "psnr", "lpips", "kl", "active_units"}
+    assert set(result["scores"]) == wanted
+    for score in result["scores"].values():
+        assert set(score) >= PROVENANCE | {"images", "seed", "interval", "name"}
+        assert score["low"] <= score["value"] <= score["high"]
+    assert "efficientnet-lite0" in result["scores"]["kid"]["name"]
+
+
+def test_pngs_score_as_the_run_that_wrote_them(result, trained, colour, tmp_path, capsys):
+    out = tmp_path / "pngs"
+    assert main(["sample", str(trained), "--count", "24", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--data", str(colour), *SOME, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert set(scores) == {"kid", "fid", "precision", "recall"}
+    for name, score in scores.items():
+        assert score == result["scores"][name]
+
+
+def test_the_table_names_every_score(trained, colour, capsys):
+    assert main(["evaluate", str(trained), "--data", str(colour), *SOME, "--scores", "kl,kid"]) == 0
+    shown = re.sub(r"\s+", "", capsys.readouterr().out)
+    for text in ("KID", "KLdivergence", "activeunits", "lower", "natsanimage"):
+        assert text in shown
+
+
+def evaluate(capsys, run, data, *options: str) -> str:
+    code = main(["evaluate", str(run), "--data", str(data), *options])
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_mistakes_are_one_sentence(trained, colour, grey, tmp_path, capsys):
+    empty, unfinished = tmp_path / "empty", tmp_path / "unfinished"
+    empty.mkdir()
+    (unfinished / "checkpoints").mkdir(parents=True)
+    shutil.copy(trained / "config.yaml", unfinished)
+    assert "holds neither a model nor PNG images" in evaluate(capsys, empty, colour)
+    assert "holds no model" in evaluate(capsys, unfinished, colour)
+    assert "nothing-there" in evaluate(capsys, tmp_path / "nothing-there", colour)
+    assert "do not exist" in evaluate(capsys, trained, tmp_path / "nothing-there")
+    assert "prepare the data" in evaluate(capsys, trained, grey, "--split", "train")
+    assert "at least 20" in evaluate(capsys, trained, colour)  # its validation split is tiny
+    assert "at least 20" in evaluate(capsys, trained, colour, "--split", "train", "--images", "19")
+    assert "has only" in evaluate(capsys, trained, colour, "--split", "train", "--images", "1000")
+    assert "no score 'mse'" in evaluate(capsys, trained, colour, *SOME, "--scores", "kid,mse")
+    assert "--classifier" in evaluate(capsys, trained, colour, *SOME, "--scores", "is")
+    assert "no 'train2' split" in evaluate(capsys, trained, colour, "--split", "train2")
+    assert "--samples" in evaluate(capsys, trained, colour, "--samples", "10001")
+    assert "--observation-variance" in evaluate(capsys, trained, colour, "--observation-variance", "-1")
+
+
+def test_mistakes_with_folders_of_images(trained, colour, tmp_path, capsys):
+    out = tmp_path / "pngs"
+    assert main(["sample", str(trained), "--count", "20", "--out", str(out)]) == 0
+    capsys.readouterr()
+    train = ("--split", "train")
+    assert "has 20 images" in evaluate(capsys, out, colour, *train, "--images", "24")
+    assert "needs a Stage1 run" in evaluate(capsys, out, colour, *train, "--scores", "nll")
+    first = sorted(out.glob("*.png"))[3]
+    first.write_bytes(first.read_bytes()[:100])
+    assert first.name in evaluate(capsys, out, colour, *train)
+    from PIL import Image
+
+    Image.new("RGB", (16, 16)).save(first)
+    assert "size and colour" in evaluate(capsys, out, colour, *train)
+
+
+def test_compare_writes_one_page_and_the_same_numbers(result, trained, colour, tmp_path, capsys):
+    twin = tmp_path / "twin"
+    shutil.copytree(trained, twin)
+    out = tmp_path / "report"
+    assert main(["compare", str(trained), str(twin), "--data", str(colour), *SOME, "--out", str(out), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document == json.loads((out / "report.json").read_text())
+    first, second = document["runs"]
+    assert (first["name"], second["name"]) == (trained.name, "twin")
+    assert first["scores"]["kid"] == result["scores"]["kid"]
+    assert first["scores"] == second["scores"]
+    assert first["recipe"] == "emoji-crvae-gan-mi"
+    assert {"movement", "variety"} <= set(first["scores"])
+    page, markdown = (out / "report.html").read_text(), (out / "report.md").read_text()
+    assert page.count("data:image/png;base64,") == 6  # two of samples, reconstructions, curves, two of stability
+    assert not re.search(r"""(src|href)=(?!["']?data:)""", page)
+    assert "<script" not in page
+    for name in re.findall(r"\]\((.+?)\)", markdown):
+        assert (out / name).is_file()
+    assert "KID (efficientnet-lite0)" in page
+    assert "KID (efficientnet-lite0)" in markdown
+    assert "class=best" not in page  # nothing tells a run from its copy
+
+
+def test_compare_names_mistakes_and_leaves_nothing(trained, colour, tmp_path, capsys):
+    base = ["--data", str(colour), *SOME, "--out", str(tmp_path / "report")]
+    assert main(["compare", str(trained), str(trained), *base]) == 2
+    assert "twice" in capsys.readouterr().err
+    assert main(["compare", str(trained), str(tmp_path / "none"), *base]) == 2
+    assert "none" in capsys.readouterr().err
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    assert main(["compare", str(trained), "--data", str(colour), *SOME, "--out", str(tmp_path / "taken")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_the_papers_numbers_stand_in_a_column_of_their_own(tmp_path):
+    def score(value, width):
+        return Score(
+            "KID (x)", value, value - width, value + width, "i", "lower", "u", "p", "1", 20, 0, "x", "0" * 64, "none"
+        )
+
+    entries = [
+        Entry("a|b", "runs/a", "birds-vae-gan", 1, {"kid": score(2.0, 0.1)}, published("birds-vae-gan")),
+        Entry("<b>", "runs/b", "birds-crvae-gan-mi", 1, {"kid": score(1.0, 0.1)}, published("birds-crvae-gan-mi")),
+        Entry("c", "runs/c", "emoji-crvae", 1, {"kid": score(1.5, 0.1)}, published("emoji-crvae")),
+    ]
+    write_report(Comparison("d", "test", 20, 0, entries), tmp_path)
+    page, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
+    assert "<th class=paper>&lt;b&gt;, paper</th>" in page
+    assert "c, paper" not in page
+    assert "<td class=paper>5.81</td>" in page
+    assert "<td class=paper>11.07</td>" in page
+    assert page.count("class=best") == 1
+    assert "| **1** (0.9 to 1.1) |" in markdown
+    assert "a\\|b, paper" in markdown
+
+
+def test_published_numbers_are_table_1_and_section_5():
+    assert published("celeba-crvae-gan")["is"] == 24.16
+    assert published("lsun-crvae-gan-mi")["preferred"] == 0.535
+    assert published("birds-vae-gan")["inference_ms"] == 2.6
+    assert published("birds-crvae-gan")["inference_ms"] == 5.8
+    assert published("emoji-vae-gan") == {}
