@@ -267,3 +267,27 @@ def test_runs_are_no_completions(tmp_path, trained, completion_runs, capsys):
     args = ["study", "create", "--runs", *runs, "--task", "completion", "--pairs", "4", "--out", str(tmp_path / "s")]
     assert main(args) == 2
     assert "crvae complete RUN --out DIR" in capsys.readouterr().err
+
+
+def test_what_crvae_complete_writes_is_what_a_study_reads(tmp_path, trained, colour):
+    for seed in ("1", "2"):
+        options = ["--mask", "upper,0.25:0.25:0.75:0.75", "--count", "4", "--steps", "2", "--restarts", "1"]
+        out = ["--seed", seed, "--out", str(tmp_path / f"model{seed}")]
+        assert main(["complete", str(trained), "--images", str(colour), *options, *out]) == 0
+    create([str(tmp_path / "model1"), str(tmp_path / "model2")], "completion", 3, 0, tmp_path / "s")
+    study = read_study(tmp_path / "s")
+    pairs = [(number, question) for number, question in enumerate(study.questions, 1) if question.kind == "pair"]
+    masks = sorted(path.name for path in (tmp_path / "model1" / "occluded").iterdir())
+    assert sorted(question.group for _, question in pairs) == sorted(masks * 3)
+    key = read_key(tmp_path / "s", study)
+    for number, question in pairs:
+        assert question.context
+        occluded = picture(tmp_path / "s", number, 0)
+        (name,) = (
+            path.name
+            for path in (tmp_path / "model1" / "occluded" / question.group).iterdir()
+            if np.array_equal(np.asarray(Image.open(path)), occluded)
+        )
+        for place in (1, 2):
+            source = tmp_path / key.models[key.model(number, place)] / question.group / name
+            assert np.array_equal(np.asarray(Image.open(source)), picture(tmp_path / "s", number, place))

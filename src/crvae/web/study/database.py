@@ -1,18 +1,20 @@
-"""Raters and votes in any SQL database: SQLite (write-ahead log) beside the study by default, PostgreSQL by URL."""
+"""Raters and votes: in SQLite (write-ahead log) beside the study by default, in PostgreSQL by URL."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import threading
-from contextlib import nullcontext
+from collections import deque
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import DateTime, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, create_engine, select
 
 from crvae.errors import UserError
@@ -44,6 +46,11 @@ class Vote(SQLModel, table=True):
     at: datetime = Field(sa_type=DateTime(timezone=True))  # pyright: ignore[reportArgumentType]
 
 
+INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""Databases that are supported: the two that are tested."""
+Insert = sqlite.Insert | postgresql.Insert
+
+
 class Cast(NamedTuple):
     """One vote: number of the rater, number of the question and place chosen, all from 1."""
 
@@ -66,15 +73,16 @@ class Ballots:
             address = make_url(url)
             if address.drivername in ("postgresql", "postgres"):
                 address = address.set(drivername="postgresql+psycopg")
+            self._insert = INSERTS[address.get_backend_name()]
             self._engine = create_engine(address, pool_size=20, max_overflow=20)
-        except (ArgumentError, NoSuchModuleError, ImportError):
+        except (ArgumentError, NoSuchModuleError, ImportError, KeyError):
             raise UserError(
                 "--database must be a URL such as postgresql://user@host/name or sqlite:///votes.db"
             ) from None
-        sqlite = self._engine.dialect.name == "sqlite"
-        # SQLite lets one writer in at a time, and the others poll: a queue in the process is fairer and quicker.
-        self._writing = threading.Lock() if sqlite else nullcontext()
-        if sqlite:
+        self._one_writer = self._engine.dialect.name == "sqlite"
+        self._writing = threading.Lock()
+        self._waiting: deque[tuple[Insert, Future[int]]] = deque()
+        if self._one_writer:
             event.listen(self._engine, "connect", _durable)
         try:
             SQLModel.metadata.create_all(self._engine)
@@ -94,10 +102,40 @@ class Ballots:
     def register(self) -> str:
         """A new rater's token: 128 random bits, of which only the hash is stored."""
         token = secrets.token_urlsafe(16)
-        with self._writing, Session(self._engine) as session:
-            session.add(Rater(token_hash=token_hash(token), started=datetime.now(UTC)))
-            session.commit()
+        self._write(self._insert(Rater).values(token_hash=token_hash(token), started=datetime.now(UTC)))
         return token
+
+    def vote(self, rater: int, question: int, choice: int) -> bool:
+        """Records a vote durably; False, and nothing changes, if the rater has voted on the question before."""
+        row = self._insert(Vote).values(rater=rater, question=question, choice=choice, at=datetime.now(UTC))
+        return self._write(row.on_conflict_do_nothing()) == 1
+
+    def _write(self, row: Insert) -> int:
+        """Inserts `row` durably; returns how many rows are new.
+
+        SQLite lets one writer in at a time and syncs the disk for every transaction: whoever gets in writes for all who wait.
+        """
+        if not self._one_writer:
+            with self._engine.begin() as connection:
+                return connection.execute(row).rowcount
+        done: Future[int] = Future()
+        self._waiting.append((row, done))
+        with self._writing:
+            if not done.done():
+                self._write_waiting()
+        return done.result()
+
+    def _write_waiting(self) -> None:
+        rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            with self._engine.begin() as connection:
+                counts = [connection.execute(row).rowcount for row, _ in rows]
+        except BaseException as error:
+            for _, done in rows:
+                done.set_exception(error)
+        else:
+            for (_, done), count in zip(rows, counts, strict=True):
+                done.set_result(count)
 
     def rater(self, token: str) -> int | None:
         """The rater's number, None for an unknown token."""
@@ -108,16 +146,6 @@ class Ballots:
         """Numbers of the questions that this rater has voted on."""
         with Session(self._engine) as session:
             return set(session.exec(select(Vote.question).where(Vote.rater == rater)).all())
-
-    def vote(self, rater: int, question: int, choice: int) -> bool:
-        """Records a vote durably; False, and nothing changes, if the rater has voted on the question before."""
-        with self._writing, Session(self._engine) as session:
-            session.add(Vote(rater=rater, question=question, choice=choice, at=datetime.now(UTC)))
-            try:
-                session.commit()
-            except IntegrityError:
-                return False
-            return True
 
     def raters(self) -> int:
         """How many have given consent."""
