@@ -16,12 +16,17 @@ if TYPE_CHECKING:
     from crvae import models, tasks
     from crvae.models.autoencoder import Autoencoder
     from crvae.models.loading import load
+    from crvae.models.upsampler import Upsampler
 
 __version__ = "0.1.0"
 
-__all__ = ["Autoencoder", "__version__", "load", "models", "tasks"]
+__all__ = ["Autoencoder", "Upsampler", "__version__", "load", "models", "tasks"]
 
-_HOME = {"load": "crvae.models.loading", "Autoencoder": "crvae.models.autoencoder"}
+_HOME = {
+    "load": "crvae.models.loading",
+    "Autoencoder": "crvae.models.autoencoder",
+    "Upsampler": "crvae.models.upsampler",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crvae.config import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, Stage1Config, TrainConfig
+from crvae.config_stage2 import Stage2Config
+from crvae.recipes_stage2 import STAGE2
 
 BIRDS, CELEBA, LSUN = 106_474, 162_770, 3_033_042
 """Training images of the paper's sets (specification, section 9; CelebA: the official partition)."""
@@ -21,11 +23,12 @@ class Recipe:
     summary: str
     cost: str
     result: str
-    config: Stage1Config
+    config: Stage1Config | Stage2Config
 
     @property
     def command(self) -> str:
-        return f"crvae train {self.config.recipe} --data DATA --out RUN"
+        stage1 = " --stage1 RUN1" if self.config.stage == 2 else ""
+        return f"crvae train {self.config.recipe}{stage1} --data DATA --out RUN"
 
 
 def _paper(name: str, latent: str, kappa: float, images: int, halve: int) -> Stage1Config:
@@ -169,5 +172,6 @@ RECIPES: dict[str, Recipe] = {
     **_paper_set("lsun", LSUN, 10),
     **_mnist(),
     **_emoji(),
+    **{name: Recipe(*row) for name, row in STAGE2.items()},
 }
 """Recipe by name."""

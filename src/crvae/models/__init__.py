@@ -4,5 +4,6 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.recurrence import ChannelRecurrence
+from crvae.models.upsampler import Upsampler
 
-__all__ = ["Autoencoder", "ChannelRecurrence", "DiagonalGaussian", "Discriminator"]
+__all__ = ["Autoencoder", "ChannelRecurrence", "DiagonalGaussian", "Discriminator", "Upsampler"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -31,6 +32,21 @@ def update(average: nn.Module, module: nn.Module, *, images: int, batch: int, ha
     torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), share)
 
 
+@contextmanager
+def recalibrating(module: nn.Module) -> Iterator[None]:
+    """Inside, `module` collects batch norm's running statistics anew, as plain means over what passes through it."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
+        norm.train()
+    yield
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
 @torch.no_grad()
 def recalibrate(model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]], seed: int = 0) -> None:
     """Recomputes batch norm's running statistics as plain means over mixed [posterior; prior] batches.
@@ -38,16 +54,8 @@ def recalibrate(model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]],
     Training normalises the decoder over both kinds at once; without this, averaged weights would meet statistics of
     other weights. The draws depend on `seed` alone and leave the global random state as it was.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative mean
-        norm.train()
     generator = torch.Generator(model.device).manual_seed(seed)
-    for x in batches:
-        z = model.encode(x).sample(generator)
-        model.decode(torch.cat([z, torch.randn(z.shape, generator=generator, device=z.device)]))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()
+    with recalibrating(model):
+        for x in batches:
+            z = model.encode(x).sample(generator)
+            model.decode(torch.cat([z, torch.randn(z.shape, generator=generator, device=z.device)]))

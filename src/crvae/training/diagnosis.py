@@ -28,7 +28,7 @@ def diagnose(report: dict[str, Any]) -> dict[str, str]:
         found["discriminator-blind"] = (
             f"the discriminator errs on {error:.0%} of the images: it guesses, and teaches nothing"
         )
-    unused = [t for t, nats in enumerate(report["kl_per_step"], 1) if nats < UNUSED_NATS]
+    unused = [t for t, nats in enumerate(report.get("kl_per_step", ()), 1) if nats < UNUSED_NATS]
     if unused:
         which = "all time steps" if len(unused) == len(report["kl_per_step"]) else f"time steps {unused}"
         found[f"posterior-collapse-{len(unused)}"] = (

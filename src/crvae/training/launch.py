@@ -12,39 +12,45 @@ import torch
 from lightning_fabric import Fabric
 
 from crvae.config import Stage1Config
+from crvae.config_stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
 from crvae.errors import UserError
 from crvae.training import checkpoint
 from crvae.training.loop import Training
 from crvae.training.run import Run, environment
 from crvae.training.stage1 import Stage1
+from crvae.training.stage2 import Stage2, adopt, keep
 
-STAGES: dict[int, Any] = {1: Stage1Config}
-EXPERIMENTS: dict[int, Any] = {1: Stage1}
+STAGES: dict[int, Any] = {1: Stage1Config, 2: Stage2Config}
 
 
-def start(config: Stage1Config, data: str, out: str) -> Path:
+def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str = "") -> Path:
     """Trains a new run from `config` on the prepared dataset at `data` and returns its folder.
 
+    `stage1` is the run or folder of the Stage1 model that a Stage2 run builds on.
     Raises UserError for whatever the user can mend, Interrupted after a signal; the run is then saved.
     """
     prepared = open_data(data)
     check(config, prepared)
+    if Path(out).exists():  # every rank sees it, not only the one that would create it
+        raise UserError(f"--out {out} exists already: choose another name, or go on with it by --resume {out}")
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     config = config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
+    if config.stage == 2:
+        config = adopt(config, stage1)
     torch.manual_seed(config.train.seed)
-    experiment = EXPERIMENTS[config.stage](config)
-    run = None
-    if Path(out).exists() and fabric.world_size > 1:  # every rank sees it, not only the one that would create it
-        raise UserError(f"--out {out} exists already: choose another name, or go on with it by --resume {out}")
+    experiment = _experiment(config, stage1)
     fabric.barrier()
     training = Training(experiment, None, prepared, fabric)
     if fabric.is_global_zero:
-        about = environment(data, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
-        run = training.run = Run.create(Path(out), config, about)
+        path = data if "://" in data else os.path.abspath(data)
+        about = environment(path, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
+        training.run = Run.create(Path(out), config, about)
+        if config.stage == 2:
+            keep(config, stage1, Path(out))
     training.save()
-    training.fit()
-    return run.folder if run else Path(out)
+    _fit(training, Path(out))
+    return Path(out)
 
 
 def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = False) -> Path:
@@ -57,10 +63,15 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     first = int(os.environ.get("RANK", "0")) == 0
     run = Run.open(path) if first else Run(path)
     config = run.config(STAGES)
+    if images < 0:
+        raise UserError(f"--train.images must be the new total of images, got {images}")
     if images:
         config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
     about = run.environment()
-    prepared = open_data(data or about["data"]["path"])
+    try:
+        prepared = open_data(data or about["data"]["path"])
+    except UserError as error:
+        raise UserError(f"{error}" if data else f"{error}; or name their new place with --data") from None
     check(config, prepared)
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     found = {"world": fabric.world_size, "precision": precision}
@@ -70,15 +81,37 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     if changed and not inexact:
         raise UserError(f"{folder} would not go on exactly: {'; '.join(changed)} (--inexact goes on all the same)")
     torch.manual_seed(config.train.seed)
-    training = Training(EXPERIMENTS[config.stage](config), run if first else None, prepared, fabric)
-    seen, state, complaints = checkpoint.newest(run.checkpoints)
-    for complaint in complaints:
-        print(f"crvae: {complaint}", file=sys.stderr)
-    training.restore(state)
+    training = Training(_experiment(config, path / "stage1"), run if first else None, prepared, fabric)
+    if checkpoint.existing(run.checkpoints) or run.reports():
+        _, state, complaints = checkpoint.newest(run.checkpoints)
+        training.restore(state)
+    else:
+        complaints = [f"{folder} was stopped before its first checkpoint, and begins anew"]
+    here = {"device": str(fabric.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    moved = [f"{name} was {about.get(name)}, is {now}" for name, now in here.items() if about.get(name) != now]
+    complaints += [f"{change}: the run goes on, but not bit for bit" for change in moved]
     if first:
-        run.forget_after(seen)
-    training.fit()
+        for complaint in complaints:
+            print(f"crvae: {complaint}", file=sys.stderr)
+        run.forget_after(training.images)
+        if images:
+            run.configure(config)
+    _fit(training, path)
     return path
+
+
+def _experiment(config: Any, stage1: str | Path) -> Any:
+    return Stage1(config) if config.stage == 1 else Stage2(config, stage1)
+
+
+def _fit(training: Training, folder: Path) -> None:
+    try:
+        training.fit()
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written any more ({error}); its checkpoints are intact: mend it and go on with"
+            f" crvae train --resume {folder}"
+        ) from error
 
 
 def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
@@ -104,8 +137,14 @@ def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
 
 
 def check(config: Any, data: PreparedData) -> None:
-    """Raises UserError where the dataset is not of the recipe's size or colour."""
+    """Raises UserError where the dataset is not of the recipe's size or colour, or smaller than a batch."""
     model, card = config.model, data.card
+    count = len(data.split("train"))
+    if config.train.batch > count:
+        raise UserError(
+            f"--train.batch {config.train.batch} is larger than the train split of {data.path} ({count} images):"
+            " choose a smaller batch"
+        )
     if card.size != model.size:
         raise UserError(
             f"{data.path} holds {card.size}-pixel images, the recipe needs {model.size}: prepare it with --size {model.size}"
@@ -115,6 +154,11 @@ def check(config: Any, data: PreparedData) -> None:
         raise UserError(
             f"{data.path} holds {kinds[card.channels]} images, the recipe needs {kinds[model.channels]}:"
             f" set --model.channels {card.channels}"
+        )
+    if config.stage == 2 and model.output_size not in card.sizes:
+        raise UserError(
+            f"{data.path} holds no {model.output_size}-pixel images beside its {card.size}-pixel ones: prepare it with"
+            f" --size {model.size} --pair {model.output_size}"
         )
 
 

@@ -6,14 +6,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from crvae.config import TrainConfig
+from crvae.config import ScheduleConfig
 from crvae.training.experiment import Side
 
 
 class Optimising:
     """A side with its optimiser, wrapped for the device; `forward`, `backward` and `update` make its step."""
 
-    def __init__(self, side: Side, config: TrainConfig, fabric: Fabric):
+    def __init__(self, side: Side, config: ScheduleConfig, fabric: Fabric):
         self.side, self.config, self.fabric = side, config, fabric
         groups = [{"params": group.parameters} for group in side.groups]
         self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, 0.999), fused=True)

@@ -1,0 +1,77 @@
+"""Named Stage2 configurations (section 4.3): summary, cost, result, configuration.
+
+The paper publishes neither layers nor weights: these are StackGAN's Stage-II where it has them, else this project's choice.
+`-perceptual` adds the perceptual loss on reconstructions and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from crvae.config_stage2 import (
+    Stage2Config,
+    Stage2DiscriminatorConfig,
+    Stage2InputConfig,
+    Stage2ObjectiveConfig,
+    Stage2TrainConfig,
+    UpsamplerConfig,
+)
+
+Row = tuple[str, str, str, Stage2Config]
+
+PERCEPTUAL = 1.0
+"""Weight of the perceptual loss, a share of the features' energy, beside adversarial terms of weight 1."""
+
+
+def _paper(dataset: str, images: int, epochs: int, size: int, blocks: int) -> dict[str, Row]:
+    """Table 1, lower half: StackGAN's widths, rates and batch."""
+    rows = {}
+    for ending, weight in (("", 0.0), ("-perceptual", PERCEPTUAL)):
+        name = f"{dataset}-stage2-{size}{ending}"
+        rows[name] = (
+            f"Table 1, high resolution: 64 -> {size}" + " with perceptual loss" * bool(weight),
+            f"{epochs * images / 1e6:.0f}M images",
+            "not measured: the set is the user's to get",
+            Stage2Config(
+                recipe=name,
+                model=UpsamplerConfig(output_size=size, blocks=blocks),
+                objective=Stage2ObjectiveConfig(perceptual=weight),
+                input=Stage2InputConfig(flip=True),
+                train=Stage2TrainConfig(images=epochs * images, halve_every_images=max(1, epochs // 6) * images),
+            ),
+        )
+    return rows
+
+
+def _emoji() -> dict[str, Row]:
+    """For two CPU cores."""
+    rows = {}
+    for ending, weight in (("", PERCEPTUAL), ("-plain", 0.0)):
+        name = f"emoji-stage2-128{ending}"
+        rows[name] = (
+            f"CPU size, 64 -> 128, with{'' if weight else 'out'} perceptual loss",
+            "60k images",
+            "to be measured",
+            Stage2Config(
+                recipe=name,
+                model=UpsamplerConfig(width=24, blocks=2, residual=True),
+                discriminator=Stage2DiscriminatorConfig(width=24),
+                objective=Stage2ObjectiveConfig(adversarial=0.1, perceptual=weight, perceptual_network="squeezenet"),
+                train=Stage2TrainConfig(
+                    images=60_000,
+                    batch=32,
+                    average_half_life_images=5_000,
+                    report_images=1_000,
+                    checkpoint_images=10_000,
+                    snapshot_images=10_000,
+                ),
+            ),
+        )
+    return rows
+
+
+STAGE2: dict[str, Row] = {
+    **_paper("birds", 106_474, 100, 128, 2),
+    **_paper("celeba", 162_770, 60, 128, 2),
+    **_paper("lsun", 3_033_042, 6, 224, 4),
+    **_emoji(),
+}
+"""Recipe by name."""
