@@ -15,11 +15,14 @@ COMMANDS = {
     "reconstruct": "originals beside their reconstructions",
     "complete": "fill the hidden part of images",
     "traverse": "walk through the time steps, or measure what each of them carries",
+    "upscale": "small images to large ones, by a Stage2 run",
     "encode": "images to latents, as a file",
     "decode": "a file of latents to images",
     "classifier": "fine-tune the classifier for the inception score",
     "evaluate": "score a run or a folder of images: KID, FID, reconstruction, likelihood",
     "compare": "the paper's Table 1 for several runs, side by side, as one page",
+    "export": "a folder or a hub model that others can open: weights, ONNX graphs, model card",
+    "import-torch7": "the authors' released checkpoints into this format",
     "study": "blinded human preference study: create, serve, report",
 }
 """Subcommand -> what it does. Each lives in the module of its name in this package and has `run(args)`."""

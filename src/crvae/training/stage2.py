@@ -33,6 +33,9 @@ Terms = dict[str, Tensor]
 SNAPSHOT = 64
 """Images in a snapshot grid."""
 
+CALIBRATION_IMAGES = 512
+"""Training images whose batch statistics the published weights get: each has hundreds of positions in every map."""
+
 
 class Fakes(NamedTuple):
     """What the upsampler made, for the discriminator: images in [-1, 1], detached."""
@@ -154,9 +157,13 @@ class Stage2:
     def publish(self, folder: Path, images: int, batches: Iterable[tuple[Tensor, ...]]) -> None:
         generator = torch.Generator(self.averaged.device).manual_seed(self.config.train.seed)
         with torch.no_grad(), recalibrating(self.averaged.network):
+            seen = 0
             for batch in batches:
                 small, _ = self.inputs(batch)
                 self.averaged.network(small_fakes(self.averaged.stage1, small, generator))
+                seen += len(small)
+                if seen >= CALIBRATION_IMAGES:
+                    break
         save_upsampler(folder, self.averaged, recipe=self.config.recipe, images=images)
 
     def snapshot(self) -> Tensor:
