@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format clean study-load
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -19,6 +19,10 @@ lint: .venv/.dev ## style, types, direction of imports
 format: .venv/.dev
 	$(BIN)/ruff check --fix src tests benchmarks experiments
 	$(BIN)/ruff format src tests benchmarks experiments
+
+study-load: .venv/.dev ## the preference study under 100 raters for a minute, on SQLite and PostgreSQL, and under kill -9
+	for options in "" "--pause 1" "--postgresql" "--postgresql --pause 1" "--kill 3000" "--postgresql --kill 3000"; do \
+		$(BIN)/python benchmarks/study_load.py --raters 100 --seconds 60 $$options || exit 1; done
 
 .venv/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -176,20 +176,24 @@ def main() -> None:
         study = make_study(Path(folder), options.pairs)
         with served(study, database) as (url, process):
             kill = (process, options.kill) if options.kill else None
+            begun = time.monotonic()
             log = asyncio.run(raters(url, options.raters, options.seconds, options.pause, kill))
+            elapsed = time.monotonic() - begun
         result = {
             "raters": options.raters,
-            "seconds": options.seconds,
+            "seconds": round(elapsed, 1),
             "pause": options.pause,
             "database": "postgresql" if options.postgresql else "sqlite",
             "killed_after": options.kill,
-            "votes_per_second": round(len(log.acknowledged) / options.seconds, 1),
+            "votes_per_second": round(len(log.acknowledged) / elapsed, 1),
             "vote_ms": milliseconds(log.vote_seconds),
             "page_ms": milliseconds(log.page_seconds),
             "errors": dict(Counter(log.errors)),
             **compare(log, stored(database or f"sqlite:///{study / 'votes.db'}")),
         }
     print(json.dumps(result, indent=1))
+    if result["acknowledged_but_lost"] or result["stored_twice"] or (log.errors and not options.kill):
+        sys.exit("a vote was lost or doubled, or an answer failed")
 
 
 if __name__ == "__main__":

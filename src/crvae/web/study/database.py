@@ -48,6 +48,8 @@ class Vote(SQLModel, table=True):
 
 INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """Databases that are supported: the two that are tested."""
+COUNT = {"preserve_rowcount": True}
+"""Without it the number of inserted rows is unknown on PostgreSQL."""
 Insert = sqlite.Insert | postgresql.Insert
 
 
@@ -117,7 +119,7 @@ class Ballots:
         """
         if not self._one_writer:
             with self._engine.begin() as connection:
-                return connection.execute(row).rowcount
+                return connection.execute(row, execution_options=COUNT).rowcount
         done: Future[int] = Future()
         self._waiting.append((row, done))
         with self._writing:
@@ -129,7 +131,7 @@ class Ballots:
         rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             with self._engine.begin() as connection:
-                counts = [connection.execute(row).rowcount for row, _ in rows]
+                counts = [connection.execute(row, execution_options=COUNT).rowcount for row, _ in rows]
         except BaseException as error:
             for _, done in rows:
                 done.set_exception(error)
