@@ -68,7 +68,7 @@ class Completions:
 def complete(
     model: Autoencoder,
     x: Float[Tensor, "b c h w"],
-    mask: Float[Tensor, "*b h w"],
+    mask: Float[Tensor, ...],
     discriminator: Discriminator | None = None,
     search: Search | None = None,
     *,
@@ -87,7 +87,7 @@ def complete(
     no discriminator.
     """
     if search is None:
-        search = Search() if discriminator is not None else Search(tau=0)
+        search = Search() if discriminator is not None else Search(tau=0.0)
     mask = check(model, x, mask).to(model.device)
     if search.tau and discriminator is None:
         raise UserError("--tau above 0 needs the run's discriminator: use --tau 0, or a run that has one")
@@ -113,7 +113,7 @@ def complete(
     return Completions(ranked(torch.cat(decoded)), ranked(z), {k: ranked(v) for k, v in losses.items()}, ranked(steps))
 
 
-def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "*b h w"]) -> Float[Tensor, "b 1 h w"]:
+def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, ...]) -> Float[Tensor, "b 1 h w"]:
     """The mask, one for each image. Raises UserError as `complete` says."""
     if x.ndim != 4 or tuple(x.shape[1:]) != model.image_shape:
         raise UserError(

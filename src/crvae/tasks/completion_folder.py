@@ -104,7 +104,7 @@ def _write_mask(
     folder: Path, name: str, images: Images, mask: Float[Tensor, "h w"], found: Completions, feather: float
 ) -> None:
     wide = mask[None, None]
-    blended = blend(found.best, images.x, wide.expand(len(images.x), -1, -1, -1), feather)
+    blended = blend(found.best, images.x, wide, feather)
     occluded = occlude(images.x, wide)
     _save(folder / name, images.names, found.best)
     _save(folder / "blended" / name, images.names, blended)

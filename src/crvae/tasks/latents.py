@@ -31,7 +31,7 @@ class Latents:
     run: str
     """As it was typed when they were made."""
 
-    def z(self, model: Model, steps: int | None = None) -> Float[Tensor, b * d]:
+    def z(self, model: Model, steps: int | None = None) -> Float[Tensor, " b *d"]:
         """Whole latents: of the blocks that are there the first `steps`, the rest at the prior's mean.
 
         Raises UserError where they are not of this model, or `steps` are more than there are.

@@ -58,7 +58,7 @@ def rectangle(hidden: Rectangle, size: int) -> Float[Tensor, "h w"]:
     return 1 - (rows[:, None] & columns).float()
 
 
-def occlude(x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b c h w"]:
+def occlude(x: Float[Tensor, "b c h w"], mask: Float[Tensor, "#b 1 h w"]) -> Float[Tensor, "b c h w"]:
     """Images with their hidden pixels grey."""
     return x * mask
 
@@ -66,7 +66,7 @@ def occlude(x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]) -> Floa
 def blend(
     completed: Float[Tensor, "b c h w"],
     x: Float[Tensor, "b c h w"],
-    mask: Float[Tensor, "b 1 h w"],
+    mask: Float[Tensor, "#b 1 h w"],
     feather: float = 0.0,
 ) -> Float[Tensor, "b c h w"]:
     """Visible pixels as they are, hidden ones from the completion.

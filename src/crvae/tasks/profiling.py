@@ -58,8 +58,8 @@ def profile(
         difference = decode_all(model, posterior.mean, t) - x
         errors.append(difference.square().mean().item())
         by_band.append(band_energy(difference, edges).mean(0))
-    removed = (by_band[0] - torch.stack(by_band)) / (by_band[0] - by_band[-1]).clamp_min(TINY)
-    all_removed = max(errors[0] - errors[-1], TINY)
+    removed = by_band[0] - torch.stack(by_band)
+    total = torch.tensor(errors[0]) - torch.tensor(errors)
     return {
         "steps": steps,
         "images": count,
@@ -70,8 +70,8 @@ def profile(
         "first_blocks": {
             "rate": [0.0, *kl.cumsum(0).tolist()],
             "error": errors,
-            "share": [(errors[0] - error) / all_removed for error in errors],
-            "share_by_band": removed.tolist(),
+            "share": (total / _apart(total[-1])).tolist(),
+            "share_by_band": (removed / _apart(removed[-1])).tolist(),
         },
     }
 
@@ -107,3 +107,8 @@ def interval(values: Float[Tensor, " b"]) -> dict[str, float]:
     mean = values.mean().item()
     half = 1.96 * values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def _apart(values: Tensor) -> Tensor:
+    """Denominators that are never zero."""
+    return torch.where(values.abs() < TINY, torch.inf, values)

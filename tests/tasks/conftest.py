@@ -1,0 +1,55 @@
+"""Small models that decode to something: batch norm has seen images, weights are as drawn."""
+
+from __future__ import annotations
+
+from jaxtyping import install_import_hook
+
+install_import_hook(["crvae.tasks"], "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from crvae.config import DiscriminatorConfig, ModelConfig  # noqa: E402
+from crvae.models import Autoencoder, Discriminator  # noqa: E402
+from crvae.models.loading import save  # noqa: E402
+
+
+def build(latent: str = "recurrent", **options) -> Autoencoder:
+    torch.manual_seed(0)
+    settings = {"size": 32, "width": 2, "latent_channels": 8, "steps": 4, "residual": True} | options
+    model = Autoencoder(ModelConfig(latent=latent, **settings))
+    for _ in range(8):
+        x = torch.rand(32, *model.image_shape) * 2 - 1
+        z = model.encode(x).sample()
+        model.decode(torch.cat([z, torch.randn_like(z)]))
+    return model.eval().requires_grad_(False)
+
+
+def judge(model: Autoencoder, **options) -> Discriminator:
+    torch.manual_seed(1)
+    config = DiscriminatorConfig(**{"kernels": 5, "kernel_size": 3, "group": 4} | options)
+    return Discriminator(config, model.config, None).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def model() -> Autoencoder:
+    return build()
+
+
+@pytest.fixture(scope="session")
+def discriminator(model) -> Discriminator:
+    return judge(model)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, model, discriminator):
+    """The two as a folder that the commands take."""
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    save(folder, model, recipe="test", images=0, discriminator=discriminator)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make():
+    """build(latent, **options) and judge(model, **options) for tests that need others."""
+    return build, judge

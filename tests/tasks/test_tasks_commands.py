@@ -1,0 +1,168 @@
+"""The commands as users type them, on a small model: what they write, and the one sentence they say when they cannot."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crvae.cli import main
+
+
+@pytest.fixture
+def pictures(tmp_path, model):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, image in enumerate(model.sample(3, seed=8)):
+        array = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(array).save(folder / f"picture{index}.png")
+    return folder
+
+
+def test_sample_writes_the_same_images_as_python(exported, model, tmp_path, capsys):
+    out = tmp_path / "samples"
+    assert main(["sample", str(exported), "--count", "5", "--seed", "3", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [f"{index:06d}.png" for index in range(5)]
+    image = np.asarray(Image.open(out / "000004.png")).astype(int)
+    expected = ((model.sample(5, seed=3)[4] + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    assert np.abs(image - expected).max() <= 1
+    assert main(["sample", str(exported), "--count", "5", "--out", str(tmp_path / "grid.png")]) == 0
+    assert Image.open(tmp_path / "grid.png").size == (3 * 34 + 2, 2 * 34 + 2)
+    assert capsys.readouterr().out == ""
+
+
+def test_reconstruct_shows_pairs(exported, pictures, tmp_path, capsys):
+    assert main(["reconstruct", str(exported), "--data", str(pictures), "--out", str(tmp_path / "r.png")]) == 0
+    assert Image.open(tmp_path / "r.png").width == 6 * 66 + 2
+    assert "3 images, mean squared error" in capsys.readouterr().err
+
+
+def test_complete_writes_everything_it_promises(exported, model, pictures, tmp_path):
+    out = tmp_path / "completed"
+    drawn = np.full((32, 32), 255, np.uint8)
+    drawn[:8] = 0
+    Image.fromarray(drawn).save(tmp_path / "hat.png")
+    masks = f"lower,0:0:0.5:0.5,{tmp_path / 'hat.png'}"
+    options = ["--mask", masks, "--restarts", "2", "--steps", "6", "--feather", "2", "--out", str(out)]
+    assert main(["complete", str(exported), "--images", str(pictures), *options]) == 0
+    report = json.loads((out / "completions.json").read_text())
+    assert list(report["masks"]) == ["lower", "rectangle-0-0-0.5-0.5", "hat"]
+    for mask, images in report["masks"].items():
+        for name, restarts in images.items():
+            assert [restart["total"] for restart in restarts] == sorted(restart["total"] for restart in restarts)
+            for kind in (mask, f"blended/{mask}", f"occluded/{mask}", f"restarts/{mask}"):
+                assert (out / kind / f"{name}.png").is_file()
+        assert (out / "comparison" / mask / "001.png").is_file()
+    given, completed, blended, occluded = (
+        np.asarray(Image.open(out / kind / "picture1.png")).astype(int)
+        for kind in ("original", "lower", "blended/lower", "occluded/lower")
+    )
+    assert (given == np.asarray(Image.open(pictures / "picture1.png"))).all()
+    assert (blended[:16] == given[:16]).all()
+    assert (occluded[16:] == 128).all()
+    error = ((completed[16:] - given[16:]) / 127.5) ** 2
+    reported = report["masks"]["lower"]["picture1"][0]["hidden_error"]
+    assert error.mean() == pytest.approx(reported, rel=0.05, abs=1e-3)
+    visible = (((completed[:16] - given[:16]) / 127.5) ** 2).sum()
+    assert visible == pytest.approx(report["masks"]["lower"]["picture1"][0]["reconstruction"], rel=0.05)
+
+
+def test_completions_serve_a_preference_study(exported, pictures, tmp_path):
+    from crvae.web.study.sources import completions
+
+    folders = []
+    for name in ("one", "other"):
+        out = tmp_path / name
+        options = ["--mask", "upper,lower", "--restarts", "1", "--steps", "1", "--out", str(out)]
+        assert main(["complete", str(exported), "--images", str(pictures), *options]) == 0
+        folders.append(str(out))
+    shown = completions(folders, 3, 0)
+    assert set(shown) == {"upper", "lower"}
+    assert all(occluded is not None for questions in shown.values() for _, occluded in questions)
+
+
+def test_traverse_writes_grids_animations_and_profiles(exported, pictures, tmp_path):
+    run = ["traverse", str(exported)]
+    own = ["--images", str(pictures)]
+    assert main([*run, "progressive", "--count", "2", "--out", str(tmp_path / "p.png")]) == 0
+    assert main([*run, "style", "--step", "2", *own, "--columns", "3", "--out", str(tmp_path / "s.gif")]) == 0
+    assert Image.open(tmp_path / "s.gif").n_frames == 5
+    assert main([*run, "interpolate", "--columns", "3", "--out", str(tmp_path / "i.webp")]) == 0
+    assert Image.open(tmp_path / "i.webp").n_frames == 3
+
+
+def test_encode_and_decode_are_reconstruct_in_two_parts(exported, model, pictures, tmp_path):
+    file = tmp_path / "z.safetensors"
+    assert main(["encode", str(exported), "--images", str(pictures), str(file)]) == 0
+    assert main(["decode", str(file)]) == 0
+    x = torch.stack(
+        [
+            torch.from_numpy(np.array(Image.open(path)).astype(np.float32)).permute(2, 0, 1) / 127.5 - 1
+            for path in sorted(pictures.iterdir())
+        ]
+    )
+    expected = ((model.reconstruct(x) + 1) * 127.5).round()
+    for index in range(3):
+        image = np.array(Image.open(tmp_path / "z" / f"picture{index}.png")).astype(int)
+        assert np.abs(image.transpose(2, 0, 1) - expected[index].numpy()).max() <= 1
+    assert main(["decode", str(file), "--steps", "1", "--out", str(tmp_path / "first")]) == 0
+    first = np.array(Image.open(tmp_path / "first" / "picture0.png")).astype(int)
+    anytime = ((model.decode(model.encode(x).mean, steps=1)[0] + 1) * 127.5).round().permute(1, 2, 0)
+    assert np.abs(first - anytime.numpy()).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("sample NOWHERE --out OUT", "neither a run"),
+        ("sample RUN --count 0 --out OUT", "--count"),
+        ("sample RUN --seed -1 --out OUT", "--seed"),
+        ("sample RUN --out PICTURES", "exists already"),
+        ("sample RUN --out NOWHERE/grid.png", "does not exist"),
+        ("reconstruct RUN --data NOWHERE --out OUT.png", "--data NOWHERE does not exist"),
+        ("reconstruct RUN --data PICTURES --out OUT.jpg", "--out must end in .png"),
+        ("complete RUN --images PICTURES --mask nose --out OUT", "--mask nose is unknown"),
+        ("complete RUN --images PICTURES --mask 0:0:1:1 --out OUT", "every pixel"),
+        ("complete RUN --images PICTURES --mask NOWHERE.png --out OUT", "cannot be read"),
+        ("complete RUN --images PICTURES --mask PICTURES/picture0.png --out OUT", "--mask"),
+        ("complete RUN --images NOWHERE --mask upper --out OUT", "--images NOWHERE does not exist"),
+        ("complete RUN --images PICTURES --mask upper --out PICTURES", "--out PICTURES exists"),
+        ("complete RUN --images PICTURES --mask upper --restarts 0 --out OUT", "--restarts"),
+        ("complete RUN --images PICTURES --mask upper --gamma nan --out OUT", "--gamma"),
+        ("complete BARE --images PICTURES --mask upper --out OUT", "no discriminator"),
+        ("traverse RUN style --step 9 --out OUT.png", "--step must be from 1 to 4"),
+        ("traverse RUN style --out OUT.jpg", "--out must end in .png or .gif or .webp"),
+        ("traverse RUN profile --out OUT.png", "--images is missing"),
+        ("traverse RUN style --columns 1 --out OUT.png", "--columns"),
+        ("encode RUN --images PICTURES --steps 5 OUT.safetensors", "--steps must be from 1 to 4"),
+        ("encode RUN --images PICTURES OUT.npy", "OUT must end in .safetensors"),
+        ("decode NOWHERE", "does not exist"),
+    ],
+)
+def test_what_users_can_mend_is_one_sentence(words, says, exported, model, pictures, tmp_path, monkeypatch, capsys):
+    from crvae.models.loading import save
+
+    monkeypatch.chdir(tmp_path)
+    pictures.rename("PICTURES")
+    save(tmp_path / "BARE", model, recipe="test", images=0)
+    (tmp_path / "RUN").symlink_to(exported)
+    if "picture0.png" in words:  # a photograph is taken for a mask: all of it bright or dark
+        Image.new("RGB", (32, 32), "white").save("PICTURES/picture0.png")
+    before = {str(path) for path in tmp_path.rglob("*")}
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.startswith("crvae: ")
+    assert error.count("\n") == 1
+    assert {str(path) for path in tmp_path.rglob("*")} == before
+
+
+def test_the_profile_is_a_plot_and_json_alike(exported, pictures, tmp_path):
+    words = ["traverse", str(exported), "profile", "--images", str(pictures), "--out", str(tmp_path / "p.png")]
+    assert main(words) == 0
+    body = json.loads((tmp_path / "p.json").read_text())
+    assert (body["steps"], body["images"]) == (4, 3)
+    assert Image.open(tmp_path / "p.png").width > 800

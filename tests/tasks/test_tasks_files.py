@@ -1,0 +1,134 @@
+"""What goes in and comes out as files: the user's images, latents, grids, animations, new folders."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors.torch import save_file
+
+from crvae.errors import UserError
+from crvae.tasks.folders import new_folder
+from crvae.tasks.inputs import distinct, read_images
+from crvae.tasks.labelled import labelled_grid, save_animation
+from crvae.tasks.latents import Latents, load_latents, save_latents
+
+
+@given(st.lists(st.text(max_size=12), min_size=1, max_size=20))
+def test_names_differ_and_are_fit_for_files(names):
+    found = distinct(names)
+    assert len({name.lower() for name in found}) == len(names)
+    assert all(name and "/" not in name and "\0" not in name and not name.startswith(".") for name in found)
+
+
+def test_image_files_are_read_in_order_and_cut_as_prepare_does(model, tmp_path):
+    (tmp_path / "b").mkdir()
+    red = np.zeros((60, 90, 3), np.uint8)
+    red[:, 5:85, 0] = 255  # the centred square is red, some of what is cut away black
+    Image.fromarray(red).save(tmp_path / "b" / "wide.png")
+    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    images = read_images(str(tmp_path), model, option="--images", limit=10)
+    assert images.names == ["a", "b-wide"]
+    assert (images.x[0] == 1).all()  # transparency lies on white
+    assert torch.equal(images.x[1].mean((1, 2)), torch.tensor([1.0, -1.0, -1.0]))
+    assert read_images(str(tmp_path), model, option="--images", limit=1).names == ["a"]
+    one = read_images(str(tmp_path / "b" / "wide.png"), model, option="--images", limit=5)
+    assert one.names == ["wide"]
+    assert torch.equal(one.x[0], images.x[1])
+
+
+def test_prepared_data_give_their_validation_images(model, colour):
+    from crvae.data import open_data
+
+    images = read_images(str(colour), model, option="--data", limit=3)
+    split = open_data(colour).split("validation")
+    assert torch.allclose((images.x + 1) * 127.5, split.images(range(len(images.x))).float(), atol=1e-3)
+
+
+def test_what_gives_no_images_is_refused(model, grey, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.png").write_bytes(b"GIF8 but not really")
+    for source, says in (
+        (tmp_path / "empty", "--images .* holds neither"),
+        (tmp_path / "nothing", "--images .* does not exist"),
+        (tmp_path / "bad.png", "bad.png is"),
+        (grey, "grey images of 28 pixels"),
+    ):
+        with pytest.raises(UserError, match=says):
+            read_images(str(source), model, option="--images", limit=4)
+
+
+@pytest.mark.parametrize("kept", [1, 3, 4])
+def test_latents_come_back_as_they_were(model, tmp_path, kept):
+    z = model.prior(3, seed=2)
+    blocks = z.flatten(1).unflatten(1, (4, -1))
+    path = tmp_path / "z.safetensors"
+    save_latents(Latents(blocks[:, :kept], ["a", "b", "c/d"], "runs/x"), path)
+    latents = load_latents(path)
+    assert (latents.names, latents.run) == (["a", "b", "c/d"], "runs/x")
+    back = latents.z(model)
+    assert torch.equal(back[:, : 2 * kept], z[:, : 2 * kept])
+    assert (back[:, 2 * kept :] == 0).all()
+    assert torch.allclose(model.decode(back), model.decode(z, steps=kept), atol=1e-5)
+    assert torch.equal(latents.z(model, steps=1)[:, :2], z[:, :2])
+    with pytest.raises(UserError, match="--steps"):
+        latents.z(model, steps=kept + 1)
+
+
+def test_latents_of_another_model_or_no_latents_are_refused(model, make, tmp_path):
+    path = tmp_path / "z.safetensors"
+    save_latents(Latents(torch.zeros(2, 4, 32), ["a", "b"], ""), path)
+    with pytest.raises(UserError, match="--run"):
+        load_latents(path).z(make[0](latent_channels=16))
+    with pytest.raises(UserError, match="does not exist"):
+        load_latents(tmp_path / "nothing")
+    (tmp_path / "text").write_text("no latents")
+    save_file({"blocks": torch.zeros(2, 4, 32)}, tmp_path / "bare")
+    save_file({"blocks": torch.zeros(2, 4)}, tmp_path / "flat", {"format": "1", "names": '["a", "b"]'})
+    save_file({"blocks": torch.zeros(1, 4, 3)}, tmp_path / "count", {"format": "1", "names": '["a", "b"]'})
+    save_file({"blocks": torch.full((1, 4, 3), torch.nan)}, tmp_path / "nan", {"format": "1", "names": '["a"]'})
+    for name in ("text", "bare", "flat", "count", "nan"):
+        with pytest.raises(UserError, match="encode"):
+            load_latents(tmp_path / name)
+
+
+def test_a_grid_shows_every_image_where_its_labels_say(tmp_path):
+    images = torch.zeros(2, 3, 1, 16, 16, dtype=torch.uint8)
+    for row in range(2):
+        for column in range(3):
+            images[row, column] = 40 * (3 * row + column)
+    grid = labelled_grid(images, ["first", "second"], ["a", "b", "c"])
+    pixels = np.asarray(grid.convert("L"))
+    places = [[np.argwhere(pixels == 40 * (3 * row + column)) for column in range(3)] for row in range(2)]
+    for row in range(2):
+        for column in range(3):
+            assert len(places[row][column]) >= 64 * 64 or row == column == 0
+    assert places[0][1][:, 0].mean() < places[1][1][:, 0].mean()
+    assert places[1][0][:, 1].mean() < places[1][1][:, 1].mean() < places[1][2][:, 1].mean()
+    for ending in (".gif", ".webp"):
+        save_animation([grid, grid.rotate(180)], tmp_path / f"walk{ending}")
+        with Image.open(tmp_path / f"walk{ending}") as animation:
+            assert animation.n_frames == 2
+            assert animation.info["loop"] == 0
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    def fill():
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "half").write_text("")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fill()
+    assert not list(tmp_path.iterdir())
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "whole").write_text("")
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "whole"]
+    with pytest.raises(UserError, match="exists already"), new_folder(tmp_path / "out"):
+        pass

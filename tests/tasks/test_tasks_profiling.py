@@ -1,0 +1,77 @@
+"""What a time step carries: bands, intervals, shares, on differences and models whose answer is known."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+from crvae.tasks.profile_plot import save_plot
+from crvae.tasks.profiling import band_edges, band_energy, interval, profile
+
+
+@pytest.mark.parametrize("size", [28, 32, 64])
+def test_bands_add_up_to_the_mean_square(size):
+    difference = torch.randn(3, 2, size, size)
+    energy = band_energy(difference, band_edges(size))
+    assert torch.allclose(energy.sum(1), difference.square().mean((1, 2, 3)), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("cycles", "band"), [(0, 0), (1, 0), (3, 1), (4, 2), (7, 2), (8, 3), (15, 3), (31, 4)])
+def test_a_wave_falls_into_the_band_of_its_frequency(cycles, band):
+    wave = torch.cos(2 * math.pi * cycles * torch.arange(64) / 64).expand(1, 3, 64, 64)
+    for image in (wave, wave.mT):
+        energy = band_energy(image, band_edges(64))[0]
+        assert energy.argmax() == band
+        assert energy[band] > 0.999 * energy.sum()
+
+
+def test_intervals_are_those_of_the_normal_distribution():
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    found = interval(values)
+    assert found["mean"] == 2.5
+    assert found["high"] - found["mean"] == pytest.approx(1.96 * math.sqrt(5 / 3) / 2)
+
+
+@pytest.mark.parametrize("latent", ["dense", "convolutional", "recurrent"])
+def test_a_profile_tells_every_step_and_the_whole(make, latent, tmp_path):
+    model = make[0](latent)
+    x = model.sample(10, seed=3)
+    found = profile(
+        model, x, distance=lambda a, b: (a - b).abs().mean((1, 2, 3)), classify=lambda a: a.flatten(1).sum(1) > 0
+    )
+    kl = model.encode(x).kl(per_step=True)
+    assert found["kl"] == pytest.approx(kl.tolist(), rel=1e-4)
+    first = found["first_blocks"]
+    assert first["rate"][-1] == pytest.approx(kl.sum().item(), rel=1e-4)
+    assert first["error"][-1] == pytest.approx((model.reconstruct(x) - x).square().mean().item(), rel=1e-4)
+    assert (first["share"][0], first["share"][-1]) == pytest.approx((0, 1))
+    assert len(first["share_by_band"]) == 5
+    resampled = found["resampled"]
+    for t in range(4):
+        bands = sum(band["mean"] for band in resampled["bands"][t])
+        assert bands == pytest.approx(resampled["change"][t]["mean"], rel=1e-3)
+    assert set(resampled) == {"change", "bands", "perceptual", "label"}
+    z, other = model.prior(10, 0), model.prior(10, 1)
+    part = z.shape[1] // 4
+    other[:, part:] = z[:, part:]  # all but block 1
+    change = (model.decode(other) - model.decode(z)).square().mean().item()
+    assert resampled["change"][0]["mean"] == pytest.approx(change, rel=1e-3)
+    json.dumps(found, allow_nan=False)
+    save_plot(found, "a model", tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_step_that_carries_nothing_is_seen_to_carry_nothing(make):
+    model = make[0]("convolutional")
+    with torch.no_grad():
+        model.latent.project[1].weight[:, 2:4] = 0  # block 2 of 4: no output follows it
+    found = profile(model, model.sample(6, seed=1))
+    changes = [step["mean"] for step in found["resampled"]["change"]]
+    assert changes[1] == 0
+    assert min(changes[0], changes[2], changes[3]) > 1e-6
+    share = found["first_blocks"]["share"]
+    assert share[1] == pytest.approx(share[2], abs=1e-4)
+    assert "perceptual" not in found["resampled"]
