@@ -121,7 +121,10 @@ def _serve(args: list[str]) -> int:
     )
     # No access log: it would hold the raters' tokens.
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:  # comes after the server has ended in order
+        print("stopped; serve the study again to go on", file=sys.stderr)
     return 0
 
 

@@ -60,10 +60,12 @@ def test_killed_in_the_middle_no_acknowledged_vote_is_lost_nor_twice(tmp_path, d
     assert list(study.glob("votes.db")) == ([] if database else [study / "votes.db"])
 
 
-def test_the_server_ends_in_order_when_asked(study):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_the_server_ends_in_order_when_asked(study, capfd, sent, code):
     with served(study) as (_, process):
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) in (0, 130, -signal.SIGINT)
+        process.send_signal(sent)
+        assert process.wait(30) == code
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_port_in_use_is_one_sentence(study):
