@@ -11,6 +11,7 @@ from crvae.config_stage2 import UpsamplerConfig
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.hub import PREFIX, fetched
 from crvae.models.saving import load_weights, parse_part, read_config, save_config, save_weights, skeleton
 from crvae.models.upsampler import Upsampler
 
@@ -18,10 +19,12 @@ BUILT_IN = Path(__file__).parent.parent / "pretrained"
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder that holds config.json: of a run, an exported folder or a built-in model.
+    """The folder that holds config.json: of a run, an exported folder, a built-in model or, as hub:owner/name, a hub model.
 
     Raises UserError where `name` is none of these, or a run that has not written a model yet.
     """
+    if str(name).startswith(PREFIX):
+        return fetched(str(name))
     path = Path(name)
     for folder in (path / "model", path):
         if (folder / "config.json").is_file():
@@ -32,11 +35,11 @@ def model_folder(name: str | Path) -> Path:
     if str(name) in built_in:
         return BUILT_IN / str(name)
     names = f", nor a built-in model ({', '.join(built_in)})" if built_in else ""
-    raise UserError(f"{name} is neither a run nor an exported folder{names}")
+    raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
 
 
 def load(name: str | Path, device: str | torch.device = "cpu") -> Autoencoder | Upsampler:
-    """The model of a run, an exported folder or a built-in name, with averaged weights, in evaluation mode.
+    """The model of a run, an exported folder, a built-in name or hub:owner/name, with averaged weights, in evaluation mode.
 
     Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.
     Raises UserError where it cannot be found, or where its files are not exactly what its configuration needs.

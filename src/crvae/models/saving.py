@@ -67,7 +67,10 @@ def save_weights(path: Path, module: nn.Module) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     try:
         with whole(path) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode
             save_file(tensors, temporary)
+            temporary.chmod(mode)  # safetensors' own lets nobody else read it
     except SafetensorError as error:  # a full disk, for one
         raise OSError(f"{path}: {_brief(error)}") from error
 

@@ -1,0 +1,57 @@
+"""`crvae export RUN OUT`: a folder, or a hub model, that `crvae.load` and others open."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from crvae.cli.parsing import parse
+
+
+@dataclass
+class Export:
+    """Write a model as a folder with its card, and share it."""
+
+    run: tyro.conf.Positional[str]
+    """A run, an exported folder, a built-in model's name, or hub:OWNER/NAME."""
+    out: tyro.conf.Positional[Path]
+    """New folder."""
+    format: str = "safetensors"
+    """safetensors, onnx, or both separated by a comma."""
+    discriminator: bool = False
+    """Include the discriminator of a Stage1 model: image completion uses it."""
+    data: str = ""
+    """Where the run's dataset is now, if not where it was: its card goes into the model's."""
+    scores: tuple[Path, ...] = ()
+    """Files of what `crvae evaluate --json` printed, for the card."""
+    licence: str = ""
+    """Licence of the weights, as the hub abbreviates it, such as mit or apache-2.0."""
+    push: str = ""
+    """Upload the folder to the hub, as OWNER/NAME."""
+
+
+def run(args: list[str]) -> int:
+    """Exports, and uploads where asked."""
+    command = parse(Export, args, name="export")
+
+    from rich.console import Console
+
+    from crvae.export.export import Request, export
+    from crvae.export.publishing import push
+    from crvae.models.hub import PREFIX, check_repository
+
+    if command.push:
+        check_repository(command.push, "--push")
+    formats = tuple(name.strip() for name in command.format.split(",") if name.strip())
+    request = Request(formats, command.discriminator, command.data, command.scores, command.licence)
+    console = Console(stderr=True)
+    with console.status("exporting") as status:
+        export(command.run, command.out, request, lambda step: status.update(f"writing {step}"))
+        print(f"{command.out}: {', '.join(sorted(file.name for file in command.out.iterdir()))}", file=sys.stderr)
+        if command.push:
+            status.update(f"uploading {command.push}")
+            print(f"{push(command.out, command.push)}: crvae.load({PREFIX + command.push!r})", file=sys.stderr)
+    return 0

@@ -1,0 +1,120 @@
+"""Where a model comes from: its recipe, how long and on what it was trained, its data, its scores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crvae.config import Stage1Config
+from crvae.config_stage2 import Stage2Config
+from crvae.data import PreparedData, open_data
+from crvae.errors import UserError
+from crvae.models.loading import model_folder
+from crvae.models.saving import read_config
+from crvae.recipes import RECIPES
+from crvae.training.run import Run
+
+SCORES_LIMIT = 1 << 20
+"""A larger file of scores is refused, in bytes."""
+
+SCORE_FIELDS = {
+    "name": str,
+    "value": (int, float, type(None)),
+    "implementation": str,
+    "version": str,
+    "images": int,
+    "seed": int,
+}
+"""What a score must say of itself to stand in a card."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What is known of a model; what an exported folder no longer tells is None or empty."""
+
+    recipe: str
+    images: int
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Options that differ from the recipe's."""
+    environment: dict[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    """Training time, all interruptions left out."""
+    fingerprint: str = ""
+    """Of the dataset that it was trained on."""
+    data: PreparedData | None = None
+    """That dataset, where it is still to be had."""
+    scores: tuple[dict[str, Any], ...] = ()
+
+
+def provenance(run: str, *, data: str = "", scores: tuple[Path, ...] = ()) -> Provenance:
+    """What is known of the model of `run`. `data` says where its dataset is now, `scores` are files of `crvae evaluate --json`.
+
+    Raises UserError where `data` is not what the run was trained on, or a file holds no scores.
+    """
+    body = read_config(model_folder(run))
+    recipe, images = str(body.get("recipe", "")), body.get("images")
+    images = images if isinstance(images, int) else 0
+    found = tuple(score for path in scores for score in read_scores(path))
+    folder = Path(run)
+    if not (folder / "config.yaml").is_file():
+        return Provenance(recipe, images, data=open_data(data) if data else None, scores=found)
+    opened = Run(folder)
+    about, reports = opened.environment(), opened.reports()
+    fingerprint = about["data"]["fingerprint"]
+    return Provenance(
+        recipe,
+        images,
+        changed=_changed(opened.config({1: Stage1Config, 2: Stage2Config})),
+        environment={name: about.get(name) for name in ("device", "precision", "world", "threads", "torch", "commit")},
+        seconds=reports[-1]["seconds"] if reports else None,
+        fingerprint=fingerprint,
+        data=_dataset(data, about["data"]["path"], fingerprint),
+        scores=found,
+    )
+
+
+def read_scores(path: Path) -> list[dict[str, Any]]:
+    """The scores in a file that `crvae evaluate --json` printed. Raises UserError where it holds none."""
+    try:
+        if path.stat().st_size > SCORES_LIMIT:
+            raise UserError(f"--scores {path} is over {SCORES_LIMIT} bytes: give what `crvae evaluate --json` printed")
+        scores = list(json.loads(path.read_text(encoding="utf-8"))["scores"].values())
+        complete = all(isinstance(score[name], kind) for score in scores for name, kind in SCORE_FIELDS.items())
+    except OSError as error:
+        raise UserError(f"--scores {path} cannot be read: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        scores, complete = [], False
+    if not scores or not complete:
+        raise UserError(f"--scores {path} holds no scores: give a file of what `crvae evaluate --json` printed")
+    return scores
+
+
+def _changed(config: Stage1Config | Stage2Config) -> dict[str, Any]:
+    """Options of the run that differ from those of its recipe, but for the precision, which every run resolves."""
+    recipe = RECIPES.get(config.recipe)
+    if recipe is None:
+        return {}
+    ours, theirs = config.model_dump(), recipe.config.model_dump()
+    return {
+        f"--{part}.{name}".replace("_", "-"): value
+        for part in ("model", "discriminator", "objective", "input", "train")
+        for name, value in ours[part].items()
+        if theirs[part].get(name) != value and name != "precision"
+    }
+
+
+def _dataset(given: str, recorded: str, fingerprint: str) -> PreparedData | None:
+    """The run's dataset, from where the user says it is, else from where it was, else nothing."""
+    try:
+        data = open_data(given or recorded)
+    except UserError:
+        if given:
+            raise
+        return None
+    if data.fingerprint == fingerprint:
+        return data
+    if given:
+        raise UserError(f"--data {given} is not the dataset that the run was trained on: give that, or leave it out")
+    return None

@@ -1,0 +1,26 @@
+"""An exported folder to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crvae.errors import UserError
+
+
+def push(folder: Path, repository: str) -> str:
+    """Uploads `folder` as the model `repository` (owner/name), made where it does not exist, and returns its address.
+
+    The token is the library's own (HF_TOKEN or `hf auth login`). Raises UserError where the hub refuses, or is out of reach.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi(library_name="crvae")
+    try:
+        address = api.create_repo(repository, repo_type="model", exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Upload {folder.name}")
+    except Exception as error:  # the library's and the network's, of many classes
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(
+            f"--push {repository} failed ({line}); {folder} is whole: mend it and upload that folder"
+        ) from None
+    return str(address)
