@@ -42,7 +42,7 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise UserError(
-                f"{folder}: {needed >> 20} MiB are needed for a checkpoint, {free >> 20} MiB are free; make room and resume"
+                f"{folder}: {needed / 2**20:.1f} MiB are needed for a checkpoint, {free / 2**20:.1f} are free; make room and resume"
             )
         temporary.mkdir()
         torch.save(state, temporary / "state.pt")

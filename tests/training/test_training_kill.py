@@ -1,0 +1,141 @@
+"""Training is killed, again and again, and ends with the weights of a run that was left alone, bit for bit."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from crvae.cli import main
+from crvae.training import checkpoint
+from processes import Command, ranks
+from reference.same import assert_same_end
+
+RECIPE = "emoji-crvae-gan-mi"
+OPTIONS = ["--train.warm-up", "--objective.margin", "0.3", "--input.flip"]
+CALLS = ("fsync", "rename", "replace", "mkdir", "rmdir", "unlink")
+
+
+def die_at(count: int) -> None:
+    """Makes this process kill itself just before its `count`-th call that changes a folder or syncs, or inside a save."""
+    import torch
+
+    left = [count]
+
+    def now() -> bool:
+        left[0] -= 1
+        return left[0] == 0
+
+    def deadly(call):
+        @functools.wraps(call)
+        def wrapped(*args, **kwargs):
+            if now():
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*args, **kwargs)
+
+        return wrapped
+
+    for name in CALLS:
+        setattr(os, name, deadly(getattr(os, name)))
+    write = torch.save
+
+    def torn(state, path, *args, **kwargs):
+        write(state, path, *args, **kwargs)
+        if now():
+            os.truncate(path, os.path.getsize(path) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    torch.save = torn
+
+
+def command(run: Path, colour: Path, tiny: list[str]) -> list[str]:
+    """What a user types after a kill: the same command again where nothing was made, else --resume."""
+    if run.exists():
+        return ["train", "--resume", str(run)]
+    return ["train", RECIPE, "--data", str(colour), "--out", str(run), *tiny, *OPTIONS]
+
+
+def survive(kills: int, world: int, folder: Path, colour: Path, tiny: list[str], seed: int) -> list[str]:
+    """Kills runs until `kills` have hit, each run resumed to its end and compared. Returns what was hit, in words."""
+    chance = random.Random(seed)
+    whole = folder / "whole"
+    assert all(c.wait() == 0 for c in start(world, command(whole, colour, tiny), folder / "whole.log"))
+    hits: list[str] = []
+    attempt = 0
+    run = folder / "run"
+    while len(hits) < kills or run.exists():
+        attempt += 1
+        enough = len(hits) >= kills
+        inside = chance.random() < 0.5 and not enough
+        # odd moments inside a save or a publication, and any moment at all
+        prepare = functools.partial(die_at, chance.randint(1, 60)) if inside else None
+        commands = start(world, command(run, colour, tiny), folder / f"{attempt}.log", prepare)
+        if not inside and not enough:
+            time.sleep(chance.uniform(0.2, 2.5))
+            for process in commands:
+                process.process.kill()
+        codes = [one.wait() for one in commands[:1]]
+        for other in commands[1:]:  # a rank whose peer died has nothing to wait for: a launcher ends it
+            other.process.kill()
+            other.process.join()
+        said = commands[0].said()
+        assert codes[0] in (0, -signal.SIGKILL), f"{codes[0]}: {said}"
+        if codes[0]:
+            hits.append("inside" if inside else "anywhere")
+            if run.exists() and checkpoint.existing(run / "checkpoints"):
+                checkpoint.newest(run / "checkpoints")  # the previous state always opens
+        else:
+            assert_same_end(whole, run)
+            assert not [path for path in run.rglob(".*") if path.name != ".lock"], "something half-written stayed"
+            shutil.rmtree(run)
+    return hits
+
+
+def start(world: int, args: list[str], log: Path, prepare=None) -> list[Command]:
+    return [Command(args, log, prepare=prepare)] if world == 1 else ranks(world, args, log, prepare)
+
+
+def test_twenty_kills(tmp_path, colour, tiny):
+    hits = survive(20, 1, tmp_path, colour, tiny, seed=0)
+    assert len(hits) >= 20
+    assert hits.count("inside") >= 5
+
+
+def test_three_kills_of_two_ranks(tmp_path, colour, tiny):
+    assert len(survive(3, 2, tmp_path, colour, tiny, seed=1)) >= 3
+
+
+@pytest.mark.slow
+def test_torture(tmp_path, colour, tiny):
+    """A hundred kills of one rank and twenty of two: `make torture`."""
+    assert len(survive(100, 1, tmp_path / "one", colour, tiny, seed=int(os.environ.get("TORTURE_SEED", "2")))) >= 100
+    assert len(survive(20, 2, tmp_path / "two", colour, tiny, seed=3)) >= 20
+
+
+def test_every_moment_of_a_save(tmp_path, colour, tiny, trained):
+    """A save and a publication, killed before each call that syncs, renames, makes or removes, and inside the write."""
+    at_128 = shutil.copytree(trained, tmp_path / "at-128")
+    shutil.rmtree(at_128 / "checkpoints" / f"{160:012d}")
+    moments = 0
+    while True:
+        moments += 1
+        run = shutil.copytree(at_128, tmp_path / f"run-{moments}")
+        killed = Command(
+            ["train", "--resume", str(run)], tmp_path / f"{moments}.log", prepare=functools.partial(die_at, moments)
+        )
+        if killed.wait() == 0:
+            break
+        assert killed.process.exitcode == -signal.SIGKILL, killed.said()
+        images, _, complaints = checkpoint.newest(run / "checkpoints")
+        assert images in (128, 160)
+        assert not complaints
+        assert main(["train", "--resume", str(run)]) == 0
+        assert_same_end(trained, run)
+        shutil.rmtree(run)
+    assert moments > 15
