@@ -64,10 +64,10 @@ class Prepare:
 class Inspect:
     """Show what is in a prepared dataset, by split and class: a table, and a contact sheet."""
 
-    inspect: Path
-    """The prepared dataset."""
+    inspect: str
+    """The prepared dataset: a folder, or any fsspec path."""
     sheet: Path | None = None
-    """PNG file for the contact sheet; DATA/contact-sheet.png by default."""
+    """PNG file for the contact sheet; by default contact-sheet.png in the dataset's folder."""
     json: bool = False
     """Print the card as JSON instead of the table, and make no sheet unless --sheet is given."""
 
@@ -149,12 +149,13 @@ def inspect(command: Inspect) -> int:
     from crvae.data.inspection import contact_sheet, table
 
     data = open_data(command.inspect)
-    sheet = command.sheet or (None if command.json else command.inspect / "contact-sheet.png")
+    local = "://" not in command.inspect and not command.json
+    sheet = command.sheet or (Path(command.inspect, "contact-sheet.png") if local else None)
     if sheet is not None:
         if sheet.suffix.lower() != ".png":
             raise UserError(f"--sheet {sheet} must end in .png")
         try:
-            contact_sheet(data).save(sheet)
+            contact_sheet(data).save(sheet, optimize=True)
         except OSError as error:
             raise UserError(f"--sheet {sheet} cannot be written ({error.strerror}): choose another file") from None
     if command.json:

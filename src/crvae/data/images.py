@@ -19,6 +19,9 @@ Square = Literal["longer", "shorter"]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 
+_ORIENTATION = 0x0112
+"""The EXIF tag that says how a camera was held."""
+
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -71,7 +74,7 @@ def decode(data: bytes, form: Form, *, upright: bool = True) -> Image.Image:
                 if width * height > form.pixel_limit:
                     raise Unusable(_too_large(width * height, form))
                 image.load()
-                if upright:
+                if upright and image.getexif().get(_ORIENTATION, 1) != 1:
                     image = ImageOps.exif_transpose(image)
                 return _eight_bit(image).convert("L" if form.channels == 1 else "RGB")
     except Unusable:
@@ -135,5 +138,5 @@ def scale(image: Image.Image, form: Form, box: Box | None = None) -> list[Image.
 def encode(image: Image.Image) -> bytes:
     """Lossless PNG."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=6)
+    image.save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()

@@ -149,10 +149,9 @@ _work_of_process: tuple[Source, pa.Schema, Path]
 
 
 def _start(source: Source, form: pa.Schema, folder: Path) -> None:
-    """Sets up a worker process. Signals are the parent's business."""
+    """Sets up a worker process. Ctrl-C is the parent's business; a broken pool ends its workers by SIGTERM."""
     global _work_of_process
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _work_of_process = source, form, folder
 
 
