@@ -11,7 +11,7 @@ import math
 from torch import nn
 
 from crvae.config import ModelConfig
-from crvae.models.layers import CReLU
+from crvae.models.layers import CReLU, TransposedConvolution
 
 
 def block(config: ModelConfig, convolution: nn.Module, activation: nn.Module) -> nn.Sequential:
@@ -23,6 +23,11 @@ def block(config: ModelConfig, convolution: nn.Module, activation: nn.Module) ->
     return nn.Sequential(convolution, norm, activation)
 
 
+def leaky() -> nn.LeakyReLU:
+    """In place: batch norm, before it, has no use for its own output, and memory traffic is what activations cost."""
+    return nn.LeakyReLU(0.1, inplace=True)
+
+
 def encoder(config: ModelConfig) -> nn.Sequential:
     """x `b c h w` -> trunk features `b (8b) 4 4`."""
     b = config.width
@@ -30,11 +35,11 @@ def encoder(config: ModelConfig) -> nn.Sequential:
         third = 3 if config.release and config.latent == "recurrent" else 5
         return nn.Sequential(
             block(config, nn.Conv2d(config.channels, b, 5, 2, 3), CReLU()),  # 2b 15 15
-            block(config, nn.Conv2d(2 * b, 2 * b, 3, 1, 1), nn.LeakyReLU(0.1)),
+            block(config, nn.Conv2d(2 * b, 2 * b, 3, 1, 1), leaky()),
             block(config, nn.Conv2d(2 * b, 2 * b, 3, 2, 1), CReLU()),  # 4b 8 8
-            block(config, nn.Conv2d(4 * b, 4 * b, 3, 1, 1), nn.LeakyReLU(0.1)),
+            block(config, nn.Conv2d(4 * b, 4 * b, 3, 1, 1), leaky()),
             block(config, nn.Conv2d(4 * b, 4 * b, third, 2, third // 2), CReLU()),  # 8b 4 4
-            block(config, nn.Conv2d(8 * b, 8 * b, 3, 1, 1), nn.LeakyReLU(0.1)),
+            block(config, nn.Conv2d(8 * b, 8 * b, 3, 1, 1), leaky()),
         )
     stages: list[nn.Module] = [CReLU(), block(config, nn.Conv2d(2 * config.channels, b, 5, 2, 2), CReLU())]  # 2b, half
     for _ in range(_halvings(config) - 4):
@@ -45,9 +50,9 @@ def encoder(config: ModelConfig) -> nn.Sequential:
     return nn.Sequential(
         *stages,
         block(config, nn.Conv2d(width, 4 * b, 3, 2, 1), CReLU()),  # 8b 8 8
-        block(config, nn.Conv2d(8 * b, 8 * b, 3, 1, 1), nn.LeakyReLU(0.1)),
+        block(config, nn.Conv2d(8 * b, 8 * b, 3, 1, 1), leaky()),
         block(config, nn.Conv2d(8 * b, 8 * b, 3, 2, 1), CReLU()),  # 16b 4 4
-        block(config, nn.Conv2d(16 * b, 8 * b, 3, 1, 1), nn.LeakyReLU(0.1)),  # 8b 4 4
+        block(config, nn.Conv2d(16 * b, 8 * b, 3, 1, 1), leaky()),  # 8b 4 4
     )
 
 
@@ -56,10 +61,10 @@ def decoder(config: ModelConfig) -> nn.Sequential:
     b = config.width
 
     def up(inputs: int, outputs: int, padding: int = 1) -> nn.Sequential:
-        return block(config, nn.ConvTranspose2d(inputs, outputs, 4, 2, padding), nn.LeakyReLU(0.1))
+        return block(config, TransposedConvolution(inputs, outputs, 4, 2, padding), leaky())
 
     def same(width: int) -> nn.Sequential:
-        return block(config, nn.Conv2d(width, width, 3, 1, 1), nn.LeakyReLU(0.1))
+        return block(config, nn.Conv2d(width, width, 3, 1, 1), leaky())
 
     if config.size == 28:
         return nn.Sequential(

@@ -16,6 +16,7 @@ from crvae.config_stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
 from crvae.errors import UserError
 from crvae.training import checkpoint
+from crvae.training.allocation import keep_freed_memory
 from crvae.training.loop import Training
 from crvae.training.run import Run, environment
 from crvae.training.stage1 import Stage1
@@ -116,6 +117,7 @@ def _fit(training: Training, folder: Path) -> None:
 
 def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
     """Fabric on the devices at hand (torchrun's or SLURM's ranks, else one), and the precision that `auto` stands for."""
+    keep_freed_memory()
     cuda = torch.cuda.is_available()
     if precision == "auto":
         precision = "bf16" if (torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()) else "fp32"
