@@ -18,6 +18,8 @@ def build(latent: str = "recurrent", **options) -> Autoencoder:
     torch.manual_seed(0)
     settings = {"size": 32, "width": 2, "latent_channels": 8, "steps": 4, "residual": True} | options
     model = Autoencoder(ModelConfig(latent=latent, **settings))
+    with torch.no_grad():
+        list(model.decoder.modules())[-1].weight.mul_(10)  # images with some contrast
     for _ in range(8):
         x = torch.rand(32, *model.image_shape) * 2 - 1
         z = model.encode(x).sample()
