@@ -47,7 +47,7 @@ def die_at(count: int) -> None:
 
     def torn(state, path, *args, **kwargs):
         write(state, path, *args, **kwargs)
-        if now():
+        if isinstance(path, Path) and now():  # ranks send each other tensors by the same function
             os.truncate(path, os.path.getsize(path) // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,8 +65,6 @@ def test_a_signal_stops_both_and_nothing_is_lost(pair, tmp_path, colour, tiny, n
 
 
 def test_another_number_of_ranks_is_refused_unless_inexact(pair, tmp_path, capsys):
-    import shutil
-
     run = shutil.copytree(pair, tmp_path / "run")
     assert main(["train", "--resume", str(run), "--train.images", "176"]) == 2
     said = capsys.readouterr().err
@@ -81,8 +81,8 @@ def differ() -> None:
 
     update = Optimising.update
 
-    def drifting(self, images):
-        out = update(self, images)
+    def drifting(self, images, *rest):
+        out = update(self, images, *rest)
         if os.environ["RANK"] == "1" and images == 32:
             with torch.no_grad():
                 self.parameters[0].view(-1)[0] += 1e-3
@@ -94,7 +94,7 @@ def differ() -> None:
 def test_ranks_that_differ_stop_before_anything_is_written(tmp_path, colour, tiny):
     run = tmp_path / "run"
     started = ranks(2, train(colour, run, tiny), tmp_path / "log", prepare=differ)
-    assert [rank.wait() for rank in started] == [2, 2]
+    assert [rank.wait() for rank in started] == [2, 2], started[0].said()
     for rank in started:
         assert "the ranks' weights differ at 64 images" in rank.said()
         assert "Traceback" not in rank.said()
@@ -110,33 +110,24 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path, colour, tiny):
 
 def test_ctrl_c_under_torchrun(tmp_path, colour, tiny):
     """The terminal sends SIGINT to the launcher and its ranks alike, and the launcher passes it on: saved all the same."""
-    run = tmp_path / "run"
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "0",
-        "-m",
-        "crvae",
-    ]
-    log = (tmp_path / "log").open("w")
-    process = subprocess.Popen(
-        [*launch, *train(colour, run, tiny, "--train.images", "160000")], stderr=log, start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    import time
-
-    deadline = time.monotonic() + 240
-    while not (run / "checkpoints" / f"{64:012d}").exists():
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(120) != 0
-    said = (tmp_path / "log").read_text()
-    assert f"crvae train --resume {run}" in said, said
+    run, log = tmp_path / "run", tmp_path / "log"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "crvae"]
+    with log.open("w") as said:
+        process = subprocess.Popen(
+            [*launch, *train(colour, run, tiny, "--train.images", "160000")], stderr=said, start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 240
+        while not (run / "checkpoints" / f"{64:012d}").exists():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(120) != 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert f"crvae train --resume {run}" in log.read_text(), log.read_text()
     reports = (run / "metrics.jsonl").read_text().splitlines()
     assert last_state(run)["images"] >= 32 * len(reports)

@@ -91,8 +91,8 @@ class GeneratorStep(nn.Module):
         u = self.model.transform(z)
         images = self.model.outputs(u).float()
         terms["reconstruction"] = objectives.gaussian_error(images[: len(x)], x)
-        if not self._objective.encoder_adversarial:  # the same again from a constant z: batch statistics carry gradients too
-            z = z.detach()
+        if not self._objective.encoder_adversarial:
+            z = z.detach()  # the same images again from a constant: batch statistics would carry gradients too
             u = self.model.transform(z)
             images = self.model.outputs(u).float()
 
