@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean study-load
+.PHONY: demo test lint format clean study-load sanity
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -19,6 +19,9 @@ lint: .venv/.dev ## style, types, direction of imports
 format: .venv/.dev
 	$(BIN)/ruff check --fix src tests benchmarks experiments
 	$(BIN)/ruff format src tests benchmarks experiments
+
+sanity: .venv/.dev ## do the scores order real, blurred, noisy and untrained images? Needs data/emoji64
+	$(BIN)/python -m pytest -m slow tests/evaluation/test_evaluation_sanity.py
 
 study-load: .venv/.dev ## the preference study under 100 raters for a minute, on SQLite and PostgreSQL, and under kill -9
 	for options in "" "--pause 1" "--postgresql" "--postgresql --pause 1" "--kill 3000" "--postgresql --kill 3000"; do \

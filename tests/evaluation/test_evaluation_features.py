@@ -113,7 +113,7 @@ def test_lite0_gets_what_its_package_says_it_expects():
 
 @pytest.mark.parametrize("name", ["nothing", "timm:nothing", ""])
 def test_an_unknown_backbone_is_one_sentence(name):
-    with pytest.raises(UserError, match="there is no backbone|timm has no model"):
+    with pytest.raises(UserError, match=r"there is no backbone|timm has no model"):
         backbone(name)
 
 

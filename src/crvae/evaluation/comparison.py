@@ -24,8 +24,8 @@ from crvae.evaluation.subject import Subject, open_subject
 from crvae.models.loading import model_folder
 from crvae.models.saving import read_config
 from crvae.pictures import from_8_bit, save_grid
+from crvae.tasks.devices import best_device
 from crvae.tasks.labelled import labelled_grid, save_picture
-from crvae.tasks.sampling import best_device
 
 SAMPLES = 40
 """Samples shown of each run."""

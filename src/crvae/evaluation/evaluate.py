@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from crvae.evaluation.scores import LEAST, fid, inception_score, kid, precision_
 from crvae.evaluation.subject import Subject, checked_size, open_subject
 from crvae.models.autoencoder import Autoencoder
 from crvae.pictures import from_8_bit
-from crvae.tasks.sampling import best_device
+from crvae.tasks.devices import best_device
 from crvae.training.classifier import load_classifier
 
 SCORES = ("kid", "fid", "is", "prdc", "reconstruction", "kl", "elbo", "nll")
@@ -145,7 +145,9 @@ def _image_scores(
         config = classifier.config
         name = f"{config.backbone}, {config.method} on {config.column} of data {config.data[:8]}"
         extractor = logit_extractor(classifier, name, device)
-        scores["is"] = inception_score(extractor(images, progress), request.seed, **_about(extractor))
+        score = inception_score(extractor(images, progress), request.seed, **_about(extractor))
+        real = inception_score(extractor.of_real(split, size, count, progress), request.seed, **_about(extractor))
+        scores["is"] = replace(score, details={"of_real_images": real.value})
     return scores
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
+from pydantic import Field
 from torch import Tensor, nn
 
 from crvae.atomic import write_text
@@ -38,7 +39,7 @@ class ClassifierConfig(Frozen):
     backbone: str = "efficientnet-lite0"
     method: Literal["fine-tune", "linear-probe"] = "fine-tune"
     column: str = "label"
-    classes: list[str] = []
+    classes: list[str] = Field(default_factory=list)
     data: str = ""
     """Fingerprint of the dataset."""
     epochs: int = 1
