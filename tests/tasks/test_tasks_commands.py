@@ -70,6 +70,32 @@ def test_complete_writes_everything_it_promises(exported, model, pictures, tmp_p
     assert visible == pytest.approx(report["masks"]["lower"]["picture1"][0]["reconstruction"], rel=0.05, abs=0.05)
 
 
+def test_an_interrupted_completion_goes_on_and_ends_the_same(exported, pictures, tmp_path, monkeypatch, capsys):
+    from crvae.tasks import completion_folder
+
+    options = ["--mask", "upper,lower", "--restarts", "1", "--steps", "2"]
+    command = ["complete", str(exported), "--images", str(pictures), *options, "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    real, masks_done = completion_folder.complete, []
+
+    def interrupted(*arguments, **options):
+        if len(masks_done) == 1:
+            raise KeyboardInterrupt
+        masks_done.append(real(*arguments, **options))
+        return masks_done[-1]
+
+    monkeypatch.setattr(completion_folder, "complete", interrupted)
+    assert main([*command, str(tmp_path / "parts")]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not (tmp_path / "parts").exists()
+    monkeypatch.setattr(completion_folder, "complete", real)
+    assert main([*command, str(tmp_path / "parts")]) == 0
+    files = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.png")}
+    assert files == {path.relative_to(tmp_path / "parts") for path in (tmp_path / "parts").rglob("*.png")}
+    assert all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "parts" / f).read_bytes() for f in files)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_completions_serve_a_preference_study(exported, pictures, tmp_path):
     from crvae.web.study.sources import completions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,7 @@ def run(args: list[str]) -> int:
     from crvae.models.autoencoder import Autoencoder
     from crvae.models.loading import load, load_discriminator
     from crvae.tasks.completion import Search
-    from crvae.tasks.completion_folder import write
+    from crvae.tasks.completion_folder import Job, write
     from crvae.tasks.devices import best_device
     from crvae.tasks.folders import check_new_folder
     from crvae.tasks.inputs import read_images
@@ -94,13 +95,15 @@ def run(args: list[str]) -> int:
         optimiser=command.optimiser,
         seed=command.seed,
     )
+    job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with progress() as advance:
-            rate = write(
-                command.out, model, discriminator, images, chosen, search, command.feather, command.run, advance
-            )
+            rate = write(job, command.out, advance)
     except KeyboardInterrupt:
-        print("crvae: interrupted; nothing was written", file=sys.stderr)
+        print("crvae: interrupted; the same command goes on behind the masks that are done", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     print(f"{command.out}: {len(images.names):,} images, {len(chosen)} masks, {rate:.2f} images/s", file=sys.stderr)
     return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,98 +23,124 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.pictures import save_png, to_8_bit
 from crvae.tasks.completion import Completions, Search, complete
-from crvae.tasks.folders import new_folder
+from crvae.tasks.folders import check_new_folder
 from crvae.tasks.inputs import Images
 from crvae.tasks.labelled import labelled_grid, save_picture
 from crvae.tasks.occlusion import blend, occlude
 
+Progress = Callable[[str, int, int], None]
+"""Told a mask, the steps done and the most that there can be."""
 ROWS_AT_ONCE = 512
 """Restarts that are searched together, over all images."""
+STATE = "state.json"
+"""In a folder that is not complete: the masks that are."""
 PAGE = 16
 """Images on one page of a comparison."""
 TAKEN = ("original", "occluded", "blended", "restarts", "comparison")
 """Sub-folders that are no masks."""
 
 
-def write(
-    out: Path,
-    model: Autoencoder,
-    discriminator: Discriminator | None,
-    images: Images,
-    masks: dict[str, Float[Tensor, "h w"]],
-    search: Search,
-    feather: float,
-    run: str,
-    progress: Callable[[str, int, int], None],
-) -> float:
-    """Completes all images under all masks into the new folder `out`. Returns images a second. Raises UserError as `complete`.
+@dataclass(frozen=True)
+class Job:
+    """All images under all masks."""
+
+    run: str
+    """As the user typed it."""
+    model: Autoencoder
+    discriminator: Discriminator | None
+    images: Images
+    masks: dict[str, Float[Tensor, "h w"]]
+    search: Search
+    feather: float
+    """Of the blended images' seam, in pixels."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"format": FORMAT, "run": self.run, "search": asdict(self.search), "feather": self.feather}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the result."""
+        inputs = hashlib.sha256(repr((self.settings, self.images.names)).encode())
+        for tensor in (self.images.x, *self.masks.values(), *self.model.state_dict().values()):
+            inputs.update(tensor.cpu().numpy().tobytes())
+        return inputs.hexdigest()
+
+
+def write(job: Job, out: Path, progress: Progress) -> float:
+    """Completes into the new folder `out`. Returns images a second. Raises UserError as `complete` does.
 
     MASK/NAME.png: the completion of the lowest loss, decoded as a whole. blended/MASK/: the same with the visible pixels as they
     were. occluded/MASK/ and original/: what was given. restarts/MASK/: all restarts side by side, best first.
     comparison/MASK/: pages with one row an image. completions.json: settings and losses of every restart.
+
+    Until it is complete the folder is called .OUT.partial; a call with the same job keeps the masks that are done.
     """
-    for name in masks:
+    for name in job.masks:
         if name in TAKEN:
             raise UserError(f"--mask {name}: this name is kept for a sub-folder, rename the PNG")
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "run": run,
-        "search": dataclasses.asdict(search),
-        "feather": feather,
-        "masks": {},
-    }
-    seconds = 0.0
-    with new_folder(out) as folder:
-        _save(folder / "original", images.names, images.x)
-        for name, mask in masks.items():
-            begun = time.perf_counter()
-            found = _complete(model, discriminator, images.x, mask, search, lambda *at, what=name: progress(what, *at))
-            seconds += time.perf_counter() - begun
-            _write_mask(folder, name, images, mask, found, feather)
-            report["masks"][name] = _losses(images, mask, found)
-        rate = len(images.names) * len(masks) / seconds
-        report["images_per_second"] = rate
+    check_new_folder(out)
+    folder = out.with_name(f".{out.name}.partial")
+    try:
+        done = _fill(folder, job, progress)
+        rate = len(job.images.names) * len(done) / sum(mask["seconds"] for mask in done.values())
+        losses = {name: mask["images"] for name, mask in done.items()}
+        report = {**job.settings, "images_per_second": rate, "masks": losses}
         write_text(folder / "completions.json", json.dumps(report, indent=1) + "\n")
+        (folder / STATE).unlink()
+        os.replace(folder, out)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
     return rate
 
 
-def _complete(
-    model: Autoencoder,
-    discriminator: Discriminator | None,
-    x: Float[Tensor, "b c h w"],
-    mask: Float[Tensor, "h w"],
-    search: Search,
-    progress: Callable[[int, int], None],
-) -> Completions:
-    """All images, as many at once as fit; an image's draws follow from its place among all of them."""
-    parts = x.split(max(1, ROWS_AT_ONCE // search.restarts))
-    found, first = [], 0
+def _fill(folder: Path, job: Job, progress: Progress) -> dict[str, Any]:
+    """Every mask's seconds and losses; masks that an earlier call has done stay."""
+    inputs, state = job.fingerprint, folder / STATE
+    done: dict[str, Any] = {}
+    if state.is_file() and (before := json.loads(state.read_text()))["inputs"] == inputs:
+        done = before["masks"]
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        _save(folder / "original", job.images.names, job.images.x)
+    for name in [name for name in job.masks if name not in done]:
+        begun = time.perf_counter()
+        found = _complete(job, name, progress)
+        seconds = time.perf_counter() - begun
+        _write_mask(folder, job, name, found)
+        done[name] = {"seconds": seconds, "images": _losses(job.images, job.masks[name], found)}
+        write_text(state, json.dumps({"inputs": inputs, "masks": done}))
+    return done
+
+
+def _complete(job: Job, name: str, progress: Progress) -> Completions:
+    """All images, as many at once as fit."""
+    parts = job.images.x.split(max(1, ROWS_AT_ONCE // job.search.restarts))
+    found, first, total = [], 0, len(parts) * job.search.steps
     for index, part in enumerate(parts):
-        found.append(
-            complete(
-                model, part, mask, discriminator, search, first=first,
-                progress=lambda step, most, done=index: progress(done * most + step, len(parts) * most),
-            )
-        )  # fmt: skip
-        progress((index + 1) * search.steps, len(parts) * search.steps)
+
+        def advance(step: int, _: int, done: int = index * job.search.steps) -> None:
+            progress(name, done + step, total)
+
+        mask = job.masks[name]
+        found.append(complete(job.model, part, mask, job.discriminator, job.search, first=first, progress=advance))
         first += len(part)
+    progress(name, total, total)
     losses = {name: torch.cat([part.losses[name] for part in found]) for name in found[0].losses}
     images, z, steps = (torch.cat([getattr(part, name) for part in found]) for name in ("images", "z", "steps"))
     return Completions(images, z, losses, steps)
 
 
-def _write_mask(
-    folder: Path, name: str, images: Images, mask: Float[Tensor, "h w"], found: Completions, feather: float
-) -> None:
-    wide = mask[None, None]
-    blended = blend(found.best, images.x, wide, feather)
+def _write_mask(folder: Path, job: Job, name: str, found: Completions) -> None:
+    images, wide = job.images, job.masks[name][None, None]
+    blended = blend(found.best, images.x, wide, job.feather)
     occluded = occlude(images.x, wide)
     _save(folder / name, images.names, found.best)
     _save(folder / "blended" / name, images.names, blended)
     _save(folder / "occluded" / name, images.names, occluded)
     restarts = to_8_bit(found.images)
     for directory in ("restarts", "comparison"):
-        (folder / directory / name).mkdir(parents=True)
+        (folder / directory / name).mkdir(parents=True, exist_ok=True)
     for label, row in zip(images.names, restarts, strict=True):
         save_picture(labelled_grid(row[None]), folder / "restarts" / name / f"{label}.png")
     shown = to_8_bit(torch.stack([images.x, occluded, found.best, blended], 1))
@@ -123,7 +152,7 @@ def _write_mask(
 
 
 def _save(folder: Path, names: list[str], x: Float[Tensor, "b c h w"]) -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, image in zip(names, to_8_bit(x), strict=True):
         save_png(image, folder / f"{name}.png")
 
