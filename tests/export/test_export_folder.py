@@ -1,0 +1,176 @@
+"""`crvae export` on a real run: what the folder holds, what the card says, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors import safe_open
+
+import crvae as package
+from crvae.cli import main
+from crvae.models.loading import load_discriminator
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A folder of images, prepared and trained on for a moment by the commands themselves; and its scores."""
+    root = tmp_path_factory.mktemp("real")
+    random = np.random.default_rng(0)
+    for index in range(80):
+        coarse = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        path = root / "images" / f"class-{index % 2}" / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(coarse).resize((32, 32)).save(path)
+    assert main(["prepare", str(root / "images"), str(root / "data"), "--size", "32"]) == 0
+    options = "--model.size 32 --model.width 2 --model.latent-channels 8 --discriminator.kernels 4 --train.batch 16"
+    options += " --train.images 64 --train.report-images 16 --train.seed 5"
+    command = [
+        "train",
+        "emoji-crvae-gan-mi",
+        "--data",
+        str(root / "data"),
+        "--out",
+        str(root / "run"),
+        *options.split(),
+    ]
+    assert main(command) == 0
+    return root
+
+
+@pytest.fixture
+def scores(real, capsys, tmp_path):
+    assert main(["evaluate", str(real / "run"), "--data", str(real / "data"), "--scores", "kl", "--json"]) == 0
+    path = tmp_path / "scores.json"
+    path.write_text(capsys.readouterr().out)
+    return path
+
+
+def test_folder_and_card(real, scores, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["export", str(real / "run"), str(out), "--format", "safetensors, onnx", "--discriminator"]
+    assert main([*command, "--scores", str(scores), "--licence", "Apache-2.0"]) == 0
+    names = {path.name for path in out.iterdir()}
+    expected = {"README.md", "config.json", "model.safetensors", "discriminator.safetensors", "samples.png"}
+    assert names == expected | {"encoder.onnx", "decoder.onnx"}
+
+    model = package.load(out)
+    assert torch.equal(model.sample(3, seed=2), package.load(real / "run").sample(3, seed=2))
+    x = torch.zeros(16, 3, 32, 32)
+    assert torch.equal(load_discriminator(out)(x)[0], load_discriminator(real / "run")(x)[0])
+    with safe_open(out / "model.safetensors", "pt") as file:
+        assert set(file.keys()) == set(model.state_dict())
+    assert Image.open(out / "samples.png").size == (8 * 34 + 2, 8 * 34 + 2)
+    assert (out / "model.safetensors").stat().st_mode & 0o777 == (out / "README.md").stat().st_mode & 0o777
+
+    card = (out / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["license"] == "apache-2.0"
+    assert front["library_name"] == "crvae"
+    fingerprint = json.loads((real / "run" / "environment.json").read_text())["data"]["fingerprint"]
+    score = next(iter(json.loads(scores.read_text())["scores"].values()))
+    assert f"{sum(p.numel() for p in model.parameters()):,}" in card
+    for text in (
+        "crvae train emoji-crvae-gan-mi --model.size 32 --model.width 2",
+        "--train.seed 5",
+        "Images seen: 64",
+        fingerprint,
+        "72 train, 8 validation" if "72 train" in card else "validation images of 32 pixels",
+        f"{score['value']:.4g}",
+        score["implementation"],
+        "Weights: Apache-2.0",
+        "## Limits",
+        "encoder.onnx",
+        "on 8",
+    ):
+        assert text in card, text
+    assert str(real) not in card, "no path of this machine"
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_export_of_an_export(real, tmp_path):
+    assert main(["export", str(real / "run"), str(tmp_path / "one")]) == 0
+    assert main(["export", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+    for name in ("config.json", "model.safetensors"):
+        text = (tmp_path / "two" / name).read_bytes()
+        wanted = (tmp_path / "one" / name).read_bytes()
+        if name == "config.json":  # the second has no discriminator to tell of, nor had the first
+            assert json.loads(text) == json.loads(wanted)
+        else:
+            assert text == wanted
+    assert "not at hand" in (tmp_path / "two" / "README.md").read_text()
+
+
+def test_relocated_dataset(real, tmp_path, capsys):
+    moved = tmp_path / "moved"
+    (real / "data").rename(moved)
+    try:
+        assert main(["export", str(real / "run"), str(tmp_path / "without")]) == 0
+        assert "not at hand" in (tmp_path / "without" / "README.md").read_text()
+        assert main(["export", str(real / "run"), str(tmp_path / "with"), "--data", str(moved)]) == 0
+        assert "Name: images" in (tmp_path / "with" / "README.md").read_text()
+    finally:
+        moved.rename(real / "data")
+    assert main(["prepare", str(real / "images" / "class-0"), str(tmp_path / "other"), "--size", "32"]) == 0
+    capsys.readouterr()
+    assert main(["export", str(real / "run"), str(tmp_path / "wrong"), "--data", str(tmp_path / "other")]) == 2
+    assert "is not the dataset that the run was trained on" in capsys.readouterr().err
+
+
+def test_stage2(folder2, tmp_path):
+    assert main(["export", str(folder2), str(tmp_path / "out")]) == 0
+    assert torch.equal(package.load(tmp_path / "out").sample(2), package.load(folder2).sample(2))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Stage2 upsampler on a Stage1 crVAE" in card
+    assert "56x56, colour" in card
+
+
+def test_hostile_text_stays_in_its_place(folder, tmp_path):
+    body = json.loads((folder / "config.json").read_text())
+    body["recipe"] = "`x`|\n# A heading\n[link](http://elsewhere)<script>"
+    (folder / "config.json").write_text(json.dumps(body))
+    assert main(["export", str(folder), str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert not re.search(r"^# A heading", card, re.M)
+    assert "<script>" not in card
+    assert "[link]" not in card
+
+
+def refuse(capsys, *args):
+    capsys.readouterr()
+    assert main(["export", *map(str, args)]) == 2
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1, message
+    return message
+
+
+def test_refusals(folder, folder2, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert "--format must be among" in refuse(capsys, folder, out, "--format", "gguf")
+    assert "--format must be among" in refuse(capsys, folder, out, "--format", "")
+    assert "--discriminator goes with" in refuse(capsys, folder, out, "--format", "onnx", "--discriminator")
+    assert "Stage1" in refuse(capsys, folder2, out, "--discriminator")
+    assert "neither a run nor" in refuse(capsys, tmp_path / "none", out)
+    assert "--push must be OWNER/NAME" in refuse(capsys, folder, out, "--push", "nobody")
+    assert "cannot be read" in refuse(capsys, folder, out, "--scores", tmp_path / "none.json")
+    for content in (
+        "{",
+        "[]",
+        "{}",
+        '{"scores": {}}',
+        '{"scores": {"kid": {"value": 1}}}',
+        '{"scores": [1]}',
+        "[" * 9999,
+    ):
+        (tmp_path / "bad.json").write_text(content)
+        assert "holds no scores" in refuse(capsys, folder, out, "--scores", tmp_path / "bad.json")
+    assert not out.exists()
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    assert "exists already" in refuse(capsys, folder, out)
+    assert (out / "mine.txt").read_text() == "keep"

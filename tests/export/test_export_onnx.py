@@ -1,0 +1,102 @@
+"""ONNX graphs run by ONNX Runtime against the model, at batches that they were not traced with."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import crvae as package
+from crvae.cli import main
+from crvae.export import onnx as graphs
+from crvae.export.onnx import AGREEMENT, write_graphs
+from crvae.models.upsampler import Upsampler
+
+OTHERS = [
+    {"latent": "recurrent", "permute": True, "mixing": "perceptron"},
+    {"latent": "dense"},
+    {"latent": "convolutional"},
+    {"latent": "recurrent", "size": 28, "channels": 1, "likelihood": "bernoulli", "release": True},
+]
+
+
+def session(path):
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def agrees(model, tmp_path):
+    c, h, w = model.image_shape
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(4, c, h, w, generator=generator) * 2 - 1
+    checked = {found.file: found for found in write_graphs(model, tmp_path, images)}
+    assert set(checked) == {"encoder.onnx", "decoder.onnx"}
+    assert all(found.difference <= AGREEMENT for found in checked.values())
+    encoder, decoder = session(tmp_path / "encoder.onnx"), session(tmp_path / "decoder.onnx")
+    for batch in (1, 3, 7):
+        x = torch.rand(batch, c, h, w, generator=generator) * 2 - 1
+        mean, log_variance = encoder.run(None, {"images": x.numpy()})
+        with torch.no_grad():
+            posterior = model.encode(x)
+        np.testing.assert_allclose(mean, posterior.mean.numpy(), atol=1e-4)
+        np.testing.assert_allclose(log_variance, posterior.log_variance.numpy(), atol=1e-4)
+        z = torch.randn(batch, *model.latent_shape, generator=generator)
+        with torch.no_grad():
+            expected = model.decode(z)
+        np.testing.assert_allclose(decoder.run(None, {"z": z.numpy()})[0], expected.numpy(), atol=1e-4)
+        assert expected.std() > 0.05
+    assert [output.name for output in encoder.get_outputs()] == ["mean", "log_variance"]
+
+
+def test_recurrent_and_left_as_it_was(small, tmp_path):
+    """Tracing replaces the LSTM's own list of weights; that must happen to a copy. The recurrence is inside the graph."""
+    model = small(residual=True)
+    before = model.sample(2)
+    agrees(model, tmp_path)
+    assert "LSTM" in {node.op_type for node in onnx.load(tmp_path / "decoder.onnx").graph.node}
+    assert torch.equal(model.sample(2), before)
+    assert all(isinstance(weight, torch.nn.Parameter) for weight in model.latent.transform.lstm._flat_weights)
+    model.train()
+    model(torch.rand(2, 3, 32, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OTHERS, ids=lambda o: "-".join(str(v) for v in o.values()))
+def test_every_other_construction(small, tmp_path, options):
+    """make test-slow"""
+    agrees(small(**options), tmp_path)
+
+
+def test_stage2(folder2, tmp_path):
+    model = package.load(folder2)
+    assert isinstance(model, Upsampler)
+    found = write_graphs(model, tmp_path, torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1)
+    assert [checked.file for checked in found] == ["encoder.onnx", "decoder.onnx", "upsampler.onnx"]
+    z = model.stage1.prior(5, seed=9)
+    small_images = session(tmp_path / "decoder.onnx").run(None, {"z": z.numpy()})[0]
+    large = session(tmp_path / "upsampler.onnx").run(None, {"images": small_images})[0]
+    np.testing.assert_allclose(large, model.decode(z).numpy(), atol=1e-4)
+    assert large.shape == (5, 3, 56, 56)
+
+
+def test_a_graph_that_differs_is_not_kept(folder, tmp_path, monkeypatch, capsys):
+    write = graphs.write_graph
+
+    def wrong(graph, path, example):
+        for parameter in graph.module.parameters():
+            parameter.data.mul_(1.001)
+        write(graph, path, example)
+
+    monkeypatch.setattr(graphs, "write_graph", wrong)
+    assert main(["export", str(folder), str(tmp_path / "out"), "--format", "onnx"]) == 2
+    assert "differs from the model by" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_extra(folder, tmp_path, monkeypatch, capsys):
+    find = graphs.importlib.util.find_spec
+    monkeypatch.setattr(graphs.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    assert main(["export", str(folder), str(tmp_path / "out"), "--format", "onnx"]) == 2
+    assert "crvae[onnx]" in capsys.readouterr().err
