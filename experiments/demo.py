@@ -21,8 +21,8 @@ import crvae
 from crvae.data import open_data
 from crvae.models.loading import load_discriminator
 from crvae.pictures import from_8_bit, save_grid
-from crvae.tasks.completion import complete
-from crvae.tasks.masks import masks, occlude
+from crvae.tasks.completion import Search, complete
+from crvae.tasks.occlusion import masks, occlude
 from crvae.tasks.traversal import progression
 
 DATA, RUN = Path("data/emoji64"), Path("runs/demo")
@@ -57,7 +57,7 @@ def pictures() -> dict[str, tuple[str, Tensor, int]]:
     rows = [torch.stack([x[:16], model.reconstruct(x[:16])], 1).flatten(0, 1)]
     completions = []
     for name, mask in masks(",".join(MASKS), model.config.size).items():
-        found = complete(model, x[:8], mask, discriminator).best
+        found = complete(model, x[:8], mask, discriminator, Search(restarts=2)).best
         completions += [occlude(x[:8], mask.expand(8, 1, -1, -1)), found]
         print(f"completed: {name}", file=sys.stderr)
     steps = progression(model, model.prior(6, seed=1))  # rows z, columns t = 0..T
