@@ -83,8 +83,8 @@ def complete(
     where they come in parts. Without a discriminator tau is 0, unless `search` says otherwise. `progress` is told the steps
     done and the most that there can be.
 
-    Raises UserError where the images are not of the model's shape, the mask not of theirs, empty or full, or where tau has
-    no discriminator.
+    Puts the networks in evaluation mode. Raises UserError where the images are not of the model's shape, the mask not of
+    theirs, empty or full, or where tau has no discriminator.
     """
     if search is None:
         search = Search() if discriminator is not None else Search(tau=0.0)
@@ -93,7 +93,7 @@ def complete(
         raise UserError("--tau above 0 needs the run's discriminator: use --tau 0, or a run that has one")
     realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
     x = x.to(model.device)
-    model = model.eval()
+    model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     count, restarts = len(x), search.restarts
     z = starts(model, x, mask, search, first).flatten(0, 1)  # (r b) *d
     target, visible = x.repeat(restarts, 1, 1, 1), mask.repeat(restarts, 1, 1, 1)

@@ -30,8 +30,8 @@ from crvae.tasks.occlusion import blend, occlude
 
 Progress = Callable[[str, int, int], None]
 """Told a mask, the steps done and the most that there can be."""
-ROWS_AT_ONCE = 512
-"""Restarts that are searched together, over all images."""
+ROWS_AT_ONCE = {"cpu": 64}
+"""Restarts that are searched together, over all images, on a kind of device; 512 on others. More no longer fit a CPU's caches."""
 STATE = "state.json"
 """In a folder that is not complete: the masks that are."""
 PAGE = 16
@@ -115,7 +115,8 @@ def _fill(folder: Path, job: Job, progress: Progress) -> dict[str, Any]:
 
 def _complete(job: Job, name: str, progress: Progress) -> Completions:
     """All images, as many at once as fit."""
-    parts = job.images.x.split(max(1, ROWS_AT_ONCE // job.search.restarts))
+    rows = ROWS_AT_ONCE.get(job.model.device.type, 512)
+    parts = job.images.x.split(max(1, rows // job.search.restarts))
     found, first, total = [], 0, len(parts) * job.search.steps
     for index, part in enumerate(parts):
 

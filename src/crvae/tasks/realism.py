@@ -22,7 +22,7 @@ class Realism:
     """
 
     def __init__(self, discriminator: Discriminator, model: Autoencoder, seed: int = 0):
-        self.discriminator = discriminator.eval()
+        self.discriminator = discriminator.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         head = discriminator.adversarial_head
         self.others: Tensor | None = None
         if head.minibatch is not None:
