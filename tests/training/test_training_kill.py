@@ -111,26 +111,17 @@ def test_three_kills_of_two_ranks(tmp_path, colour, tiny):
     assert len(survive(3, 2, tmp_path, colour, tiny, seed=1)) >= 3
 
 
-@pytest.mark.slow
-def test_torture(tmp_path, colour, tiny):
-    """A hundred kills of one rank and twenty of two: `make torture`."""
-    assert len(survive(100, 1, tmp_path / "one", colour, tiny, seed=int(os.environ.get("TORTURE_SEED", "2")))) >= 100
-    assert len(survive(20, 2, tmp_path / "two", colour, tiny, seed=3)) >= 20
-
-
-def test_every_moment_of_a_save(tmp_path, colour, tiny, trained):
-    """A save and a publication, killed before each call that syncs, renames, makes or removes, and inside the write."""
-    at_128 = shutil.copytree(trained, tmp_path / "at-128")
+def every_moment(folder: Path, trained: Path, stride: int) -> int:
+    """Kills a save and a publication before its calls number 1, 1 + stride, ... Returns how many times it died."""
+    at_128 = shutil.copytree(trained, folder / "at-128")
     shutil.rmtree(at_128 / "checkpoints" / f"{160:012d}")
-    moments = 0
+    deaths, moment = 0, 1
     while True:
-        moments += 1
-        run = shutil.copytree(at_128, tmp_path / f"run-{moments}")
-        killed = Command(
-            ["train", "--resume", str(run)], tmp_path / f"{moments}.log", prepare=functools.partial(die_at, moments)
-        )
+        run = shutil.copytree(at_128, folder / f"run-{moment}")
+        prepare = functools.partial(die_at, moment)
+        killed = Command(["train", "--resume", str(run)], folder / f"{moment}.log", prepare=prepare)
         if killed.wait() == 0:
-            break
+            return deaths
         assert killed.process.exitcode == -signal.SIGKILL, killed.said()
         images, _, complaints = checkpoint.newest(run / "checkpoints")
         assert images in (128, 160)
@@ -138,4 +129,20 @@ def test_every_moment_of_a_save(tmp_path, colour, tiny, trained):
         assert main(["train", "--resume", str(run)]) == 0
         assert_same_end(trained, run)
         shutil.rmtree(run)
-    assert moments > 15
+        deaths, moment = deaths + 1, moment + stride
+
+
+def test_moments_of_a_save(tmp_path, trained):
+    """Killed before every third call that syncs, renames, makes or removes, or inside the write."""
+    assert every_moment(tmp_path, trained, stride=3) >= 5
+
+
+@pytest.mark.slow
+def test_torture(tmp_path, colour, tiny, trained):
+    """A hundred kills of one rank, twenty of two, and one at every moment of a save: `make torture`."""
+    seed = int(os.environ.get("TORTURE_SEED", "2"))
+    for name in ("one", "two", "moments"):
+        (tmp_path / name).mkdir()
+    assert len(survive(100, 1, tmp_path / "one", colour, tiny, seed)) >= 100
+    assert len(survive(20, 2, tmp_path / "two", colour, tiny, seed + 1)) >= 20
+    assert every_moment(tmp_path / "moments", trained, stride=1) >= 15

@@ -85,7 +85,7 @@ def differ() -> None:
         out = update(self, images, *rest)
         if os.environ["RANK"] == "1" and images == 32:
             with torch.no_grad():
-                self.parameters[0].view(-1)[0] += 1e-3
+                self.parameters[0].add_(1e-3)
         return out
 
     Optimising.update = drifting  # type: ignore[method-assign]

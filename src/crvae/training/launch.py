@@ -33,7 +33,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     """
     prepared = open_data(data)
     check(config, prepared)
-    if Path(out).exists():  # every rank sees it, not only the one that would create it
+    if os.path.exists(out):  # every rank sees it, not only the one that would create it
         raise UserError(f"--out {out} exists already: choose another name, or go on with it by --resume {out}")
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     config = config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})

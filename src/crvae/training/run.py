@@ -39,7 +39,7 @@ class Run:
     @classmethod
     def create(cls, folder: Path, config: BaseModel, environment: dict[str, Any]) -> Run:
         """Makes `folder` with config.yaml and environment.json. Raises UserError where it exists or cannot be made."""
-        if folder.exists():
+        if os.path.exists(folder):
             raise UserError(
                 f"--out {folder} exists already: choose another name, or go on with it by --resume {folder}"
             )
@@ -64,7 +64,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """Opens a run for going on with it. Raises UserError where it is none, or another process trains it."""
-        if not (folder / "config.yaml").is_file():
+        if not os.path.isfile(folder / "config.yaml"):
             raise UserError(f"--resume {folder} is not a run: it has no config.yaml")
         run = cls(folder)
         run.lock()
