@@ -1,0 +1,40 @@
+"""`crvae demo RUN [RUN2]`: a web page to sample, walk the time steps, complete by painting, reconstruct and upscale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from crvae.cli.parsing import parse
+from crvae.errors import UserError
+
+
+@dataclass
+class Demo:
+    """Serve a page to this machine that shows what a model does, or two models side by side."""
+
+    run: tyro.conf.Positional[str]
+    """A run, an exported folder, or the name of a built-in model."""
+    run2: tyro.conf.Positional[str] = ""
+    """A second one, shown beside it on the same seeds."""
+    images: str | None = None
+    """Prepared data (their validation images), a folder of images, or one image, to pick from; without it samples."""
+    port: Annotated[int, tyro.conf.arg(metavar="1-65535")] = 7860
+    """Port to listen on."""
+
+
+def run(args: list[str]) -> int:
+    """Serves until interrupted."""
+    command = parse(Demo, args, name="demo")
+    if not 1 <= command.port <= 65535:
+        raise UserError(f"--port must be from 1 to 65535, got {command.port}")
+
+    try:
+        from crvae.web.demo.serving import serve
+    except ModuleNotFoundError as error:
+        raise UserError(f"demo needs {error.name}: pip install 'crvae[web]'") from None
+
+    serve([command.run, *filter(None, [command.run2])], command.images, command.port)
+    return 0

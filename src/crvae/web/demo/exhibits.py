@@ -1,0 +1,60 @@
+"""The models that the page shows, side by side where there are two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from crvae.errors import UserError
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.discriminator import Discriminator
+from crvae.models.loading import load, load_discriminator, model_folder
+from crvae.models.upsampler import Upsampler
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One of the models."""
+
+    title: str
+    model: Autoencoder | Upsampler
+    discriminator: Discriminator | None
+    """Stage1's; None where none was exported. Completion then goes without."""
+
+    @property
+    def stage1(self) -> Autoencoder:
+        return self.model.stage1 if isinstance(self.model, Upsampler) else self.model
+
+    @property
+    def upsampler(self) -> Upsampler | None:
+        return self.model if isinstance(self.model, Upsampler) else None
+
+
+def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
+    """The models of one or two RUN, as `crvae.load` takes them.
+
+    Raises UserError where one cannot be loaded, or where their Stage1 images differ in size or channels.
+    """
+    names = [Path(run.rstrip("/")).name or run for run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{place}: {name}" for place, name in enumerate(names, 1)]
+    exhibits = [
+        Exhibit(name, load(run, device), _discriminator(run, device)) for name, run in zip(names, runs, strict=True)
+    ]
+    shapes = {exhibit.stage1.image_shape for exhibit in exhibits}
+    if len(shapes) > 1:
+        first, second = ("{} channels of {} by {} pixels".format(*shown.stage1.image_shape) for shown in exhibits)
+        raise UserError(
+            f"{runs[0]} and {runs[1]} have images of {first} and {second}: compare models of one kind of image"
+        )
+    return exhibits
+
+
+def _discriminator(run: str, device: torch.device) -> Discriminator | None:
+    """RUN's own, or the one of the Stage1 that a Stage2 run keeps a copy of."""
+    for folder in (model_folder(run), Path(run) / "stage1"):
+        if (folder / "discriminator.safetensors").is_file():
+            return load_discriminator(folder, device)
+    return None

@@ -1,0 +1,92 @@
+"""The page on the loopback address, until it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from crvae.data.images import FORMATS, Form
+from crvae.errors import UserError
+from crvae.tasks.devices import best_device
+from crvae.tasks.inputs import read_images
+from crvae.web.demo.exhibits import Exhibit, open_exhibits
+from crvae.web.demo.guard import LARGEST_UPLOAD, Guard
+
+EXAMPLES = 24
+"""Images to pick."""
+
+
+def serve(runs: list[str], images: str | None, port: int) -> None:
+    """Serves the page for `runs` on 127.0.0.1. Raises UserError for what the user can mend, before anything is served."""
+    exhibits = open_exhibits(runs, best_device())
+    examples = examples_of(exhibits, images)
+    with socket.socket() as listening, tempfile.TemporaryDirectory(prefix="crvae-demo-") as folder:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(f"--port {port} cannot be used: {error.strerror}; choose another") from None
+        app = create_app(exhibits, examples, Path(folder))
+        print(f"demo: http://127.0.0.1:{port}/   (Ctrl-C ends it)", file=sys.stderr)
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+        )
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:  # comes after the server has ended in order
+            print("stopped", file=sys.stderr)
+
+
+def examples_of(exhibits: list[Exhibit], images: str | None) -> Float[Tensor, "n c h w"]:
+    """Images to pick: the first of `images`, as every task reads them, or samples of the first model."""
+    model = exhibits[0].stage1
+    if images is None:
+        return model.sample(EXAMPLES).cpu()
+    return read_images(images, model, option="--images", limit=EXAMPLES).x
+
+
+def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], folder: Path) -> FastAPI:
+    """The application. Uploads and shown pictures go to `folder`."""
+    # Gradio reads both when it is imported.
+    os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
+    _decode_nothing_else()
+    import gradio as gr
+
+    from crvae.web.demo.page import build_page
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    system = ("system-ui", "sans-serif")
+    gr.mount_gradio_app(
+        app,
+        build_page(exhibits, examples),
+        path="/",
+        server_name="127.0.0.1",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=LARGEST_UPLOAD,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        theme=gr.themes.Default(font=system, font_mono=("ui-monospace", "monospace")),
+        css_paths=[Path(__file__).with_name("page.css")],
+    )
+    app.add_middleware(Guard)
+    return app
+
+
+def _decode_nothing_else() -> None:
+    """Gradio opens what a browser painted with whatever decoder fits its bytes: leave it those that `crvae prepare` has."""
+    Image.init()
+    for name in set(Image.OPEN) - set(FORMATS):
+        del Image.OPEN[name]
+    Image.MAX_IMAGE_PIXELS = Form(sizes=(1,)).pixel_limit
