@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean study-load sanity
+.PHONY: demo test lint format clean study-load sanity docs dist test-export
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -26,6 +26,16 @@ sanity: .venv/.dev ## do the scores order real, blurred, noisy and untrained ima
 study-load: .venv/.dev ## the preference study under 100 raters for a minute, on SQLite and PostgreSQL, and under kill -9
 	for options in "" "--pause 1" "--postgresql" "--postgresql --pause 1" "--kill 3000" "--postgresql --kill 3000"; do \
 		$(BIN)/python benchmarks/study_load.py --raters 100 --seconds 60 $$options || exit 1; done
+
+test-export: .venv/.dev ## ONNX graphs of every latent construction; the snippets of the documentation that train
+	$(BIN)/python -m pytest -m slow tests/export tests/docs
+
+docs: .venv/.dev ## the documentation, as pages in docs/_build/html; a broken link or reference fails
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+dist: .venv/.dev ## source archive and wheel in dist/, checked; the wheel installed elsewhere and tried
+	rm -rf dist && $(BIN)/python -m build --quiet && $(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/wheel.py dist/*.whl
 
 .venv/.demo: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

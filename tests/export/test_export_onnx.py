@@ -1,4 +1,7 @@
-"""ONNX graphs run by ONNX Runtime against the model, at batches that they were not traced with."""
+"""ONNX graphs run by ONNX Runtime against the model, at batches that they were not traced with.
+
+Tracing takes seconds a graph: most of these are slow, and `test_export_folder.py` exports one real run in every suite.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +52,9 @@ def agrees(model, tmp_path):
     assert [output.name for output in encoder.get_outputs()] == ["mean", "log_variance"]
 
 
+@pytest.mark.slow
 def test_recurrent_and_left_as_it_was(small, tmp_path):
-    """Tracing replaces the LSTM's own list of weights; that must happen to a copy. The recurrence is inside the graph."""
+    """Tracing replaces the LSTM's own list of weights; that must happen to a copy (make test-export)."""
     model = small(residual=True)
     before = model.sample(2)
     agrees(model, tmp_path)
@@ -65,11 +69,13 @@ def test_recurrent_and_left_as_it_was(small, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", OTHERS, ids=lambda o: "-".join(str(v) for v in o.values()))
 def test_every_other_construction(small, tmp_path, options):
-    """make test-slow"""
+    """make test-export"""
     agrees(small(**options), tmp_path)
 
 
+@pytest.mark.slow
 def test_stage2(folder2, tmp_path):
+    """make test-export"""
     model = package.load(folder2)
     assert isinstance(model, Upsampler)
     found = write_graphs(model, tmp_path, torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1)

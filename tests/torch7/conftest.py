@@ -66,6 +66,8 @@ class Writer:
         elif isinstance(value, str):
             self.int(2)
             self.text(value)
+        elif isinstance(value, tuple):  # a LongStorage
+            self.storage(self.keep(np.array(value, dtype="<i8")), "Long")
         elif isinstance(value, dict):
             if self.new(3, value):
                 self.int(len(value))
@@ -209,6 +211,49 @@ class Networks:
         encoder = self.sequential(*self.trunk(), Lua("nn.View", {"numElements": values}), heads)
         decoder = self.sequential(self.linear(latent, values), Lua("nn.View", {"numElements": values}), *self.tail())
         return table(encoder, decoder, self.sequential(Lua("nn.BatchDiscrimination", {"anything": 1})))
+
+    def digits(self, latent: str) -> dict[int, Lua]:
+        """The 28x28 networks: encoder and decoder, and for crVAE the two of the recurrence."""
+        b, z = self.width, self.channels
+        third = (3, 2, 1) if latent == "recurrent" else (5, 2, 2)
+        trunk = [
+            *self.block(self.convolution(1, b, 5, 2, 3), *self.crelu()),
+            *self.block(self.convolution(2 * b, 2 * b, 3, 1, 1), self.leaky()),
+            *self.block(self.convolution(2 * b, 2 * b, 3, 2, 1), *self.crelu()),
+            *self.block(self.convolution(4 * b, 4 * b, 3, 1, 1), self.leaky()),
+            *self.block(self.convolution(4 * b, 4 * b, *third), *self.crelu()),
+            *self.block(self.convolution(8 * b, 8 * b, 3, 1, 1), self.leaky()),
+        ]
+        tail = [
+            *self.block(self.convolution(8 * b, 8 * b, 4, 2, 1, full=True), self.leaky()),
+            *self.block(self.convolution(8 * b, 8 * b, 3, 1, 1), self.leaky()),
+            *self.block(self.convolution(8 * b, 4 * b, 4, 2, 1, full=True), self.leaky()),
+            *self.block(self.convolution(4 * b, 4 * b, 3, 1, 1), self.leaky()),
+            *self.block(self.convolution(4 * b, 2 * b, 4, 2, 2, full=True), self.leaky()),
+            *self.block(self.convolution(2 * b, 2 * b, 3, 1, 1), self.leaky()),
+            self.convolution(2 * b, 1, 3, 1, 0),
+            Lua("nn.Sigmoid"),
+        ]
+        view = Lua("nn.View", {"numElements": 1})
+        values, flat = 128 * b, 16 * z
+        if latent == "dense":
+            heads = table(self.linear(values, flat), self.linear(values, flat))
+            encoder = self.sequential(*trunk, view, Lua("nn.ConcatTable", {"modules": heads}))
+            return table(encoder, self.sequential(self.linear(flat, values), view, *tail))
+        if latent == "convolutional":
+            heads = table(self.convolution(8 * b, z, 3, 1, 1), self.convolution(8 * b, z, 3, 1, 1))
+            encoder = self.sequential(*trunk, Lua("nn.ConcatTable", {"modules": heads}))
+            return table(encoder, self.sequential(*self.block(self.convolution(z, 8 * b, 3, 1, 1)), *tail))
+        mean = self.sequential(view, self.linear(values, flat), Lua("nn.View", {"sizes": (z, 4, 4)}), self.add())
+        heads = Lua("nn.ConcatTable", {"modules": table(mean, Lua("nn.Identity"))})
+        hidden, block = 16 * b, 2 * z
+        variance = self.sequential(view, self.lstm(hidden, hidden), view, self.linear(hidden, block), view)
+        return table(
+            self.sequential(*trunk, heads),
+            self.sequential(self.add(), *self.block(self.convolution(z, 8 * b, 3, 1, 1)), *tail),
+            Lua("nn.ParallelTable", {"modules": table(Lua("nn.Identity"), variance)}),
+            self.sequential(view, self.lstm(block, hidden), view, self.linear(hidden, block), view),
+        )
 
     def recurrent(self) -> dict[int, Lua]:
         b, z, t = self.width, self.channels, 8

@@ -77,12 +77,13 @@ def run(layer, x, steps):
     other = {
         "Identity": lambda: x,
         "Contiguous": lambda: x,
-        "View": lambda: x,
+        "View": lambda: x.reshape(len(x), *layer.fields["sizes"]) if "sizes" in layer.fields else x,
         "MulConstant": lambda: x * f["constant_scalar"],
         "JoinTable": lambda: torch.cat(x, 1),
         "ReLU": lambda: x.clamp(min=0),
         "LeakyReLU": lambda: torch.where(x > 0, x, x * f["negval"]),
         "Tanh": lambda: torch.tanh(x),
+        "Sigmoid": lambda: torch.sigmoid(x),
         "Add": lambda: x + f["bias"],
     }
     return other[short]()
@@ -136,6 +137,32 @@ def test_dense(lua, saved, x):
     for layer in list(networks[2].fields["modules"].values())[2:]:
         x_hat = run(layer, x_hat, 1)
     torch.testing.assert_close(model.decode(z).double(), x_hat, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("latent", ["dense", "convolutional", "recurrent"])
+def test_digits(lua, saved, latent):
+    """The 28x28 networks see images in [0, 1] and give probabilities (specification, section 6)."""
+    networks = lua.Networks(8, width=2, channels=8, eps=1e-5).digits(latent)
+    model = import_torch7(saved(networks))
+    assert (model.config.latent, model.config.size, model.config.likelihood) == (latent, 28, "bernoulli")
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    mean, log_variance = run(networks[1], x.double(), 8)
+    z = torch.randn(3, *model.latent_shape, generator=torch.Generator().manual_seed(2))
+    u = z.double()
+    if latent == "recurrent":
+        mean, log_variance = run(networks[3], [mean, log_variance], 8)
+        log_variance, u = log_variance.reshape(z.shape), run(networks[4], u, 8).reshape(z.shape)
+    posterior = model.encode(2 * x - 1)
+    torch.testing.assert_close(posterior.mean.double(), mean, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(posterior.log_variance.double(), log_variance, atol=1e-4, rtol=1e-4)
+    if latent == "dense":
+        first, _, *rest = networks[2].fields["modules"].values()
+        h = run(first, u, 8).reshape(3, 16, 4, 4)
+        for layer in rest:
+            h = run(layer, h, 8)
+    else:
+        h = run(networks[2], u, 8)
+    torch.testing.assert_close(model.decode(z).double(), 2 * h - 1, atol=1e-4, rtol=1e-4)
 
 
 def test_full_size_has_the_specification_counts(lua, saved):
