@@ -77,7 +77,7 @@ def nats(error: float, values: int, weight_of_kl: float) -> float:
 
 
 def perceptual(
-    features: Sequence[Float[Tensor, "b k h w"]], targets: Sequence[Float[Tensor, "b k h w"]]
+    features: Sequence[Float[Tensor, "b _ _ _"]], targets: Sequence[Float[Tensor, "b _ _ _"]]
 ) -> Float[Tensor, ""]:
     """Perceptual loss (section 4.3; Johnson et al. 2016) over the layers of a network, as a share of the targets' energy.
 

@@ -48,7 +48,7 @@ class FeaturePyramid(nn.Module):
 
             self.network = create_feature_extractor(network, list(layers)).eval().requires_grad_(False)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b k h2 w2"]]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         colours = images.expand(-1, self.mean.numel(), -1, -1)
         features = self.network(((colours + 1) / 2 - self.mean) / self.deviation)
         return [features[layer] for layer in self.layers] if self.layers else list(features)
