@@ -130,7 +130,7 @@ def _mnist() -> dict[str, Recipe]:
 def _emoji() -> dict[str, Recipe]:
     """For two CPU cores: base width 8, on anything simple and colourful at 64 pixels. No flips: letters and clocks mirror.
 
-    What departs from the paper's recipes was found by a small search on one seed (docs/search.md): the residual recurrence,
+    What departs from the paper's recipes was found by a small search on one seed (docs/recipe-search.md): the residual recurrence,
     small batches, equal KL weights, a discriminator without dropout and with half the adversarial weight, Adam's beta1.
     """
     rows = {
