@@ -44,7 +44,8 @@ class Parsed(Exception):
 
 @pytest.mark.parametrize(("page", "command", "whole"), ALL, ids=lambda value: str(value)[:70])
 def test_commands_are_understood(page, command, whole, monkeypatch):
-    name, *args = shlex.split(command)[1:]
+    stand_in = "emoji-stage2-128" if "--stage1" in command else "emoji-crvae-gan-mi"
+    name, *args = shlex.split(re.sub(r"\bRECIPE\b", stand_in, command))[1:]
     if name == "--version":
         return
     assert name in COMMANDS, f"{page}: there is no command {name}"
