@@ -103,7 +103,9 @@ def _by_matrix_products(lstm: nn.LSTM, sequence: Float[Tensor, "b t k"]) -> Floa
         weight_in, weight_back, bias_in, bias_back = (getattr(lstm, f"{name}_l{depth}") for name in names)
         hidden = cell = None
         outputs = []
-        for gates in F.linear(sequence, weight_in, bias_in + bias_back).unbind(1):
+        entering = F.linear(sequence, weight_in, bias_in + bias_back)  # b t (4 hidden)
+        weight_back = weight_back.to(entering.dtype)  # once: autocast would round frozen weights anew at every step
+        for gates in entering.unbind(1):
             if hidden is not None:
                 gates = gates + F.linear(hidden, weight_back)
             entry, keep, candidate, exit_ = gates.float().chunk(4, dim=1)

@@ -1,0 +1,1 @@
+"""Speed against what a user would otherwise run: `python -m benchmarks` (`make bench`)."""

@@ -1,0 +1,44 @@
+"""`python -m crvae.evaluation.peak < config.json`: peak bytes of two training steps above the level after import.
+
+A process of its own, since memory that a process once had does not go away. On a GPU the device's memory is meant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from crvae.config import Stage1Config
+from crvae.evaluation.cost import TrainingStep
+from crvae.training.launch import devices
+
+
+def resident(name: str) -> int | None:
+    """`VmRSS` (bytes resident now) or `VmHWM` (the most so far) of this process; None where there is no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+
+
+def peak(config: Stage1Config) -> int | None:
+    """Bytes; see the module."""
+    fabric, _ = devices(config.train.precision, deterministic=False)
+    before = resident("VmRSS")
+    step = TrainingStep(config, fabric)
+    model = config.model
+    x = torch.rand(config.train.batch, model.channels, model.size, model.size, device=fabric.device) * 2 - 1
+    for _ in range(2):  # the optimisers' moments appear in the first
+        step(x)
+    if fabric.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    after = resident("VmHWM")
+    return None if before is None or after is None else after - before
+
+
+if __name__ == "__main__":
+    print(json.dumps(peak(Stage1Config.model_validate_json(sys.stdin.read()))))
