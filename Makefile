@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean study-load sanity docs dist test-export
+.PHONY: demo test lint format clean bench study-load sanity docs dist test-export
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -22,6 +22,10 @@ format: .venv/.dev
 
 sanity: .venv/.dev ## do the scores order real, blurred, noisy and untrained images? Needs data/emoji64
 	$(BIN)/python -m pytest -m slow tests/evaluation/test_evaluation_sanity.py
+
+bench: .venv/.dev ## speed against a straightforward port and pythae, latency, memory, loader, growth, two processes
+	$(BIN)/pip install --quiet -e ".[bench]" && $(BIN)/pip install --quiet --no-deps pythae==0.1.2 || true
+	$(BIN)/python -m benchmarks $(BENCH)
 
 study-load: .venv/.dev ## the preference study under 100 raters for a minute, on SQLite and PostgreSQL, and under kill -9
 	for options in "" "--pause 1" "--postgresql" "--postgresql --pause 1" "--kill 3000" "--postgresql --kill 3000"; do \

@@ -21,6 +21,7 @@ COMMANDS = {
     "classifier": "fine-tune the classifier for the inception score",
     "evaluate": "score a run or a folder of images: KID, FID, reconstruction, likelihood",
     "compare": "the paper's Table 1 for several runs, side by side, as one page",
+    "cost": "parameters, FLOPs, memory and latency of recipes",
     "export": "a folder or a hub model that others can open: weights, ONNX graphs, model card",
     "import-torch7": "the authors' released checkpoints into this format",
     "study": "blinded human preference study: create, serve, report",
