@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from crvae.config import Stage1Config
 from crvae.data import open_data
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import reconstructions
+from crvae.evaluation.cost import cost
 from crvae.evaluation.curves import reports, save_curves
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.evaluate import Progress, Request, evaluate
@@ -26,6 +28,7 @@ from crvae.models.saving import read_config
 from crvae.pictures import from_8_bit, save_grid
 from crvae.tasks.devices import best_device
 from crvae.tasks.labelled import labelled_grid, save_picture
+from crvae.training.run import Run
 
 SAMPLES = 40
 """Samples shown of each run."""
@@ -45,6 +48,8 @@ class Entry:
     scores: dict[str, Score] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
+    device: str = ""
+    """Where time and memory were measured."""
     pictures: dict[str, str] = field(default_factory=dict)
     """What -> file name in the report's folder."""
 
@@ -116,6 +121,12 @@ def _about(name: str, subject: Subject) -> Entry:
     entry.recipe, entry.images_seen = str(body.get("recipe", "")), int(body.get("images", 0))
     entry.published = published(entry.recipe)
     entry.cost["parameters"] = sum(parameter.numel() for parameter in subject.model.parameters())
+    if body.get("stage") == 1 and (Path(subject.name) / "config.yaml").is_file():
+        measured = cost(Run(Path(subject.name)).config({1: Stage1Config}))
+        entry.device = measured.device
+        entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items()}
+        if measured.peak_memory_bytes is not None:
+            entry.cost["training_memory_gb"] = measured.peak_memory_bytes / 1e9
     speeds = [line["images_per_second"] for line in reports(subject.name) if "images_per_second" in line]
     if speeds:
         entry.cost["training_images_per_second"] = median(speeds)

@@ -14,12 +14,12 @@ from crvae.evaluation.score import Score
 COST = {
     "parameters": "parameters of the model",
     "training_images_per_second": "training speed, images a second (median)",
-    "inference_ms": "inference, ms a batch of 128 (Titan X)",
-    "generation_ms": "generation, ms a batch of 128 (Titan X)",
-    "training_memory_gb": "training memory, GB at batch 128",
+    "inference_ms": "inference, ms a batch of 128",
+    "generation_ms": "generation, ms a batch of 128",
+    "training_memory_gb": "training memory, GB at the recipe's batch (the paper: 128)",
     "preferred": "chosen as the most realistic of three, share of workers' answers",
 }
-"""Rows below the scores; the paper's and ours stand in one row only where they are the same thing."""
+"""Rows below the scores (section 5)."""
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
@@ -112,8 +112,10 @@ def _notes(comparison: Comparison) -> list[str]:
     if any(entry.published for entry in comparison.entries):
         notes.append(
             "The paper's columns are what it prints for that model on its own data, with its own classifier and hardware: "
-            "they can be compared with ours only where all of these are the same."
+            "they can be compared with ours only where all of these are the same. Its hardware was a Titan X."
         )
+    for device in {entry.device: None for entry in comparison.entries if entry.device}:
+        notes.append(f"Time and memory were measured now, on {device}; training speed during training.")
     return notes
 
 
