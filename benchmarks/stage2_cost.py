@@ -1,0 +1,95 @@
+"""What a Stage2 training step costs, on top of a Stage1 model: parameters, FLOPs, images/s, memory.
+
+    python benchmarks/stage2_cost.py emoji-stage2-128 --stage1 RUN
+
+Prints one JSON document. `images_per_core_second` counts processor time over all threads, so other work on the machine
+hardly counts; `images_per_second` is by the clock, and means something on an idle machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from crvae.config_stage2 import Stage2Config
+from crvae.evaluation.cost import device_name
+from crvae.recipes import RECIPES
+from crvae.training.experiment import seeded
+from crvae.training.launch import devices
+from crvae.training.optimising import Optimising
+from crvae.training.stage2 import Stage2, adopt
+
+STEPS = 6
+
+
+def measure(config: Stage2Config, stage1: str) -> dict:
+    fabric, precision = devices(config.train.precision, deterministic=False)
+    config = adopt(config, stage1)
+    torch.manual_seed(0)
+    experiment = Stage2(config, stage1)
+    for network in (*experiment.networks.values(), experiment.averaged):
+        network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sides = [Optimising(side, config.train, fabric) for side in experiment.sides]
+    model, batch = config.model, config.train.batch
+    small, large = (
+        torch.rand(batch, model.channels, size, size, device=fabric.device) * 2 - 1 for size in experiment.sizes()
+    )
+
+    def step() -> None:
+        carry = None
+        for number, side in enumerate(sides):
+            seeded(0, number)
+            loss, _, carry = side.forward(small, large) if number == 0 else side.forward(small, large, carry)
+            side.backward(loss, last=True)
+            side.update(0)
+
+    step()
+    wall, core = time.perf_counter(), time.process_time()
+    for _ in range(STEPS):
+        step()
+    if fabric.device.type == "cuda":
+        torch.cuda.synchronize()
+    wall, core = time.perf_counter() - wall, time.process_time() - core
+    with FlopCounterMode(display=False) as flops:
+        experiment.averaged.network(small[:1])
+    on_gpu = fabric.device.type == "cuda"
+    return {
+        "recipe": config.recipe,
+        "parameters": {
+            "upsampler": sum(p.numel() for p in experiment.model.network.parameters()),
+            "discriminator": sum(p.numel() for p in experiment.discriminator.parameters()),
+            "stage1": sum(p.numel() for p in experiment.model.stage1.parameters()),
+        },
+        "flops_per_upsampled_image": flops.get_total_flops(),
+        "batch": batch,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "images_per_second": round(STEPS * batch / wall, 1),
+        "images_per_core_second": round(STEPS * batch / core, 1),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated()
+        if on_gpu
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device": device_name(fabric.device),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What a Stage2 training step costs.")
+    parser.add_argument("recipe", choices=[name for name, recipe in RECIPES.items() if recipe.config.stage == 2])
+    parser.add_argument("--stage1", required=True, help="run or folder of a Stage1 model")
+    parser.add_argument("--batch", type=int, help="another batch than the recipe's")
+    options = parser.parse_args()
+    config = RECIPES[options.recipe].config
+    assert isinstance(config, Stage2Config)
+    if options.batch:
+        config = config.model_copy(update={"train": config.train.model_copy(update={"batch": options.batch})})
+    print(json.dumps(measure(config, options.stage1), indent=2))
+
+
+if __name__ == "__main__":
+    main()
