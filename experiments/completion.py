@@ -34,21 +34,15 @@ JUDGED = 128
 """Validation images of the judge, the first ones; the sweep takes those behind them."""
 SWEPT = 32
 MASKS = ("right-half", "upper", "lower", "center")
-BASE: dict[str, Any] = {
-    "gamma": 2.5,
-    "tau": 20.0,
-    "steps": 200,
-    "rate": 0.05,
-    "restarts": 2,
-    "start": "prior",
-    "optimiser": "adam",
-}
+BASE: dict[str, Any] = {"gamma": 2.5, "tau": 20.0, "steps": 150, "rate": 0.1, "restarts": 2}
 CHANGES: tuple[dict[str, Any], ...] = (
     {},
-    {"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 10.0},
-    {"tau": 0.0}, {"tau": 5.0}, {"tau": 80.0},
-    {"rate": 0.02}, {"rate": 0.1}, {"steps": 100, "rate": 0.1}, {"steps": 400},
-    {"start": "posterior"}, {"restarts": 1}, {"restarts": 8},
+    {"gamma": 0.5}, {"gamma": 10.0},
+    {"tau": 0.0}, {"tau": 100.0},
+    {"rate": 0.05}, {"rate": 0.2},
+    {"steps": 75}, {"steps": 300},
+    {"restarts": 1}, {"restarts": 4},
+    {"start": "posterior"},
     {"optimiser": "lbfgs", "steps": 60},
 )  # fmt: skip
 """One thing at a time."""

@@ -34,11 +34,11 @@ class Complete:
     """Weight of -log N(z; 0, I), in nats, against squared errors summed over an image in [-1, 1]."""
     tau: float = 20.0
     """Weight of log(1 - D); 0 works without a discriminator."""
-    steps: int = 200
+    steps: int = 150
     """The most steps; a restart that no longer improves stops before."""
-    rate: float = 0.05
+    rate: float = 0.1
     """Adam's learning rate; lbfgs: size of the first step, a value."""
-    restarts: int = 4
+    restarts: int = 2
     """Starting points for every image."""
     start: Literal["prior", "posterior"] = "prior"
     """Start from the prior, or from the posterior of the image with its hidden pixels in one colour."""

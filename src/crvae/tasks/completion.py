@@ -35,11 +35,11 @@ class Search:
     """Weight of -log N(z; 0, I), in nats; 12,288 times training's KL weight is what training implies."""
     tau: float = 20.0
     """Weight of log(1 - D); above 0 it needs the discriminator."""
-    steps: int = 200
+    steps: int = 150
     """The most steps of one restart."""
-    rate: float = 0.05
+    rate: float = 0.1
     """Adam's learning rate; L-BFGS: size of its first step, a value."""
-    restarts: int = 4
+    restarts: int = 2
     """Starting points for every image."""
     start: Literal["prior", "posterior"] = "prior"
     """Restarts begin at draws from the prior, or from the posterior of the image with its hidden pixels in one colour."""
