@@ -53,7 +53,7 @@ def _emoji() -> dict[str, Row]:
             Stage2Config(
                 recipe=name,
                 model=UpsamplerConfig(width=24, blocks=2, residual=True),
-                discriminator=Stage2DiscriminatorConfig(width=24),
+                discriminator=Stage2DiscriminatorConfig(width=16),
                 objective=Stage2ObjectiveConfig(
                     adversarial=0.03, perceptual=weight, perceptual_network="squeezenet", pixel=1.0
                 ),
