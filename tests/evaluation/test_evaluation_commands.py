@@ -123,6 +123,29 @@ def test_compare_writes_one_page_and_the_same_numbers(result, trained, colour, t
     assert "KID (efficientnet-lite0)" in page
     assert "KID (efficientnet-lite0)" in markdown
     assert "class=best" not in page  # nothing tells a run from its copy
+    assert "different numbers of images" not in page
+    assert first["cost"]["inference_ms"] > 0
+    assert first["cost"]["training_memory_gb"] > 0
+
+
+def test_a_run_that_goes_on_training_is_scored_as_it_was_loaded(trained, colour, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from crvae.evaluation.evaluate import Request, evaluate, evaluate_subject
+    from crvae.evaluation.subject import open_subject
+
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    request = Request(str(colour), ("kl",), split="train", images=24)
+    before = evaluate(str(run), request)["scores"]["kl"].value
+    subject = open_subject(str(run), torch.device("cpu"))
+    weights = {
+        name: t * 1.5 if t.is_floating_point() else t for name, t in load_file(run / "model/model.safetensors").items()
+    }
+    save_file(weights, run / "model/model.safetensors")
+    assert evaluate_subject(subject, request)["scores"]["kl"].value == before
+    assert evaluate(str(run), request)["scores"]["kl"].value != before
 
 
 def test_compare_names_mistakes_and_leaves_nothing(trained, colour, tmp_path, capsys):
@@ -146,7 +169,7 @@ def test_the_papers_numbers_stand_in_a_column_of_their_own(tmp_path):
 
     entries = [
         Entry("a|b", "runs/a", "birds-vae-gan", 1, {"kid": score(2.0, 0.1)}, published("birds-vae-gan")),
-        Entry("<b>", "runs/b", "birds-crvae-gan-mi", 1, {"kid": score(1.0, 0.1)}, published("birds-crvae-gan-mi")),
+        Entry("<b>", "runs/b", "birds-crvae-gan-mi", 2, {"kid": score(1.0, 0.1)}, published("birds-crvae-gan-mi")),
         Entry("c", "runs/c", "emoji-crvae", 1, {"kid": score(1.5, 0.1)}, published("emoji-crvae")),
     ]
     write_report(Comparison("d", "test", 20, 0, entries), tmp_path)
@@ -156,6 +179,7 @@ def test_the_papers_numbers_stand_in_a_column_of_their_own(tmp_path):
     assert "<td class=paper>5.81</td>" in page
     assert "<td class=paper>11.07</td>" in page
     assert page.count("class=best") == 1
+    assert "different numbers of images" in page
     assert "| **1** (0.9 to 1.1) |" in markdown
     assert "a\\|b, paper" in markdown
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
-from crvae.config import Stage1Config
 from crvae.data import open_data
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import reconstructions
 from crvae.evaluation.cost import cost
 from crvae.evaluation.curves import reports, save_curves
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.evaluation.evaluate import Progress, Request, evaluate
+from crvae.evaluation.evaluate import Progress, Request, evaluate_subject
 from crvae.evaluation.features import spaced
 from crvae.evaluation.published import published
 from crvae.evaluation.score import Score
@@ -28,6 +27,7 @@ from crvae.models.saving import read_config
 from crvae.pictures import from_8_bit, save_grid
 from crvae.tasks.devices import best_device
 from crvae.tasks.labelled import labelled_grid, save_picture
+from crvae.training.launch import STAGES
 from crvae.training.run import Run
 
 SAMPLES = 40
@@ -86,12 +86,16 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
     Raises UserError for whatever the user can mend, before anything long is begun where that can be known.
     """
     device = best_device()
-    subjects = [open_subject(run, device) for run in runs]
     names = _names(runs)
-    entries = [_about(name, subject) for name, subject in zip(names, subjects, strict=True)]
+    loaded = [
+        (subject := open_subject(run, device), _about(name, subject)) for name, run in zip(names, runs, strict=True)
+    ]
+    subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
+    for entry in entries:
+        _measure(entry)
     result = {}
     for entry, subject in zip(entries, subjects, strict=True):
-        result = evaluate(entry.run, request, lambda what, *n, name=entry.name: progress(f"{name}: {what}", *n))
+        result = evaluate_subject(subject, request, lambda what, *n, name=entry.name: progress(f"{name}: {what}", *n))
         entry.scores = result["scores"]
         images = subject.images(min(SAMPLES, result["images"]), request.seed)
         entry.pictures["samples"] = f"samples-{entry.name}.png"
@@ -121,16 +125,25 @@ def _about(name: str, subject: Subject) -> Entry:
     entry.recipe, entry.images_seen = str(body.get("recipe", "")), int(body.get("images", 0))
     entry.published = published(entry.recipe)
     entry.cost["parameters"] = sum(parameter.numel() for parameter in subject.model.parameters())
-    if body.get("stage") == 1 and (Path(subject.name) / "config.yaml").is_file():
-        measured = cost(Run(Path(subject.name)).config({1: Stage1Config}))
-        entry.device = measured.device
-        entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items()}
-        if measured.peak_memory_bytes is not None:
-            entry.cost["training_memory_gb"] = measured.peak_memory_bytes / 1e9
     speeds = [line["images_per_second"] for line in reports(subject.name) if "images_per_second" in line]
     if speeds:
         entry.cost["training_images_per_second"] = median(speeds)
     return entry
+
+
+def _measure(entry: Entry) -> None:
+    """Time and memory of a Stage1 run's configuration (section 5), on this machine, now."""
+    folder = Path(entry.run)
+    if not (folder / "config.yaml").is_file():
+        return
+    config = Run(folder).config(STAGES)
+    if config.stage != 1:
+        return
+    measured = cost(config)
+    entry.device = measured.device
+    entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items()}
+    if measured.peak_memory_bytes is not None:
+        entry.cost["training_memory_gb"] = measured.peak_memory_bytes / 1e9
 
 
 def _reconstructions(comparison: Comparison, subjects: Sequence[Subject], folder: Path) -> None:

@@ -53,20 +53,23 @@ def evaluate(run: str, request: Request, progress: Progress = lambda *_: None) -
 
     Raises UserError for whatever the user can mend: no model, no images, too few, of another size, an unknown score.
     """
-    device = best_device()
+    return evaluate_subject(open_subject(run, best_device()), request, progress)
+
+
+def evaluate_subject(subject: Subject, request: Request, progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """The same for what is loaded already: a run that is still training may write other weights meanwhile."""
     prepared = open_data(request.data)
     split = prepared.split(request.split or _default_split(prepared))
-    subject = open_subject(run, device)
     wanted = _wanted(request, subject)
     count = _count(request, split, wanted, subject)
     scores: dict[str, Score] = {}
     if {"kid", "fid", "prdc", "is"} & set(wanted):
-        scores |= _image_scores(subject, split, wanted, count, request, device, progress)
+        scores |= _image_scores(subject, split, wanted, count, request, best_device(), progress)
     model = subject.autoencoder
     if model is not None and set(STAGE1_ONLY) & set(wanted):
         scores |= _model_scores(model, split, wanted, count, request, progress)
     return {
-        "run": run,
+        "run": subject.name,
         "data": request.data,
         "fingerprint": prepared.fingerprint,
         "split": split.name,

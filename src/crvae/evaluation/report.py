@@ -109,6 +109,9 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(
             f"{score.name}: {score.implementation} {score.version}{source if score.features else ''}; {score.interval}."
         )
+    seen = {entry.images_seen for entry in comparison.entries if entry.recipe}
+    if len(seen) > 1:
+        notes.insert(1, "The runs have seen different numbers of images: their scores do not compare the models alone.")
     if any(entry.published for entry in comparison.entries):
         notes.append(
             "The paper's columns are what it prints for that model on its own data, with its own classifier and hardware: "
