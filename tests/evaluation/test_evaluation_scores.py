@@ -91,6 +91,16 @@ def test_kid_is_unbiased(shift):
     assert abs(float(values.mean()) - expected) < 4 * float(values.std()) / math.sqrt(len(values))
 
 
+def test_the_interval_of_kid_holds_zero_for_two_samples_of_one_distribution():
+    """There the statistic's first-order variation vanishes: the hard case for a jackknife."""
+    generator = torch.Generator().manual_seed(0)
+    tries, missed = 100, 0
+    for _ in range(tries):
+        score = kid(torch.randn(30, 5, generator=generator), torch.randn(30, 5, generator=generator), 0, **ABOUT)
+        missed += not score.low <= 0 <= score.high
+    assert missed <= 5
+
+
 def test_kid_averages_blocks_of_random_images():
     """Two clusters in order: blocks of neighbours would compare one cluster with the other."""
     real = torch.cat([torch.zeros(1001, 2), torch.ones(1001, 2) * 3])
