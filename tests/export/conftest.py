@@ -31,7 +31,7 @@ def lively(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             tensor.uniform_(0.5, 2, generator=generator)
         elif tensor.is_floating_point():
             fan = tensor[0].numel() if tensor.ndim > 1 else 10
-            tensor.normal_(0, 1.5 * fan**-0.5, generator=generator)
+            tensor.normal_(0, 2 * fan**-0.5, generator=generator)
     return module.eval()
 
 
