@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
 
-from benchmarks import goals, steps
+from benchmarks import goals, scaling, steps
 from crvae.evaluation.cost import TrainingStep, count_flops, flops_per_image, parameters
 from crvae.models.layers import TransposedConvolution
 from crvae.models.recurrence import ChannelRecurrence
@@ -161,3 +161,11 @@ def test_cost_says_what_is_wrong(capsys, args, said):
 
     assert main(args) == 2
     assert said in capsys.readouterr().err
+
+
+def test_scaling_by_hand():
+    """4 devices, 1 GB of gradients, 1 GB/s: 1.5 s of sending; 30 images at 10/s: 3 s of computing."""
+    assert scaling.sent(4, 10**9) == pytest.approx(1.5e9)
+    assert scaling.efficiency(30, 10, 4, 10**9, 1e9) == pytest.approx(2 / 3)
+    least = scaling.smallest_batch(10, 4, 10**9, 1e9)
+    assert scaling.efficiency(least, 10, 4, 10**9, 1e9) == pytest.approx(0.8)
