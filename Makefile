@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean bench study-load sanity docs dist test-export
+.PHONY: torture fuzz demo test lint format clean bench study-load sanity docs dist test-export
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -50,6 +50,12 @@ dist: .venv/.dev ## source archive and wheel in dist/, checked; the wheel instal
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -e '.[dev]'
 	touch $@
+
+torture: .venv/.dev ## a hundred kills of one rank, twenty of two, one at every moment of a save
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/training/test_training_kill.py
+
+fuzz: .venv/.dev ## 10,500 malformed configurations, run files and model files
+	FUZZ=2100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -k fuzz tests/models/test_models_files.py tests/training/test_training_run.py
 
 clean: ## removes what was built, never runs or data
 	rm -rf .venv build dist docs/_build .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing.connection
 import os
 import random
 import shutil
@@ -80,13 +81,9 @@ def survive(kills: int, world: int, folder: Path, colour: Path, tiny: list[str],
             time.sleep(chance.uniform(0.2, 2.5))
             for process in commands:
                 process.process.kill()
-        codes = [one.wait() for one in commands[:1]]
-        for other in commands[1:]:  # a rank whose peer died has nothing to wait for: a launcher ends it
-            other.process.kill()
-            other.process.join()
-        said = commands[0].said()
-        assert codes[0] in (0, -signal.SIGKILL), f"{codes[0]}: {said}"
-        if codes[0]:
+        codes = end(commands)
+        assert codes[0] in (0, -signal.SIGKILL), f"{codes}: {commands[0].said()}"
+        if any(codes):
             hits.append("inside" if inside else "anywhere")
             if run.exists() and checkpoint.existing(run / "checkpoints"):
                 checkpoint.newest(run / "checkpoints")  # the previous state always opens
@@ -95,6 +92,17 @@ def survive(kills: int, world: int, folder: Path, colour: Path, tiny: list[str],
             assert not [path for path in run.rglob(".*") if path.name != ".lock"], "something half-written stayed"
             shutil.rmtree(run)
     return hits
+
+
+def end(commands: list[Command]) -> list[int]:
+    """Waits for all ranks, and as a launcher does, kills those that are left when one has failed. Returns exit codes."""
+    multiprocessing.connection.wait([command.process.sentinel for command in commands])
+    while any(command.process.is_alive() for command in commands):
+        if any(command.process.exitcode for command in commands):
+            for command in commands:
+                command.process.kill()
+        multiprocessing.connection.wait([c.process.sentinel for c in commands if c.process.is_alive()], timeout=1)
+    return [command.wait() for command in commands]
 
 
 def start(world: int, args: list[str], log: Path, prepare=None) -> list[Command]:

@@ -166,8 +166,9 @@ HOSTILE = [
     "", "[]", "format: 2", "format: true", "format: '1'", "format: 1", "format: 1\nstage: [1]", "format: 1\nstage: 1",
     "format: 1\nstage: 1\nrecipe: x\nmodel: {width: '8'}", "format: 1\nstage: 1\nrecipe: x\nmodel: {path: /etc/passwd}",
     "!!python/object/apply:os.system ['touch /tmp/ran']", "a: !!int ''", "a: !!float ''", "a: !!bool x",
-    "a: !!timestamp x", "a: !!binary é", "? [1]\n: 2", "a: 2001-99-99", "[" * 5000, "a: &x [*x]", "\x00", "%YAML 9.9\n---\na: 1",
-    "format: 1\n" + "9" * 5000, "- " * 3000, "format: 1\nstage: 9" + "9" * 5000, bomb(), MERGES, " " * (1 << 19),
+    "a: !!timestamp x", "a: !!binary é", "? [1]\n: 2", "a: 2001-99-99",
+    "[" * 200_000, "- " * 100_000, "{a: " * 60_000, "a: &x [*x]", "\x00", "%YAML 9.9\n---\na: 1",
+    "format: 1\n" + "9" * 5000, "format: 1\nstage: 9" + "9" * 5000, bomb(), MERGES, " " * (1 << 19),
 ]  # fmt: skip
 
 
@@ -193,7 +194,7 @@ def test_a_configuration_from_elsewhere_is_data(run, text):
     assert len(said.splitlines()) == 1
     assert len(said) < 1000
     assert peak < 64 << 20
-    assert time.process_time() - started < 60  # it does not hang
+    assert time.process_time() - started < 120  # it does not hang, even under tracing
     assert not Path("/tmp/ran").exists()
 
 

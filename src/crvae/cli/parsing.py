@@ -55,11 +55,13 @@ def _refused(error: BaseException | None) -> ValidationError | None:
 
 
 def _plain(box: str) -> str:
-    """The first paragraph of tyro's framed message, without its frame."""
-    paragraph = []
-    for line in box.splitlines()[1:]:
-        if not line.strip("│─╰╯ "):
+    """The first paragraph of tyro's framed message, without its frame, its title, and the help of the options it names."""
+    paragraph: list[str] = []
+    for line in box.replace("│", " ").splitlines()[1:]:
+        if line.strip("─╰╯- "):
+            paragraph.append(line)
+        elif paragraph:  # a rule
             break
-        if not line.startswith("│" + 9 * " "):  # an argument's help
-            paragraph.append(line.strip(" │"))
-    return " ".join(paragraph).removeprefix("Error parsing ") or "the command line cannot be parsed"
+    indents = [len(line) - len(line.lstrip()) for line in paragraph]
+    kept = [line.strip() for line, indent in zip(paragraph, indents, strict=True) if indent < indents[0] + 8]
+    return " ".join(kept).removeprefix("Error parsing ") or "the command line cannot be parsed"

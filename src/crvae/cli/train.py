@@ -94,7 +94,8 @@ def run(args: list[str]) -> int:
         print(USAGE)
         return 0 if args else 2
     if args[0].startswith("-"):
-        command = parse(Resume, args, name="train")
+        asked = {"-h", "--help"} & set(args)  # as in the usage: --resume without a RUN before it
+        command = parse(Resume, sorted(asked) or args, name="train --resume RUN")
         return _finish(_resume, command)
     return _finish(_start, *_configure(args[0], args[1:]))
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from crvae.atomic import whole, write_text
 from crvae.config import FORMAT
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.json is refused, in bytes."""
@@ -43,7 +43,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{folder} holds no model: config.json is missing") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {_brief(error)}") from None
+        raise UserError(f"{path} cannot be read: {brief(error)}") from None
     version = body.get("format") if isinstance(body, dict) else None
     if type(version) is not int or version < 1:
         raise UserError(f"{path} is not a crvae configuration: it has no format number")
@@ -58,7 +58,7 @@ def parse_part(folder: Path, body: dict[str, Any], name: str, kind: type[Any]) -
         return kind.model_validate(body.get(name))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in (name, *first["loc"]))[:200]
+        where = brief(".".join(str(part) for part in (name, *first["loc"])))
         raise UserError(f"{folder / 'config.json'}: {where}: {first['msg']}") from None
 
 
@@ -72,7 +72,7 @@ def save_weights(path: Path, module: nn.Module) -> None:
             save_file(tensors, temporary)
             temporary.chmod(mode)  # safetensors' own lets nobody else read it
     except SafetensorError as error:  # a full disk, for one
-        raise OSError(f"{path}: {_brief(error)}") from error
+        raise OSError(f"{path}: {brief(error)}") from error
 
 
 def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
@@ -85,7 +85,7 @@ def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
         with torch.device("meta"):
             return build()
     except (RuntimeError, ValueError, OverflowError) as error:
-        raise UserError(f"{folder / 'config.json'} describes no model that can be built: {_brief(error)}") from None
+        raise UserError(f"{folder / 'config.json'} describes no model that can be built: {brief(error)}") from None
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
@@ -111,14 +111,10 @@ def load_weights(path: Path, module: nn.Module) -> None:
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a readable safetensors file: {_brief(error)}") from None
+        raise UserError(f"{path} is not a readable safetensors file: {brief(error)}") from None
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{path}: tensor {name!r} holds values that are not finite")
     if any(tensor.is_meta for tensor in expected.values()):
         module.to_empty(device="cpu")
     module.load_state_dict(tensors)
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -18,11 +18,13 @@ from pydantic import BaseModel, ValidationError
 
 from crvae.atomic import sync, write_text
 from crvae.config import FORMAT
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 from crvae.training.replacing import put_back
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.yaml or environment.json is refused, in bytes."""
+
+DEPTH_LIMIT = 16
 
 
 class Run:
@@ -95,7 +97,7 @@ class Run:
         except UserError:
             raise
         except Exception as error:  # PyYAML's constructors raise all sorts for malformed scalars
-            raise UserError(f"{path} cannot be read: {_brief(error)}") from None
+            raise UserError(f"{path} cannot be read: {brief(error)}") from None
         if not isinstance(body, dict) or type(body.get("format")) is not int:
             raise UserError(f"{path} is not a crvae configuration: it has no format number")
         if body["format"] > FORMAT:
@@ -109,8 +111,8 @@ class Run:
             return kinds[stage].model_validate(body)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))[:200]
-            raise UserError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
+            where = ".".join(map(str, first["loc"]))  # the file's own names: anything may stand there
+            raise UserError(f"{path}: {brief(where) + ': ' if where else ''}{first['msg']}") from None
 
     def environment(self) -> dict[str, Any]:
         """environment.json: what the run was created under. Raises UserError where it cannot be used."""
@@ -122,7 +124,7 @@ class Run:
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{path} cannot be read: {_brief(error)}") from None
+            raise UserError(f"{path} cannot be read: {brief(error)}") from None
         if any(type(value) is not kind for value, kind in needed):
             raise UserError(f"{path} does not say what the run was created under: put the original back")
         return about
@@ -151,22 +153,25 @@ class Run:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases: nothing that we write has any, and nested ones unfold to any size."""
+    """YAML as we write it: without aliases, which unfold to any size, and shallow, since reading deep nests takes for ever."""
+
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("it holds a YAML alias, which no configuration needs")
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > DEPTH_LIMIT:
+            raise yaml.YAMLError(f"it is nested deeper than {DEPTH_LIMIT} levels, which no configuration is")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _text(path: Path) -> str:
     if path.stat().st_size > CONFIG_LIMIT:
         raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: no run has such a file")
     return path.read_text(encoding="utf-8")
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def environment(data: str, fingerprint: str, world: int, precision: str, device: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 from crvae.training.checkpoint import State
 from crvae.training.experiment import Experiment
 from crvae.training.optimising import Optimising
@@ -53,7 +53,7 @@ def restore(state: State, experiment: Experiment, sides: list[Optimising]) -> in
             moments = state["optimisers"][side.side.name]["state"]
             side.optimiser.load_state_dict(side.optimiser.state_dict() | {"state": moments})
     except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
-        raise UserError(f"the checkpoint does not fit the run's configuration: {_brief(error)}") from None
+        raise UserError(f"the checkpoint does not fit the run's configuration: {brief(error)}") from None
     return images
 
 
@@ -75,7 +75,3 @@ def _compare_optimiser(side: Optimising, saved: dict[int, dict[str, Tensor]]) ->
         parameter = side.parameters[index]
         own = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
         _compare(f"{side.side.name}'s optimiser, parameter {index}", moments, own)
-
-
-def _brief(error: BaseException) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
