@@ -41,7 +41,9 @@ def train() -> None:
     """The dataset and the run, each made or finished where it is not there yet."""
     if not DATA.exists():
         if shutil.which("npm") is None:
-            sys.exit("make demo fetches its images by npm, which is missing: install it, or train on a folder of your own (README)")
+            sys.exit(
+                "make demo fetches its images by npm, which is missing: install it, or train on a folder of your own (README)"
+            )
         command("prepare", "emoji", str(DATA), "--size", "64")
     if not RUN.exists():
         command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), "--train.images", str(IMAGES))
