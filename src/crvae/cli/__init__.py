@@ -24,6 +24,7 @@ COMMANDS = {
     "cost": "parameters, FLOPs, memory and latency of recipes",
     "export": "a folder or a hub model that others can open: weights, ONNX graphs, model card",
     "import-torch7": "the authors' released checkpoints into this format",
+    "demo": "web page: sample, walk the time steps, complete by painting, reconstruct",
     "study": "blinded human preference study: create, serve, report",
 }
 """Subcommand -> what it does. Each lives in the module of its name in this package and has `run(args)`."""

@@ -1,11 +1,15 @@
 """Complete: paint over what shall be hidden, and watch the restarts of the search arrive (section 4.4)."""
 
+# options shared by events are unpacked from one dictionary
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -33,19 +37,14 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
         x: Tensor, painting: dict[str, Any] | None, region: str, restarts: float, steps: float, seed: float | None
     ) -> Iterator[list]:
         mask = hidden(painting, region, x.shape[-1])
-        found = [[] for _ in exhibits]
+        found: list[list[tuple]] = [[] for _ in exhibits]
         for restart in range(int(restarts)):
-            for place, exhibit in enumerate(exhibits):
-                yield [
-                    _status(exhibits, found, f"{exhibit.title}, restart {restart + 1} of {int(restarts)} ..."),
-                    *_keep(),
-                ]
-                found[place].append(attempt(exhibit, x, mask, restart + int(seed or 0), int(steps)))
-                found[place].sort(key=lambda completion: completion[0])
-                yield [_status(exhibits, found), *_shown(exhibits, found)]
-
-    def _keep() -> list:
-        return [gr.skip() for _ in range(2 * len(exhibits))]
+            for exhibit, completions in zip(exhibits, found, strict=True):
+                doing = f"{exhibit.title}, restart {restart + 1} of {int(restarts)} ..."
+                yield [_status(exhibits, found, doing), *_shown(exhibits, found)]
+                completions.append(attempt(exhibit, x, mask, int(seed or 0) + restart, int(steps)))
+                completions.sort(key=lambda completion: completion[0])
+        yield [_status(exhibits, found), *_shown(exhibits, found)]
 
     with gr.Tab("Complete"):
         space = gr.Column()
@@ -60,8 +59,8 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
                     transforms=(),
                     layers=False,
                     buttons=[],
-                    brush=gr.Brush(default_size=CANVAS // 10, colors=[COLOUR], color_mode="fixed"),
-                    eraser=gr.Eraser(default_size=CANVAS // 10),
+                    brush=gr.Brush(default_size=CANVAS // 16, colors=[COLOUR], color_mode="fixed"),
+                    eraser=gr.Eraser(default_size=CANVAS // 16),
                     canvas_size=(CANVAS, CANVAS),
                 )
                 region = gr.Dropdown([PAINTED, *NAMED], value=PAINTED, label="Hide", min_width=120)
@@ -81,7 +80,7 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
                         outputs.append(
                             gr.Gallery(
                                 label=f"Restarts of {exhibit.title}, best first",
-                                columns=4,
+                                columns=2,
                                 height="auto",
                                 interactive=False,
                                 format="png",
@@ -102,7 +101,6 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
             api_visibility="private",
         )
         stop.click(None, None, None, cancels=[running], api_visibility="private")
-        editor.clear(_canvas, chosen, editor, api_visibility="private")
 
 
 def hidden(painting: dict[str, Any] | None, region: str, size: int) -> Float[Tensor, "h w"]:
@@ -112,8 +110,8 @@ def hidden(painting: dict[str, Any] | None, region: str, size: int) -> Float[Ten
     """
     mask = torch.ones(size, size) if region == PAINTED else rectangle(NAMED[region], size)
     for layer in (painting or {}).get("layers", []):
-        alpha = torch.tensor(list(layer.getchannel("A").tobytes()), dtype=torch.float32) / 255
-        covered = F.interpolate(alpha.view(1, 1, layer.height, layer.width), (size, size), mode="area")[0, 0]
+        alpha = torch.tensor(np.asarray(layer.getchannel("A")), dtype=torch.float32) / 255
+        covered = F.interpolate(alpha[None, None], (size, size), mode="area")[0, 0]
         mask = mask * (covered < 0.5)
     if mask.all():
         raise UserError("nothing is hidden: paint over a part of the image, or choose a region")
@@ -144,7 +142,7 @@ def _shown(exhibits: list[Exhibit], found: list[list[tuple]]) -> list:
         best = completions[0][1]
         if exhibit.upsampler is not None:
             best = exhibit.upsampler.upscale(best[None].to(exhibit.model.device))[0]
-        shown += [picture(best), [(picture(decoded), f"loss {loss:.0f}") for loss, _, decoded in completions]]
+        shown += [picture(best), [(picture(decoded), f"loss {loss:.1f}") for loss, _, decoded in completions]]
     return shown
 
 

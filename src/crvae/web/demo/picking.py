@@ -1,5 +1,8 @@
 """Pick an image, or bring one: it becomes what `crvae prepare` would store."""
 
+# options shared by events are unpacked from one dictionary
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -87,6 +87,5 @@ def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], fold
 def _decode_nothing_else() -> None:
     """Gradio opens what a browser painted with whatever decoder fits its bytes: leave it those that `crvae prepare` has."""
     Image.init()
-    for name in set(Image.OPEN) - set(FORMATS):
-        del Image.OPEN[name]
+    Image.ID[:] = [name for name in Image.ID if name in FORMATS]
     Image.MAX_IMAGE_PIXELS = Form(sizes=(1,)).pixel_limit

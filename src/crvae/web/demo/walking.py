@@ -1,5 +1,8 @@
 """Walk: one control for every time step, and the image that follows (section 4.5)."""
 
+# options shared by events are unpacked from one dictionary
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,0 +1,78 @@
+"""Demo pages of tiny models, served by the real command in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from crvae.cli import main
+from crvae.config_stage2 import UpsamplerConfig
+from crvae.models.loading import load, save_upsampler
+from crvae.models.upsampler import Upsampler
+
+
+@contextmanager
+def served(log: Path, *args: str) -> Iterator[str]:
+    """`crvae demo ARGS`: its address. What it says on standard error goes to `log`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "crvae", "demo", *args, "--port", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stderr=output, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        deadline = time.monotonic() + 240
+        while not re.search(r"demo: http://127\.0\.0\.1:\d+/", log.read_text()):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory, colour, tiny) -> Path:
+    """A run whose latents have another shape than those of `trained`."""
+    out = tmp_path_factory.mktemp("dense") / "dense"
+    assert main(["train", "emoji-vae-gan", "--data", str(colour), "--out", str(out), *tiny]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory, trained) -> Path:
+    """A Stage2 folder on top of `trained`, its network as it was drawn."""
+    folder = tmp_path_factory.mktemp("large") / "large"
+    config = UpsamplerConfig(size=32, output_size=64, width=4, blocks=0, residual=True)
+    stage1 = load(trained)
+    assert not isinstance(stage1, Upsampler)
+    save_upsampler(folder, Upsampler(config, stage1), recipe="test", images=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory, trained, dense, colour) -> Iterator[str]:
+    """Two models side by side; the images to pick are validation images of `colour`."""
+    log = tmp_path_factory.mktemp("site") / "log"
+    with served(log, str(trained), str(dense), "--images", str(colour)) as url:
+        yield url
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def large_site(tmp_path_factory, large) -> Iterator[str]:
+    """A Stage2 run alone, without images to pick."""
+    log = tmp_path_factory.mktemp("large-site") / "log"
+    with served(log, str(large)) as url:
+        yield url
+    assert "Traceback" not in log.read_text()

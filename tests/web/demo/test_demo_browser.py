@@ -1,0 +1,336 @@
+"""The demo in a real browser: what it shows is what the model gives, by mouse, by keyboard, on a phone; no other host is asked."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torchvision.utils import make_grid
+
+from crvae.models.loading import load
+from crvae.pictures import to_8_bit
+from crvae.tasks.inputs import read_file, read_images
+from crvae.tasks.traversal import replace_block
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
+DESKTOP = {"viewport": {"width": 1200, "height": 1400}}
+PHONE = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "is_mobile": True}
+BUSY = "e => [...document.querySelectorAll('[data-testid=status-tracker]')].some(t => t.offsetParent && !t.matches('.hide'))"
+PATIENCE = 60_000
+"""Milliseconds: a busy machine is slow."""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--headless"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """visit(url, device, tab): somebody on the page. In the end nothing was asked of another host, and nothing broke."""
+    visitors: list[Visitor] = []
+
+    def come(url: str, device: dict, tab: str) -> Visitor:
+        visitors.append(Visitor(browser, url, device))
+        visitors[-1].open(tab)
+        return visitors[-1]
+
+    yield come
+    for visitor in visitors:
+        visitor.page.context.close()
+        hosts = {address.split("/")[2] for address in visitor.addresses if not address.startswith(("data:", "blob:"))}
+        assert hosts == {visitor.url.removeprefix("http://")}
+        assert visitor.complaints == []
+
+
+class Visitor:
+    """Notes every address that the page asks for, and every error."""
+
+    def __init__(self, browser, url: str, device: dict) -> None:
+        self.url = url
+        self.addresses: list[str] = []
+        self.complaints: list[str] = []
+        self.page = browser.new_context(**device).new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("request", lambda request: self.addresses.append(request.url))
+        self.page.on("console", lambda message: self._complain(message) if message.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(url)
+
+    def _complain(self, message) -> None:
+        self.complaints.append(message.text)
+
+    def open(self, tab: str) -> None:
+        self.page.get_by_role("tab", name=tab, exact=True).click()
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def wait(self, condition) -> None:
+        """Until `condition()` holds. (Not wait_for_function, so that the page may forbid evaluated strings.)"""
+        for _ in range(PATIENCE // 50):
+            if condition():
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"it did not happen; the page says: {self.page.inner_text('body')}")
+
+    def settle(self) -> None:
+        self.page.wait_for_timeout(100)
+        self.wait(lambda: not self.page.evaluate(BUSY))
+
+    def address(self, title: str) -> str:
+        """Where the picture under a title comes from; '' where there is none yet."""
+        image = self.page.locator(".pixels:visible").filter(has_text=title).locator(".image-container img")
+        return (image.first.get_attribute("src") or "") if image.count() else ""
+
+    def picture(self, title: str) -> np.ndarray:
+        """The picture under a title, as it was sent: h w 3."""
+        return np.asarray(Image.open(io.BytesIO(httpx.get(self.address(title)).content)).convert("RGB"))
+
+    def shows(self, title: str, expected: np.ndarray) -> None:
+        """Waits until the picture under a title is, value by value, the expected one (give or take a rounding)."""
+
+        def same() -> bool:
+            if not self.address(title):
+                return False
+            shown = self.picture(title)
+            return shown.shape == expected.shape and int(abs(shown.astype(int) - expected.astype(int)).max()) <= 1
+
+        self.wait(same)
+
+    def status(self) -> str:
+        return self.page.locator(".status.prose:visible").inner_text()
+
+    def said(self) -> str:
+        """The message in the corner."""
+        return self.page.get_by_test_id("toast-body").first.inner_text()
+
+
+def pixels(image: torch.Tensor) -> np.ndarray:
+    return to_8_bit(image).permute(1, 2, 0).numpy()
+
+
+def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
+    return make_grid(to_8_bit(images), nrow=columns, padding=2, pad_value=255).permute(1, 2, 0).numpy()
+
+
+def first_image(model, source) -> torch.Tensor:
+    return read_images(str(source), model, option="", limit=1).x[0]
+
+
+def test_samples_of_both_models_from_the_same_seed(site, visit, trained, dense):
+    visitor = visit(site, DESKTOP, "Sample")
+    for run in (trained, dense):
+        visitor.shows(f"Samples of {run.name}", sheet(load(run).sample(16, 0), 4))
+    visitor.page.get_by_label("Seed").fill("7")
+    visitor.page.get_by_label("number input for Images").fill("4")
+    visitor.page.get_by_label("number input for Truncation").fill("0.5")
+    visitor.press("Draw")
+    for run in (trained, dense):
+        visitor.shows(f"Samples of {run.name}", sheet(load(run).sample(4, 7, 0.5), 2))
+    visitor.press("Another seed")
+    for run in (trained, dense):
+        visitor.shows(f"Samples of {run.name}", sheet(load(run).sample(4, 8, 0.5), 2))
+    assert visitor.page.get_by_label("Seed").input_value() == "8"
+
+
+def test_a_block_slides_by_keyboard_resamples_and_locks(site, visit, trained):
+    visitor, title, model = visit(site, DESKTOP, "Walk"), f"Decoded by {trained.name}", load(trained)
+    z = model.prior(1, 0)
+    visitor.shows(title, pixels(model.decode(z)[0]))
+
+    slider = visitor.page.get_by_label("range slider for t = 2").first
+    slider.focus()
+    slider.press("End")
+    z = replace_block(model, z, model.prior(1, 1), 2)
+    visitor.shows(title, pixels(model.decode(z)[0]))
+    for _ in range(25):
+        slider.press("ArrowLeft")
+    half = torch.lerp(model.prior(1, 0), model.prior(1, 1), 0.5)
+    visitor.shows(title, pixels(model.decode(replace_block(model, z, half, 2))[0]))
+    slider.press("End")
+    visitor.shows(title, pixels(model.decode(z)[0]))
+
+    visitor.page.get_by_role("button", name="Resample 1", exact=True).first.click()
+    z = replace_block(model, z, model.prior(1, 2), 1)
+    visitor.shows(title, pixels(model.decode(z)[0]))
+
+    for locked in (1, 2):
+        visitor.page.get_by_label(f"lock {locked}", exact=True).first.check()
+    visitor.wait(slider.is_disabled)
+    visitor.page.get_by_role("button", name="Resample all that are not locked").first.click()
+    for t in range(3, model.config.steps + 1):
+        z = replace_block(model, z, model.prior(1, 2), t)
+    visitor.shows(title, pixels(model.decode(z)[0]))
+    visitor.page.get_by_label("lock 2", exact=True).first.uncheck()
+    visitor.wait(slider.is_enabled)
+
+
+def test_models_with_other_latents_walk_on_their_own(site, visit, dense):
+    visitor, title, model = visit(site, DESKTOP, "Walk"), f"Decoded by {dense.name}", load(dense)
+    z = model.prior(1, 0)
+    visitor.shows(title, pixels(model.decode(z)[0]))
+    slider = visitor.page.get_by_label("range slider for t = 1").nth(1)
+    slider.focus()
+    slider.press("End")
+    visitor.shows(title, pixels(model.decode(replace_block(model, z, model.prior(1, 1), 1))[0]))
+
+
+def paint(visitor: Visitor) -> None:
+    """Covers the middle of the canvas by strokes of the mouse."""
+    box = visitor.page.locator("canvas:visible").first.bounding_box()
+    assert box is not None
+    x, y, mouse = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, visitor.page.mouse
+    mouse.move(x - 50, y - 50)
+    visitor.page.wait_for_timeout(500)
+    mouse.down()
+    for row in range(-50, 51, 12):
+        mouse.move(x + 50, y + row, steps=3)
+        mouse.move(x - 50, y + row + 6, steps=3)
+    mouse.up()
+
+
+def test_a_painted_hole_is_completed_restart_by_restart(site, visit, trained, dense, colour, tmp_path):
+    visitor = visit(site, DESKTOP, "Complete")
+    x = first_image(load(trained), colour)
+    visitor.wait(visitor.page.locator("canvas:visible").first.is_visible)
+    visitor.page.wait_for_timeout(4000)  # the canvas draws its image, and says nothing when it has
+    paint(visitor)
+    visitor.page.wait_for_timeout(1000)
+    visitor.page.screenshot(path=tmp_path / "painted.png")
+    visitor.page.get_by_label("number input for Restarts").fill("2")
+    visitor.page.evaluate(
+        "() => { window.heard = []; const note = () => heard.push(document.querySelector('.status.prose').innerText);"
+        " new MutationObserver(note).observe(document.body, {subtree: true, childList: true, characterData: true}); }"
+    )
+    visitor.press("Complete")
+    visitor.wait(lambda: visitor.status().count("2 done") == 2)
+    heard = " ".join(visitor.page.evaluate("heard"))
+    assert f"{trained.name}: 1 done" in heard
+    assert f"{dense.name}, restart 2 of 2" in heard
+    for run in (trained, dense):
+        completion = visitor.picture(f"Best completion of {run.name}")
+        changed = (abs(completion.astype(int) - pixels(x).astype(int)) > 2).any(2)
+        assert changed.any()
+        edge = np.ones((32, 32), bool)
+        edge[6:26, 6:26] = False
+        assert not changed[edge].any()  # what was not painted over stays as it is
+        restarts = visitor.page.locator(".pixels:visible").filter(has_text=f"Restarts of {run.name}")
+        assert restarts.locator("img").count() >= 2
+        losses = [float(loss) for loss in re.findall(r"loss (-?\d+\.\d)", restarts.inner_text())]
+        assert losses == sorted(losses)
+        assert len(losses) == 2
+    visitor.page.screenshot(path=tmp_path / "completed.png", full_page=True)
+
+
+def test_completion_by_keyboard_alone(site, visit, trained, colour):
+    visitor = visit(site, DESKTOP, "Sample")
+    visitor.page.get_by_role("tab", name="Complete", exact=True).focus()
+    visitor.page.keyboard.press("Enter")
+    hide = visitor.page.get_by_label("Hide")
+    hide.focus()
+    hide.fill("lower")
+    hide.press("Enter")
+    visitor.page.get_by_label("number input for Restarts").fill("1")
+    visitor.page.get_by_label("number input for Most steps of each").fill("10")
+    visitor.page.get_by_role("button", name="Complete", exact=True).focus()
+    visitor.page.keyboard.press("Enter")
+    visitor.wait(lambda: visitor.status().count("1 done") == 2)
+    x, completion = pixels(first_image(load(trained), colour)), visitor.picture(f"Best completion of {trained.name}")
+    assert (completion[:16] == x[:16]).all()
+    assert (completion[16:] != x[16:]).any()
+
+
+def test_a_search_without_a_hole_says_what_is_missing(site, visit):
+    visitor = visit(site, DESKTOP, "Complete")
+    visitor.press("Complete")
+    assert "Nothing is hidden: paint over a part of the image" in visitor.said()
+
+
+def test_an_upload_is_treated_as_prepare_does(site, visit, trained, dense, tmp_path):
+    picture = Image.new("RGBA", (90, 50), (0, 0, 0, 0))
+    ImageDraw.Draw(picture).ellipse((20, 5, 60, 45), fill=(200, 30, 60, 255))
+    picture.save(tmp_path / "seen.png")
+    visitor = visit(site, DESKTOP, "Reconstruct")
+    visitor.page.locator("input[type=file]:visible, input[type=file]").last.set_input_files(tmp_path / "seen.png")
+    x = read_file(tmp_path / "seen.png", 3, 32)
+    visitor.shows("Image", pixels(x))
+    for run in (trained, dense):
+        visitor.shows(f"Reconstructed by {run.name}", pixels(load(run).reconstruct(x[None])[0]))
+        error = (load(run).reconstruct(x[None])[0] - x).square().mean().item()
+        assert f"mean squared error {error:.4f}" in visitor.page.inner_text("body")
+
+
+def test_a_file_that_is_no_image_is_refused_in_words(site, visit, tmp_path):
+    (tmp_path / "words.png").write_text("no image")
+    visitor = visit(site, DESKTOP, "Reconstruct")
+    visitor.page.locator("input[type=file]").last.set_input_files(tmp_path / "words.png")
+    assert "The file is not an image of a known format" in visitor.said()
+    assert "Traceback" not in visitor.page.content()
+    assert "/tmp" not in visitor.page.inner_text("body")
+
+
+def test_a_picked_image_is_reconstructed(site, visit, trained, colour):
+    visitor, model = visit(site, DESKTOP, "Reconstruct"), load(trained)
+    x = read_images(str(colour), model, option="", limit=2).x[1]
+    visitor.page.get_by_label("Thumbnail 2 of").locator("visible=true").first.click()
+    visitor.shows("Image", pixels(x))
+    visitor.shows(f"Reconstructed by {trained.name}", pixels(model.reconstruct(x[None])[0]))
+
+
+def test_stage2_enlarges_reconstructions_images_and_completions(large_site, visit, large):
+    visitor, model = visit(large_site, DESKTOP, "Reconstruct"), load(large)
+    x = model.stage1.sample(1, 0)
+    visitor.shows("Reconstruction enlarged to 64 pixels", pixels(model.upscale(model.stage1.reconstruct(x))[0]))
+    visitor.shows("Image enlarged to 64 pixels", pixels(model.upscale(x)[0]))
+    visitor.open("Sample")
+    visitor.shows(f"Samples of {large.name}", sheet(model.sample(16, 0), 4))
+    visitor.open("Complete")
+    assert "without a discriminator" in visitor.status()
+    hide = visitor.page.get_by_label("Hide")
+    hide.fill("right-half")
+    hide.press("Enter")
+    visitor.page.get_by_label("number input for Restarts").fill("1")
+    visitor.press("Complete")
+    visitor.wait(lambda: "1 done" in visitor.status())
+    visitor.wait(lambda: bool(visitor.address(f"Best completion of {large.name}")))
+    assert visitor.picture(f"Best completion of {large.name}").shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("tab", ["Sample", "Walk", "Complete", "Reconstruct"])
+def test_a_phone_shows_it_without_scrolling_sideways(site, visit, tmp_path, tab):
+    visitor = visit(site, PHONE, tab)
+    visitor.settle()
+    visitor.page.screenshot(path=tmp_path / f"{tab}.png", full_page=True)
+    assert visitor.page.evaluate("document.documentElement.scrollWidth") == 375
+    for button in visitor.page.get_by_role("button").locator("visible=true").all():
+        box = button.bounding_box()
+        assert box is None or box["x"] + box["width"] <= 375
+
+
+def test_on_a_phone_the_image_stays_in_sight_of_the_last_slider(large_site, visit, large, tmp_path):
+    visitor = visit(large_site, PHONE, "Walk")
+    steps = load(large).stage1.config.steps
+    visitor.page.get_by_label(f"range slider for t = {steps}").scroll_into_view_if_needed()
+    before = visitor.address("Decoded by")
+    box = visitor.page.locator(".follows:visible img").first.bounding_box()
+    slider = visitor.page.get_by_label(f"range slider for t = {steps}").bounding_box()
+    assert box is not None
+    assert slider is not None
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= slider["y"]
+    visitor.page.touchscreen.tap(slider["x"] + 0.9 * slider["width"], slider["y"] + slider["height"] / 2)
+    visitor.wait(lambda: visitor.address("Decoded by") != before)
+    visitor.page.screenshot(path=tmp_path / "walk.png")
