@@ -40,7 +40,7 @@ def touched(module) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "term", ["loss", "reconstruction", "perceptual", "adversarial_reconstruction", "adversarial_sample"]
+    "term", ["loss", "reconstruction", "perceptual", "consistency", "adversarial_reconstruction", "adversarial_sample"]
 )
 def test_the_upsamplers_terms_move_its_network_alone(setting, term: str):
     config, model, discriminator, pyramid, small, large = setting
@@ -54,12 +54,26 @@ def test_the_upsamplers_terms_move_its_network_alone(setting, term: str):
 
 def test_the_loss_is_the_weighted_sum_of_its_terms(setting):
     config, model, discriminator, pyramid, small, large = setting
-    weights = Stage2ObjectiveConfig(adversarial=0.3, perceptual=2.0, perceptual_network="squeezenet", pixel=5.0)
+    weights = Stage2ObjectiveConfig(
+        adversarial=0.3, perceptual=2.0, perceptual_network="squeezenet", pixel=5.0, consistency=7.0
+    )
     step = UpsamplerStep(config.model_copy(update={"objective": weights}), model, discriminator, pyramid)
     loss, terms, _ = step(small, large)
     adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
-    expected = 0.3 * adversarial + 2 * terms["perceptual"] + 5 * terms["reconstruction"]
+    expected = 0.3 * adversarial + 2 * terms["perceptual"] + 5 * terms["reconstruction"] + 7 * terms["consistency"]
     assert torch.allclose(loss, expected)
+
+
+def test_consistency_holds_both_kinds_to_stage1_at_half_its_size(setting):
+    """Means over 4x4 pixels of the large images beside means over 2x2 of the small ones."""
+    config, model, discriminator, _, small, large = setting
+    torch.manual_seed(3)
+    _, terms, fakes = UpsamplerStep(config, model, discriminator, None)(small, large)
+    torch.manual_seed(3)
+    sources = small_fakes(model.stage1, small).unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
+    found = torch.cat(list(fakes)).unfold(2, 4, 4).unfold(3, 4, 4).mean((-1, -2))
+    assert found.shape == sources.shape == (16, 3, 16, 16)
+    assert terms["consistency"].item() == pytest.approx((found - sources).square().mean().item(), rel=1e-4)
 
 
 def test_without_a_perceptual_network_there_is_no_such_term(setting):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -55,7 +56,7 @@ def small_fakes(
 
 
 class UpsamplerStep(nn.Module):
-    """What the upsampler minimises: to pass for real, with reconstructions also near their originals.
+    """What the upsampler minimises: to pass for real, near the originals, and true to Stage1.
 
     forward(small, large) -> (loss, named terms, fakes): the same images at Stage1's size and at the upsampler's. The
     discriminator and the perceptual network are frozen and no children: gradients pass through them and stop at the images.
@@ -76,18 +77,21 @@ class UpsamplerStep(nn.Module):
         self, small: Float[Tensor, "b c h w"], large: Float[Tensor, "b c h2 w2"]
     ) -> tuple[Tensor, Terms, Fakes]:
         discriminator, pyramid = self._frozen
-        images = self.model.network(small_fakes(self.model.stage1, small)).float()
+        sources = small_fakes(self.model.stage1, small)
+        images = self.model.network(sources).float()
         reconstructions, samples = images.chunk(2)
 
         frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
         terms = {
             "reconstruction": objectives.gaussian_error(reconstructions, large),
+            "consistency": objectives.gaussian_error(*(self._reduced(x) for x in (images, sources.float()))),
             "adversarial_reconstruction": objectives.fool(functional_call(discriminator, frozen, (reconstructions,))),
             "adversarial_sample": objectives.fool(functional_call(discriminator, frozen, (samples,))),
         }
         weights = self._objective
         adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
         loss = weights.adversarial * adversarial + weights.pixel * terms["reconstruction"]
+        loss = loss + weights.consistency * terms["consistency"]
         if pyramid is not None:
             pyramid = pyramid.to(large.device)
             with torch.no_grad():
@@ -95,6 +99,10 @@ class UpsamplerStep(nn.Module):
             terms["perceptual"] = objectives.perceptual(pyramid(reconstructions), targets)
             loss = loss + weights.perceptual * terms["perceptual"]
         return loss, terms, Fakes(reconstructions.detach(), samples.detach())
+
+    def _reduced(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """What must stay as Stage1 made it: means over areas of 2x2 of its pixels."""
+        return F.adaptive_avg_pool2d(images, self.model.config.size // 2)
 
 
 class Stage2DiscriminatorStep(nn.Module):
