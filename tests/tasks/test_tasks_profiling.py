@@ -48,7 +48,9 @@ def test_a_profile_tells_every_step_and_the_whole(make, latent, tmp_path):
     assert first["rate"][-1] == pytest.approx(kl.sum().item(), rel=1e-4)
     assert first["error"][-1] == pytest.approx((model.reconstruct(x) - x).square().mean().item(), rel=1e-4)
     assert (first["share"][0], first["share"][-1]) == pytest.approx((0, 1))
-    assert len(first["share_by_band"]) == 5
+    constant = band_energy(x - x.mean(0), band_edges(32)).mean(0)
+    errors = torch.tensor(first["unexplained"]) * constant  # t band
+    assert errors.sum(1).tolist() == pytest.approx(first["error"], rel=1e-3)
     resampled = found["resampled"]
     for t in range(4):
         bands = sum(band["mean"] for band in resampled["bands"][t])

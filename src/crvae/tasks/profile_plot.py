@@ -53,10 +53,10 @@ def save_plot(profile: dict[str, Any], title: str, path: Path) -> None:
     axes[4].set(title="first t blocks alone", xlabel="rate, nats an image", ylabel="reconstruction error")
 
     for index, band in enumerate(bands):
-        values = [shares_at[index] for shares_at in first["share_by_band"]]
+        values = [unexplained[index] for unexplained in first["unexplained"]]
         axes[5].plot(range(len(values)), values, marker=".", color=colours[index], label=band)
     axes[5].set(
-        title="first t blocks alone, by frequency", xlabel="t", ylabel="share of the error that all blocks remove"
+        title="first t blocks alone, by frequency", xlabel="t", ylabel="error relative to the mean image's", ylim=(0, 2)
     )
     for axis in axes[:4]:
         axis.set_xlabel("time step t")

@@ -36,7 +36,8 @@ def profile(
     is drawn anew, namely `change` (mean squared, images in [-1, 1]), its part in each of `bands`, `perceptual` distance and
     `label` (share of images whose class changes), each a list of {"mean", "low", "high"} with a 95% interval over
     images. `first_blocks`: posterior means decoded from the first t = 0..T blocks alone: `rate` (nats an image spent so far),
-    `error` (mean squared), `share` (of the error that all blocks remove) and `share_by_band`.
+    `error` (mean squared), `share` (of the error that all blocks remove), and `unexplained`, for each band the error relative to that
+    of showing the mean image always: 1 is no better than that, 0 is perfect.
     """
     count, steps = len(x), steps_of(model)
     edges = band_edges(x.shape[-1])
@@ -58,7 +59,7 @@ def profile(
         difference = decode_all(model, posterior.mean, t) - x
         errors.append(difference.square().mean().item())
         by_band.append(band_energy(difference, edges).mean(0))
-    removed = by_band[0] - torch.stack(by_band)
+    constant = band_energy(x - x.mean(0), edges).mean(0)  # error of the mean image
     total = torch.tensor(errors[0]) - torch.tensor(errors)
     return {
         "steps": steps,
@@ -71,7 +72,7 @@ def profile(
             "rate": [0.0, *kl.cumsum(0).tolist()],
             "error": errors,
             "share": (total / _apart(total[-1])).tolist(),
-            "share_by_band": (removed / _apart(removed[-1])).tolist(),
+            "unexplained": (torch.stack(by_band) / _apart(constant)).tolist(),
         },
     }
 
