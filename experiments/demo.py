@@ -26,7 +26,7 @@ from crvae.tasks.occlusion import masks, occlude
 from crvae.tasks.traversal import progression
 
 DATA, RUN = Path("data/emoji64"), Path("runs/demo")
-RECIPE, IMAGES = "emoji-crvae-gan-mi", 40_000
+RECIPE, IMAGES = "emoji-crvae-gan-mi", 30_000
 MASKS = ("upper", "right-half", "center")
 
 
