@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -80,10 +81,13 @@ class Visitor:
 
     def wait(self, condition) -> None:
         """Until `condition()` holds. (Not wait_for_function, so that the page may forbid evaluated strings.)"""
-        for _ in range(PATIENCE // 50):
-            if condition():
-                return
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not condition():
+            if time.monotonic() > deadline:
+                break
             self.page.wait_for_timeout(50)
+        else:
+            return
         raise AssertionError(f"it did not happen; the page says: {self.page.inner_text('body')}")
 
     def settle(self) -> None:
@@ -211,6 +215,7 @@ def test_a_painted_hole_is_completed_restart_by_restart(site, visit, trained, de
     visitor.page.wait_for_timeout(1000)
     visitor.page.screenshot(path=tmp_path / "painted.png")
     visitor.page.get_by_label("number input for Restarts").fill("2")
+    visitor.page.get_by_label("number input for Most steps of each").fill("60")
     visitor.page.evaluate(
         "() => { window.heard = []; const note = () => heard.push(document.querySelector('.status.prose').innerText);"
         " new MutationObserver(note).observe(document.body, {subtree: true, childList: true, characterData: true}); }"
@@ -239,10 +244,10 @@ def test_completion_by_keyboard_alone(site, visit, trained, colour):
     visitor = visit(site, DESKTOP, "Sample")
     visitor.page.get_by_role("tab", name="Complete", exact=True).focus()
     visitor.page.keyboard.press("Enter")
-    hide = visitor.page.get_by_label("Hide")
-    hide.focus()
-    hide.fill("lower")
-    hide.press("Enter")
+    visitor.page.get_by_label("only what is painted").focus()
+    for _ in ("right-half", "upper", "lower"):
+        visitor.page.keyboard.press("ArrowDown")
+    assert visitor.page.get_by_label("lower").is_checked()
     visitor.page.get_by_label("number input for Restarts").fill("1")
     visitor.page.get_by_label("number input for Most steps of each").fill("10")
     visitor.page.get_by_role("button", name="Complete", exact=True).focus()
@@ -299,9 +304,7 @@ def test_stage2_enlarges_reconstructions_images_and_completions(large_site, visi
     visitor.shows(f"Samples of {large.name}", sheet(model.sample(16, 0), 4))
     visitor.open("Complete")
     assert "without a discriminator" in visitor.status()
-    hide = visitor.page.get_by_label("Hide")
-    hide.fill("right-half")
-    hide.press("Enter")
+    visitor.page.get_by_label("right-half").check()
     visitor.page.get_by_label("number input for Restarts").fill("1")
     visitor.press("Complete")
     visitor.wait(lambda: "1 done" in visitor.status())

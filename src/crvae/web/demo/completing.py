@@ -63,7 +63,7 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
                     eraser=gr.Eraser(default_size=CANVAS // 16),
                     canvas_size=(CANVAS, CANVAS),
                 )
-                region = gr.Dropdown([PAINTED, *NAMED], value=PAINTED, label="Hide", min_width=120)
+                region = gr.Radio([PAINTED, *NAMED], value=PAINTED, label="Hide")
             with gr.Column(min_width=260):
                 with gr.Row():
                     restarts = gr.Slider(1, 8, 4, step=1, label="Restarts", min_width=160)

@@ -54,7 +54,10 @@ def seed_field() -> gr.Number:
 
 
 def in_words(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, or generator function, whose UserError and Unusable are shown on the page as their sentence."""
+    """`function`, or generator function, as Gradio wants it: UserError and Unusable are shown on the page as their sentence.
+
+    A function returns a list with a value for every output; where there is but one, Gradio wants it bare.
+    """
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
@@ -69,9 +72,10 @@ def in_words(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*values: Any) -> Any:
         try:
-            return function(*values)
+            results = function(*values)
         except (UserError, Unusable) as error:
             raise gr.Error(_sentence(error), print_exception=False) from None
+        return results[0] if len(results) == 1 else results
 
     return call
 
