@@ -15,9 +15,9 @@ from crvae.errors import UserError
 class Demo:
     """Serve a page to this machine that shows what a model does, or two models side by side."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
-    run2: tyro.conf.Positional[str] = ""
+    run2: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN2")] = ""
     """A second one, shown beside it on the same seeds."""
     images: str | None = None
     """Prepared data (their validation images), a folder of images, or one image, to pick from; without it samples."""

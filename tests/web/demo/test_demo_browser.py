@@ -63,6 +63,7 @@ class Visitor:
         self.url = url
         self.addresses: list[str] = []
         self.complaints: list[str] = []
+        self.expected: dict[str, np.ndarray] = {}
         self.page = browser.new_context(**device).new_page()
         self.page.set_default_timeout(PATIENCE)
         self.page.on("request", lambda request: self.addresses.append(request.url))
@@ -104,7 +105,13 @@ class Visitor:
         return np.asarray(Image.open(io.BytesIO(httpx.get(self.address(title)).content)).convert("RGB"))
 
     def shows(self, title: str, expected: np.ndarray) -> None:
-        """Waits until the picture under a title is, value by value, the expected one (give or take a rounding)."""
+        """Waits until the picture under a title is, value by value, the expected one (give or take a rounding).
+
+        What it is must differ from what was expected of this title before, or nothing would be seen.
+        """
+        before = self.expected.get(title)
+        assert before is None or before.shape != expected.shape or abs(before.astype(int) - expected).max() > 4
+        self.expected[title] = expected
 
         def same() -> bool:
             if not self.address(title):

@@ -63,7 +63,8 @@ def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], fold
 
     from crvae.web.demo.page import build_page
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    undocumented = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    app = FastAPI(**undocumented)
     system = ("system-ui", "sans-serif")
     gr.mount_gradio_app(
         app,
@@ -72,6 +73,7 @@ def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], fold
         server_name="127.0.0.1",
         footer_links=[],
         run_history=False,
+        app_kwargs=undocumented,
         show_error=False,
         max_file_size=LARGEST_UPLOAD,
         ssr_mode=False,
