@@ -36,9 +36,9 @@ def run(args: list[str]) -> None:
         return
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("recipe", "what", "cost", "measured result", box=box.SIMPLE_HEAD)
+    table = Table(Column("recipe", no_wrap=True), "what", "cost", "measured result", box=box.SIMPLE_HEAD)
     for name, recipe in RECIPES.items():
         table.add_row(name, recipe.summary, recipe.cost, recipe.result)
     console = Console()
