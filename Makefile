@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: torture fuzz demo test lint format clean bench study-load sanity docs dist test-export
+.PHONY: torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -33,6 +33,9 @@ study-load: .venv/.dev ## the preference study under 100 raters for a minute, on
 
 test-export: .venv/.dev ## ONNX graphs of every latent construction
 	$(BIN)/python -m pytest -m slow tests/export
+
+test-demo: .venv/.dev ## the demo page in a real browser: painting, sliders, keyboard, a phone's width
+	$(BIN)/python -m pytest -m slow tests/web/demo
 
 docs: .venv/.dev ## the documentation, as pages in docs/_build/html; a broken link or reference fails
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
