@@ -20,9 +20,10 @@ from crvae.tasks.inputs import read_file, read_images
 from crvae.tasks.traversal import replace_block
 
 CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = [pytest.mark.slow] + pytest.mark.skipif(
-    not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium"
-)
+pytestmark = [
+    pytest.mark.slow,  # `make test-demo`: minutes of a browser, and not yet steady
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium"),
+]
 DESKTOP = {"viewport": {"width": 1200, "height": 1400}}
 PHONE = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "is_mobile": True}
 BUSY = "e => [...document.querySelectorAll('[data-testid=status-tracker]')].some(t => t.offsetParent && !t.matches('.hide'))"
