@@ -64,7 +64,7 @@ def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], fold
     from crvae.web.demo.page import build_page
 
     undocumented = {"docs_url": None, "redoc_url": None, "openapi_url": None}
-    app = FastAPI(**undocumented)
+    app = FastAPI(**undocumented)  # pyright: ignore[reportArgumentType]
     system = ("system-ui", "sans-serif")
     gr.mount_gradio_app(
         app,
