@@ -116,7 +116,7 @@ def _fit(training: Training, folder: Path) -> None:
 
 
 def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
-    """Fabric on the devices at hand (torchrun's or SLURM's ranks, else one), and the precision that `auto` stands for."""
+    """Fabric on the devices at hand (torchrun's ranks, else one), and the precision that `auto` stands for."""
     keep_freed_memory()
     cuda = torch.cuda.is_available()
     if precision == "auto":
