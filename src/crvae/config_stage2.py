@@ -55,7 +55,7 @@ class Stage2ObjectiveConfig(Frozen):
     pixel: float = Field(default=0.0, ge=0)
     """Weight of the mean squared error of reconstructions, images in [-1, 1]."""
     consistency: float = Field(default=0.0, ge=0)
-    """Weight of the squared difference between an upsampled image and Stage1's, both reduced to half of Stage1's size."""
+    """Weight of the squared difference between an upsampled image, reduced to Stage1's size, and Stage1's image."""
 
 
 class Stage2InputConfig(Frozen):

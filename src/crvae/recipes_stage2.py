@@ -48,14 +48,14 @@ def _emoji() -> dict[str, Row]:
         name = f"emoji-stage2-128{ending}"
         rows[name] = (
             f"CPU size, 64 -> 128, with{'' if weight else 'out'} perceptual loss",
-            "60k images",
+            "60k images, about 40 minutes of 2 cores",
             "to be measured",
             Stage2Config(
                 recipe=name,
                 model=UpsamplerConfig(width=24, blocks=2, residual=True),
                 discriminator=Stage2DiscriminatorConfig(width=16),
                 objective=Stage2ObjectiveConfig(
-                    adversarial=0.03, perceptual=weight, perceptual_network="squeezenet", pixel=1.0, consistency=1.0
+                    adversarial=0.03, perceptual=weight, perceptual_network="squeezenet", pixel=1.0, consistency=5.0
                 ),
                 train=Stage2TrainConfig(
                     images=60_000,

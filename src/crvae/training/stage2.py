@@ -84,7 +84,7 @@ class UpsamplerStep(nn.Module):
         frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
         terms = {
             "reconstruction": objectives.gaussian_error(reconstructions, large),
-            "consistency": objectives.gaussian_error(*(self._reduced(x) for x in (images, sources.float()))),
+            "consistency": objectives.gaussian_error(F.adaptive_avg_pool2d(images, small.shape[-1]), sources),
             "adversarial_reconstruction": objectives.fool(functional_call(discriminator, frozen, (reconstructions,))),
             "adversarial_sample": objectives.fool(functional_call(discriminator, frozen, (samples,))),
         }
@@ -99,10 +99,6 @@ class UpsamplerStep(nn.Module):
             terms["perceptual"] = objectives.perceptual(pyramid(reconstructions), targets)
             loss = loss + weights.perceptual * terms["perceptual"]
         return loss, terms, Fakes(reconstructions.detach(), samples.detach())
-
-    def _reduced(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """What must stay as Stage1 made it: means over areas of 2x2 of its pixels."""
-        return F.adaptive_avg_pool2d(images, self.model.config.size // 2)
 
 
 class Stage2DiscriminatorStep(nn.Module):
