@@ -36,7 +36,7 @@ class Complete:
     """Weight of log(1 - D); 0 works without a discriminator."""
     steps: int = 150
     """The most steps; a restart that no longer improves stops before."""
-    rate: float = 0.1
+    rate: float = 0.2
     """Adam's learning rate; lbfgs: size of the first step, a value."""
     restarts: int = 2
     """Starting points for every image."""

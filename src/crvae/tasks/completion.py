@@ -37,7 +37,7 @@ class Search:
     """Weight of log(1 - D); above 0 it needs the discriminator."""
     steps: int = 150
     """The most steps of one restart."""
-    rate: float = 0.1
+    rate: float = 0.2
     """Adam's learning rate; L-BFGS: size of its first step, a value."""
     restarts: int = 2
     """Starting points for every image."""
