@@ -42,9 +42,10 @@ def browser():
 
 
 @pytest.fixture
-def visit(browser):
+def visit(browser, site, log):
     """visit(url, device, tab): somebody on the page. In the end nothing was asked of another host, and nothing broke."""
     visitors: list[Visitor] = []
+    said = len(log.read_text())
 
     def come(url: str, device: dict, tab: str) -> Visitor:
         visitors.append(Visitor(browser, url, device))
@@ -57,6 +58,7 @@ def visit(browser):
         hosts = {address.split("/")[2] for address in visitor.addresses if not address.startswith(("data:", "blob:"))}
         assert hosts == {visitor.url.removeprefix("http://")}
         assert visitor.complaints == []
+    assert "Traceback" not in log.read_text()[said:]
 
 
 class Visitor:
@@ -225,7 +227,7 @@ def test_a_painted_hole_is_completed_restart_by_restart(site, visit, trained, de
     visitor.page.wait_for_timeout(1000)
     visitor.page.screenshot(path=tmp_path / "painted.png")
     visitor.page.get_by_label("number input for Restarts").fill("2")
-    visitor.page.get_by_label("number input for Most steps of each").fill("60")
+    visitor.page.get_by_label("number input for Most steps of each").fill("30")
     visitor.page.evaluate(
         "() => { window.heard = []; const note = () => heard.push(document.querySelector('.status.prose').innerText);"
         " new MutationObserver(note).observe(document.body, {subtree: true, childList: true, characterData: true}); }"
@@ -256,7 +258,8 @@ def test_completion_by_keyboard_alone(site, visit, trained, colour):
     visitor.page.keyboard.press("Enter")
     visitor.page.get_by_label("only what is painted").focus()
     for _ in ("right-half", "upper", "lower"):
-        visitor.page.keyboard.press("ArrowDown")
+        visitor.page.keyboard.press("Tab")
+    visitor.page.keyboard.press("Space")
     assert visitor.page.get_by_label("lower").is_checked()
     visitor.page.get_by_label("number input for Restarts").fill("1")
     visitor.page.get_by_label("number input for Most steps of each").fill("10")

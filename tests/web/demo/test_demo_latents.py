@@ -26,7 +26,7 @@ from crvae.web.demo.walking import walk_latent
 CPU = torch.device("cpu")
 
 
-def small(latent: str) -> Autoencoder:
+def small(latent) -> Autoencoder:
     return Autoencoder(ModelConfig(latent=latent, size=32, width=1, latent_channels=8, steps=4)).eval()
 
 

@@ -52,7 +52,7 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
             with gr.Column(min_width=300):
                 editor = gr.ImageEditor(
                     _canvas(examples[0]),
-                    label="Paint over what shall be hidden",
+                    label="Paint the hole",
                     type="pil",
                     format="png",
                     sources=(),

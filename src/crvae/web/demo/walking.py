@@ -96,8 +96,8 @@ def _walk(exhibits: list[Exhibit]) -> None:
 
 def _controls(t: int) -> tuple[gr.Checkbox, gr.Slider, gr.Button]:
     with gr.Row(elem_classes="step"):
-        lock = gr.Checkbox(False, label=f"lock {t}", container=False, scale=0, min_width=70)
-        slider = gr.Slider(0, 1, 0, step=0.02, label=f"t = {t}", container=False, buttons=[], min_width=120)
+        lock = gr.Checkbox(False, label=f"lock {t}", container=False, scale=0, min_width=86)
+        slider = gr.Slider(0, 1, 0, step=0.02, label=f"t = {t}", container=False, buttons=[], min_width=80)
         button = gr.Button(f"Resample {t}", size="sm", scale=0, min_width=100)
     return lock, slider, button
 
