@@ -11,7 +11,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PRELOAD = ["torch", "lightning_fabric", "torch.utils.tensorboard", "crvae.training.launch", "crvae.cli.train", "crvae.recipes"]
+PRELOAD = [
+    "torch",
+    "lightning_fabric",
+    "torch.utils.tensorboard",
+    "crvae.training.launch",
+    "crvae.cli.train",
+    "crvae.recipes",
+]
 PATIENCE = 240
 
 _context = multiprocessing.get_context("forkserver")
