@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -57,24 +58,29 @@ def test_two_kinds_of_image(refused, trained, tmp_path):
     assert "3 channels of 32 by 32 pixels and 1 channels of 28 by 28 pixels" in said
 
 
-def test_an_interrupt_ends_it_in_order(trained, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_in_order(trained, tmp_path, number):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path / "log"
     with log.open("w") as output:
         command = [sys.executable, "-m", "crvae", "demo", str(trained), "--port", str(port)]
-        process = subprocess.Popen(command, stderr=output, preexec_fn=_hear_interrupts)
+        (tmp_path / "temporary").mkdir()
+        env = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+        process = subprocess.Popen(command, stderr=output, preexec_fn=_hear_interrupts, env=env)
     deadline = time.monotonic() + 240
     while "demo: http" not in log.read_text():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    assert list((tmp_path / "temporary").glob("crvae-demo-*"))
+    process.send_signal(number)
     assert process.wait(60) == 0
     assert "stopped" in log.read_text()
     assert "Traceback" not in log.read_text()
+    assert not list((tmp_path / "temporary").glob("crvae-demo-*"))
 
 
 def _hear_interrupts() -> None:
