@@ -75,20 +75,18 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
                 status = gr.Markdown(_status(exhibits, [[] for _ in exhibits]), elem_classes="status")
                 outputs = []
                 for exhibit in exhibits:
-                    with gr.Row():
-                        outputs.append(frame(f"Best completion of {exhibit.title}"))
-                        outputs.append(
-                            gr.Gallery(
-                                label=f"Restarts of {exhibit.title}, best first",
-                                columns=2,
-                                height="auto",
-                                interactive=False,
-                                format="png",
-                                buttons=[],
-                                min_width=260,
-                                elem_classes="pixels",
-                            )
+                    outputs.append(frame(f"Best completion of {exhibit.title}"))
+                    outputs.append(
+                        gr.Gallery(
+                            label=f"Restarts of {exhibit.title}, best first",
+                            columns=2,
+                            height="auto",
+                            interactive=False,
+                            format="png",
+                            buttons=[],
+                            elem_classes="pixels",
                         )
+                    )
         with space:
             chosen, _ = picker(examples, lambda x: [_canvas(x)], [editor])
         running = begin.click(
