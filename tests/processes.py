@@ -52,17 +52,33 @@ class Command:
 
 def ranks(count: int, args: list[str], log: Path, prepare: Callable | None = None) -> list[Command]:
     """The same command on `count` data-parallel ranks, in the environment that torchrun gives them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     shared = {
-        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
         "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0",
     }  # fmt: skip
     return [
         Command(args, log.with_suffix(f".{rank}"), shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, prepare)
         for rank in range(count)
     ]
+
+
+def tasks(count: int, args: list[str], log: Path) -> list[Command]:
+    """The same command as `count` tasks of one SLURM step, in the environment that srun gave them in a real job."""
+    shared = {
+        "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": str(count), "SLURM_STEP_NUM_TASKS": str(count),
+        "SLURM_NNODES": "1", "SLURM_STEP_NUM_NODES": "1", "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(),
+    }  # fmt: skip
+    return [
+        Command(args, log.with_suffix(f".{task}"), shared | {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)})
+        for task in range(count)
+    ]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], command: Command) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 import sys
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ usage: crvae train RECIPE --data DATA --out RUN [options]    train a new run (op
        crvae train RECIPE --stage1 RUN --data DATA --out RUN2 [options]    the same for Stage2, on top of a Stage1 run
        crvae train --resume RUN [options]                    go on where it stopped (options: crvae train --resume --help)
        torchrun --nproc-per-node N -m crvae train ...        the same on N devices
+       srun --ntasks-per-node N crvae train ...              the same in a SLURM job
 
 `crvae recipes` lists the recipes."""
 
@@ -136,14 +136,16 @@ def _resume(command: Resume) -> None:
 
 
 def _finish(work, *arguments) -> int:
+    from crvae.training.cluster import place
     from crvae.training.loop import Interrupted
 
+    first = place().rank == 0
     command = arguments[-1]
     out = getattr(command, "out", None) or command.resume
     try:
         work(*arguments)
     except Interrupted as stop:
-        if os.environ.get("RANK", "0") == "0":
+        if first:
             print(
                 f"crvae: stopped by {stop}; everything is saved. Go on with: crvae train --resume {out}",
                 file=sys.stderr,
@@ -152,6 +154,6 @@ def _finish(work, *arguments) -> int:
     except KeyboardInterrupt:
         print(f"crvae: interrupted; what {out} has saved is whole (crvae train --resume {out})", file=sys.stderr)
         return 130
-    if os.environ.get("RANK", "0") == "0":
+    if first:
         print(f"done: {out} (crvae sample {out} --count 64 --out samples.png)", file=sys.stderr)
     return 0

@@ -17,6 +17,7 @@ from crvae.data import PreparedData, open_data
 from crvae.errors import UserError
 from crvae.training import checkpoint
 from crvae.training.allocation import keep_freed_memory
+from crvae.training.cluster import announce, place
 from crvae.training.loop import Training
 from crvae.training.run import Run, environment
 from crvae.training.stage1 import Stage1
@@ -61,7 +62,7 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     dataset than the run began with.
     """
     path = Path(folder)
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = place().rank == 0
     run = Run.open(path) if first else Run(path)
     config = run.config(STAGES)
     if images < 0:
@@ -116,19 +117,20 @@ def _fit(training: Training, folder: Path) -> None:
 
 
 def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
-    """Fabric on the devices at hand (torchrun's ranks, else one), and the precision that `auto` stands for."""
+    """Fabric on the devices at hand (the ranks of torchrun or srun, else one), and the precision that `auto` stands for."""
     keep_freed_memory()
     cuda = torch.cuda.is_available()
     if precision == "auto":
         precision = "bf16" if (torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()) else "fp32"
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    here = place()
     fabric = Fabric(
         accelerator="cuda" if cuda else "cpu",
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
+        devices=here.local,
+        num_nodes=here.world // here.local,
+        strategy="ddp" if here.world > 1 else "auto",
+        plugins=announce(here),
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
     fabric.launch()
