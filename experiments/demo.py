@@ -108,7 +108,10 @@ def curves() -> bytes:
     axes[1].set_title("KL per time step (nats)")
     axes[1].legend(fontsize=7, ncol=2)
     for name in ("adversarial_sample", "adversarial_reconstruction", "discriminator"):
-        axes[2].plot(images, [line[name] for line in lines], label=name.replace("_", ", "))
+        with_it = [line for line in lines if name in line]  # the discriminator joins in later
+        axes[2].plot(
+            [line["images"] for line in with_it], [line[name] for line in with_it], label=name.replace("_", ", ")
+        )
     axes[2].set_title("adversarial terms")
     axes[2].legend(fontsize=7)
     for axis in axes:

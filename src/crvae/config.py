@@ -97,6 +97,8 @@ class ObjectiveConfig(Frozen):
     """T weights separated by commas, in place of the two levels."""
     adversarial: float = Field(default=0.0125, ge=0)
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
+    adversarial_after_images: int = Field(default=0, ge=0)
+    """Images seen before the discriminator, and all terms that need it, join in: until then an autoencoder trains alone."""
     encoder_adversarial: bool = True
     """Let the gradients that come through the discriminator reach the encoder, as the paper writes it."""
     margin: float = Field(default=0.0, ge=0, lt=1)

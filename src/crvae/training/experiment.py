@@ -30,6 +30,8 @@ class Side:
     name: str
     step: nn.Module
     groups: list[Group] = field(default_factory=list)
+    after: int = 0
+    """Images seen before its first step."""
 
 
 class Experiment(Protocol):
@@ -40,6 +42,10 @@ class Experiment(Protocol):
     averaged: nn.Module
     averaged_network: str
     sides: list[Side]
+
+    def begin(self, images: int) -> None:
+        """Called before each batch with the images seen so far, which what is optimised may depend on."""
+        ...
 
     def inputs(self, stored: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Stored 8-bit images on the device -> what the first side's step takes."""

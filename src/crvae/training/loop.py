@@ -123,7 +123,10 @@ class Training:
         carries: list[Any] = [None] * len(micros)
         finite = torch.ones((), dtype=torch.bool, device=fabric.device)
         named: dict[str, Tensor] = {}
+        self.experiment.begin(self.images)
         for number, side in enumerate(self.sides):
+            if self.images < side.after:
+                continue
             for i in range(len(micros)):
                 seeded(config.seed, number, first_slot + i, self.images)
                 if number == 0:

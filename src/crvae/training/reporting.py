@@ -19,23 +19,21 @@ QUIET_SECONDS = 20.0
 
 
 class Meter:
-    """Means of named terms since the last report; stays on the device until it is read."""
+    """Means of named terms since the last report, each over the steps that had it; stays on the device until it is read."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._last: dict[str, Tensor] = {}
-        self._steps = 0
+        self._steps: dict[str, int] = {}
 
     def add(self, terms: dict[str, Tensor]) -> None:
-        self._last = terms
-        self._steps += 1
         for name, term in terms.items():
             self._sums[name] = self._sums[name] + term if name in self._sums else term
+            self._steps[name] = self._steps.get(name, 0) + 1
 
     def take(self) -> dict[str, Any]:
         """The means as numbers, over all ranks; starts anew."""
-        means = {name: mean_over_ranks(total / self._steps).tolist() for name, total in self._sums.items()}
-        self._sums, self._steps = {}, 0
+        means = {name: mean_over_ranks(total / self._steps[name]).tolist() for name, total in self._sums.items()}
+        self._sums, self._steps = {}, {}
         return means
 
     def culprit(self) -> str:

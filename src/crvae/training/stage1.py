@@ -67,6 +67,8 @@ class GeneratorStep(nn.Module):
             discriminator
         ]  # in a list: not registered, so neither trained nor wrapped with this side
         self._objective = config.objective
+        self.alone = False
+        """Leave out every term that needs the discriminator."""
         steps = config.model.steps
         self.register_buffer("kl_weights", torch.tensor(config.objective.kl_per_step(steps)), persistent=False)
         weights = config.objective.mutual_information_per_step(steps)
@@ -79,7 +81,7 @@ class GeneratorStep(nn.Module):
         terms: Terms = {"kl": kl.sum(), "kl_per_step": kl, "posterior_deviation": deviation}
         loss = objectives.weighted_kl(kl, self.kl_weights)  # type: ignore[arg-type]
         discriminator = self._discriminator[0]
-        if discriminator is None:
+        if discriminator is None or self.alone:
             outputs = self.model.outputs(self.model.transform(posterior.sample())).float()
             bernoulli = self.model.config.likelihood == "bernoulli"
             error = objectives.bernoulli_error if bernoulli else objectives.gaussian_error
@@ -182,13 +184,13 @@ class Stage1:
         self.model, self.discriminator = build(config)
         self.averaged = average_of(self.model)
         self.networks: dict[str, nn.Module] = {"model": self.model}
-        self.sides = [
-            Side("generator", GeneratorStep(config, self.model, self.discriminator), self._generator_groups())
-        ]
+        self._generator = GeneratorStep(config, self.model, self.discriminator)
+        self.sides = [Side("generator", self._generator, self._generator_groups())]
         if self.discriminator is not None:
             self.networks["discriminator"] = self.discriminator
             step = DiscriminatorStep(config, self.discriminator)
-            self.sides.append(Side("discriminator", step, self._discriminator_groups(self.discriminator)))
+            groups, after = self._discriminator_groups(self.discriminator), config.objective.adversarial_after_images
+            self.sides.append(Side("discriminator", step, groups, after))
 
     def _generator_groups(self) -> list[Group]:
         train = self.config.train
@@ -212,6 +214,9 @@ class Stage1:
 
     def sizes(self) -> tuple[int, ...]:
         return (self.config.model.size,)
+
+    def begin(self, images: int) -> None:
+        self._generator.alone = images < self.config.objective.adversarial_after_images
 
     def inputs(self, stored: tuple[Tensor, ...]) -> tuple[Tensor]:
         x = from_8_bit(stored[0])

@@ -154,6 +154,9 @@ class Stage2:
     def sizes(self) -> tuple[int, ...]:
         return (self.config.model.size, self.config.model.output_size)
 
+    def begin(self, images: int) -> None:
+        """Nothing depends on the images seen."""
+
     def inputs(self, stored: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         small, large = stored
         return from_8_bit(small), from_8_bit(large)
