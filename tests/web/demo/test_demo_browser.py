@@ -21,7 +21,7 @@ from crvae.tasks.traversal import replace_block
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
-    pytest.mark.slow,  # `make test-demo`: minutes of a browser, and not yet steady
+    pytest.mark.slow,  # `make test-demo`: minutes of a browser
     pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium"),
 ]
 DESKTOP = {"viewport": {"width": 1200, "height": 1400}}
