@@ -65,11 +65,11 @@ def test_discriminator(narrow: bool, width: int, features: int, total: int):
     assert count(discriminator) == total
 
 
-def test_latent_head():
-    """At the paper's width; at others the release fixes its second convolution at 64 channels, ours has 2b."""
+@pytest.mark.parametrize(("width", "total"), [(32, 1_202_560), (64, 1_649_216)])
+def test_latent_head(width: int, total: int):
     with torch.device("meta"):
-        discriminator = Discriminator(DiscriminatorConfig(), ModelConfig(), (64, 4, 4))
-    assert count(discriminator.latent_head) == 1_202_560
+        discriminator = Discriminator(DiscriminatorConfig(), ModelConfig(width=width), (64, 4, 4))
+    assert count(discriminator.latent_head) == total
 
 
 @pytest.mark.parametrize(

@@ -84,17 +84,17 @@ class LatentHead(nn.Module):
 
     def __init__(self, model: ModelConfig, inputs: int, side: int, latent_shape: tuple[int, ...]):
         super().__init__()
-        width = 2 * model.width
+        width, maps = 2 * model.width, model.latent_channels
         eps, momentum = model.batch_norm_eps, model.batch_norm_momentum
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, width, 3, padding=1),
             nn.BatchNorm2d(width, eps=eps, momentum=momentum),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(width, width, 1),
-            nn.BatchNorm2d(width, eps=eps, momentum=momentum),
+            nn.Conv2d(width, maps, 1),
+            nn.BatchNorm2d(maps, eps=eps, momentum=momentum),
             nn.LeakyReLU(0.1),
             nn.Flatten(),
-            nn.Linear(width * side * side, math.prod(latent_shape)),
+            nn.Linear(maps * side * side, math.prod(latent_shape)),
             nn.Unflatten(1, latent_shape),
             Offset(*latent_shape),
         )

@@ -1,0 +1,100 @@
+"""What each of the paper's tables and figures compares, as data: rows that share everything but what their name says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of a table: a recipe, and the options that depart from it."""
+
+    name: str
+    recipe: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table or figure: the rows trained alike on one dataset, and what is made of them."""
+
+    title: str
+    data: str
+    """Prepared dataset."""
+    images: dict[str, int]
+    """Images that each row sees, for each budget."""
+    rows: tuple[Row, ...]
+    scores: str
+    """What `crvae compare` computes of them."""
+
+
+EMOJI = {"cpu": 120_000, "gpu": 4_000_000}
+"""cpu: about 12 minutes of one core a row. gpu: the number of images that the paper's birds recipe sees in 38 epochs."""
+
+SCORES = "kid,fid,prdc,is,reconstruction,kl"
+
+MI = "emoji-crvae-gan-mi"
+
+PLANS: dict[str, Plan] = {
+    "table1": Plan(
+        "Table 1, upper half: latent constructions under the same adversarial training",
+        "data/emoji64",
+        EMOJI,
+        (
+            Row("vae-gan", "emoji-vae-gan"),
+            Row("cvae-gan", "emoji-cvae-gan"),
+            Row("crvae-gan", "emoji-crvae-gan"),
+            Row("crvae-gan-mi", MI),
+            Row("crvae-gan-mi-release-kl", MI, ("--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+        ),
+        SCORES,
+    ),
+    "controls": Plan(
+        "Is it the recurrence? The same without it, and over blocks in a random order",
+        "data/emoji64",
+        EMOJI,
+        (
+            Row("crvae-gan-mi", MI),
+            Row("perceptron", MI, ("--model.mixing", "perceptron")),
+            Row("permuted", MI, ("--model.permute",)),
+        ),
+        SCORES,
+    ),
+    "figure3": Plan(
+        "Figure 3: VAE, cVAE and crVAE without adversarial loss",
+        "data/emoji64",
+        EMOJI,
+        (Row("vae", "emoji-vae"), Row("cvae", "emoji-cvae"), Row("crvae", "emoji-crvae")),
+        SCORES,
+    ),
+    "figure5": Plan(
+        "Figure 5: mutual-information regularisation of the dense model, on u = FC_gen(z) and on z",
+        "data/emoji64",
+        EMOJI,
+        (
+            Row("vae-gan", "emoji-vae-gan"),
+            Row("vae-gan-mi-u", "emoji-vae-gan", ("--objective.mutual-information", "0.02")),
+            Row(
+                "vae-gan-mi-z",
+                "emoji-vae-gan",
+                ("--objective.mutual-information", "0.02", "--objective.mutual-information-on", "z"),
+            ),
+        ),
+        SCORES,
+    ),
+    "figure6": Plan(
+        "Figure 6: does mutual-information regularisation steady training?",
+        "data/emoji64",
+        EMOJI,
+        (Row("crvae-gan", "emoji-crvae-gan"), Row("crvae-gan-mi", MI)),
+        SCORES,
+    ),
+    "mnist": Plan(
+        "Likelihoods of binarised digits",
+        "data/mnist28",
+        {"cpu": 120_000, "gpu": 12_000_000},
+        (Row("mnist-vae", "mnist-vae"), Row("mnist-cvae", "mnist-cvae"), Row("mnist-crvae", "mnist-crvae")),
+        "elbo,nll",
+    ),
+}
+"""Table or figure -> its plan. Rows of the same recipe and options are trained once and shared between plans."""
