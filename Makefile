@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo
+TABLES := table1 table2 controls figure3 figure5 figure6 figure9 mnist
+
+.PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -36,6 +38,9 @@ test-export: .venv/.dev ## ONNX graphs of every latent construction
 
 test-demo: .venv/.dev ## the demo page in a real browser: painting, sliders, keyboard, a phone's width
 	$(BIN)/python -m pytest -m slow tests/web/demo
+
+$(TABLES): .venv/.dev ## one of the paper's tables or figures, into docs/results/; make table1 TABLE="--budget gpu --minutes 9" goes on in pieces
+	$(BIN)/python -m experiments.tables $@ $(TABLE)
 
 docs: .venv/.dev ## the documentation, as pages in docs/_build/html; a broken link or reference fails
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

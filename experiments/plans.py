@@ -26,6 +26,8 @@ class Plan:
     rows: tuple[Row, ...]
     scores: str
     """What `crvae compare` computes of them."""
+    scored: int = 0
+    """Images that it takes; 0 for its own default."""
 
 
 EMOJI = {"cpu": 120_000, "gpu": 4_000_000}
@@ -95,6 +97,7 @@ PLANS: dict[str, Plan] = {
         {"cpu": 120_000, "gpu": 12_000_000},
         (Row("mnist-vae", "mnist-vae"), Row("mnist-cvae", "mnist-cvae"), Row("mnist-crvae", "mnist-crvae")),
         "elbo,nll",
+        scored=1_000,
     ),
 }
 """Table or figure -> its plan. Rows of the same recipe and options are trained once and shared between plans."""

@@ -21,8 +21,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crvae.atomic import write_text
 from experiments.plans import PLANS, Plan, Row
+
+from crvae.atomic import write_text
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
 CLASSIFIER = Path("runs/classifier-emoji")
@@ -98,13 +99,15 @@ def make(name: str, budget: str, seeds: int, jobs: int, piece: Piece) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(train, piece, plan, row, images, seed) for row, seed in work]:
             done.result()
-    options = classifier(piece, plan)
+    options = ("--images", str(plan.scored), *classifier(piece, plan))
     for seed in range(seeds):
         out = RESULTS / (name if seeds == 1 else f"{name}-seed{seed}")
         runs = [str(folder(row, images, seed)) for row in plan.rows]
         made = RUNS / f"report-{out.name}"
         shutil.rmtree(made, ignore_errors=True)
-        piece.run("compare", *runs, "--data", plan.data, "--scores", plan.scores, "--out", str(made), *options, threads=2)
+        piece.run(
+            "compare", *runs, "--data", plan.data, "--scores", plan.scores, "--out", str(made), *options, threads=2
+        )
         keep(made, out, {"title": plan.title, "budget": budget, "images": images, "runs": provenance(runs)})
 
 
@@ -128,7 +131,9 @@ def provenance(runs: list[str]) -> list[dict]:
     for run in map(Path, runs):
         environment = json.loads((run / "environment.json").read_text())
         seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
-        found.append({"command": f"crvae {environment['command']}", "commit": environment["commit"], "seconds": seconds})
+        found.append(
+            {"command": f"crvae {environment['command']}", "commit": environment["commit"], "seconds": seconds}
+        )
     return found
 
 
@@ -149,7 +154,11 @@ def table2(budget: str, piece: Piece) -> None:
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()
     shutil.copyfile(work / "judge.json", made / "judge.json")
-    keep(made, RESULTS / "table2", {"title": "Table 2 by the automatic judge", "budget": budget, "runs": provenance([*map(str, runs)])})
+    keep(
+        made,
+        RESULTS / "table2",
+        {"title": "Table 2 by the automatic judge", "budget": budget, "runs": provenance([*map(str, runs)])},
+    )
 
 
 def figure9(budget: str, piece: Piece) -> None:
@@ -164,7 +173,11 @@ def figure9(budget: str, piece: Piece) -> None:
             train(piece, plan, row, plan.images[budget], 0)
             runs.append(str(folder(row, plan.images[budget], 0)))
             piece.run("traverse", runs[-1], "progressive", "--out", str(made / f"{row.name}.png"))
-    keep(made, RESULTS / "figure9", {"title": "Figure 9: progressive sampling", "budget": budget, "runs": provenance(runs)})
+    keep(
+        made,
+        RESULTS / "figure9",
+        {"title": "Figure 9: progressive sampling", "budget": budget, "runs": provenance(runs)},
+    )
 
 
 def main() -> None:

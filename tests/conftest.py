@@ -29,6 +29,8 @@ TINY = [
     "1",
     "--model.latent-channels",
     "8",
+    "--objective.adversarial-after-images",
+    "0",
     "--discriminator.kernels",
     "4",
     "--discriminator.group",
