@@ -152,9 +152,7 @@ def _emoji() -> dict[str, Recipe]:
         recipe = f"emoji-{name}"
         recipes[recipe] = Recipe(
             f"CPU size, 64x64: {what}",
-            "160k images; 100k took 32 minutes of one thread beside other work"
-            if name == "crvae-gan-mi"
-            else "160k images",
+            "200k images",
             results.get(name, "not measured"),
             Stage1Config(
                 recipe=recipe,
@@ -164,19 +162,18 @@ def _emoji() -> dict[str, Recipe]:
                     kl_early=5e-4,
                     kl_late=5e-4,
                     adversarial=beta,
-                    adversarial_after_images=60_000 if beta else 0,
+                    adversarial_after_images=80_000 if beta else 0,
                     mutual_information=kappa,
                     mutual_information_normalise=True,
-                    margin=0.1,
                 ),
                 train=TrainConfig(
-                    images=160_000,
+                    images=200_000,
                     batch=32,
                     rate=6e-4,
                     recurrence_rate=2.0,
                     discriminator_rate=1.0,
                     beta1=0.5,
-                    halve_every_images=80_000,
+                    halve_every_images=100_000,
                     average_half_life_images=10_000,
                     checkpoint_images=20_000,
                     snapshot_images=20_000,

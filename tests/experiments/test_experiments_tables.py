@@ -1,0 +1,76 @@
+"""The plans are trainable and compare what they say; one small plan runs, is stopped, goes on, and leaves small files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crvae.cli.train import _configure
+from crvae.config import Stage1Config
+from experiments import tables
+from experiments.plans import PLANS, Plan, Row
+
+PLACES = ["--data", "DATA", "--out", "OUT"]
+
+
+def configuration(row: Row) -> Stage1Config:
+    config, _ = _configure(row.recipe, [*PLACES, *row.options])
+    return config
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_rows_share_everything_but_a_few_fields(name):
+    """A table whose rows differed in rates or images would compare those."""
+    bodies = [configuration(row).model_dump() for row in PLANS[name].rows]
+    for body in bodies[1:]:
+        assert body["train"] == bodies[0]["train"]
+        assert body["discriminator"] == bodies[0]["discriminator"]
+        assert body["input"] == bodies[0]["input"]
+        differing = {part for part in ("model", "objective") if body[part] != bodies[0][part]}
+        assert differing, "two rows are the same"
+
+
+def test_runs_are_shared_where_they_are_the_same_and_apart_where_not():
+    rows = [(row.recipe, row.options) for plan in PLANS.values() for row in plan.rows]
+    folders = {tables.folder(row, 120_000, 0) for plan in PLANS.values() for row in plan.rows}
+    assert len(folders) == len(set(rows)) < len(rows)
+    row = PLANS["table1"].rows[0]
+    assert len({tables.folder(row, images, seed) for images in (1_000, 2_000) for seed in (0, 1)}) == 4
+
+
+@pytest.fixture
+def small_plan(monkeypatch, tmp_path, colour, tiny) -> Plan:
+    monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    options = tuple(tiny[: tiny.index("--train.images")] + tiny[tiny.index("--train.images") + 2 :])
+    rows = (Row("dense", "emoji-vae", options), Row("recurrent", "emoji-crvae", options))
+    plan = Plan("a small one", str(colour), {"cpu": 160, "gpu": 1_000_000}, rows, "reconstruction,kl")
+    monkeypatch.setitem(PLANS, "small", plan)
+    monkeypatch.setattr(tables, "folder", lambda row, images, seed: tables.RUNS / f"{row.name}-{images}-{seed}")
+    return plan
+
+
+def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
+    tables.make("small", "cpu", 1, 2, tables.Piece(0))
+    out = tmp_path / "results" / "small"
+    about = json.loads((out / "provenance.json").read_text())
+    assert (about["title"], about["images"], len(about["runs"])) == ("a small one", 160, 2)
+    assert "emoji-vae" in about["runs"][0]["command"]
+    assert "recurrent-160-0" in (out / "report.md").read_text()
+    assert {path.suffix for path in out.iterdir()} <= {".md", ".json", ".png"}
+    assert all(path.stat().st_size < 300_000 for path in out.glob("*.png"))
+
+
+def test_out_of_time_saves_and_the_next_call_goes_on(small_plan):
+    row = small_plan.rows[0]
+    with pytest.raises(tables.OutOfTime):
+        tables.train(tables.Piece(0.4), small_plan, row, 1_000_000, 0)
+    run = tables.folder(row, 1_000_000, 0)
+    saved = max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())
+    assert 0 < saved < 1_000_000
+    with pytest.raises(tables.OutOfTime):
+        tables.train(tables.Piece(0.4), small_plan, row, 1_000_000, 0)
+    assert max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit()) > saved
+    with pytest.raises(tables.OutOfTime):
+        tables.train(tables.Piece(1e-9), small_plan, row, 1_000_000, 0)
