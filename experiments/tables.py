@@ -21,9 +21,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from experiments.plans import PLANS, Plan, Row
-
 from crvae.atomic import write_text
+from experiments.plans import PLANS, Plan, Row
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
 CLASSIFIER = Path("runs/classifier-emoji")

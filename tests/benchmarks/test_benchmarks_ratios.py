@@ -12,10 +12,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks import goals, scaling, steps
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
-
-from benchmarks import goals, scaling, steps
 from crvae.evaluation.cost import TrainingStep, count_flops, flops_per_image, parameters
 from crvae.models.layers import TransposedConvolution
 from crvae.models.recurrence import ChannelRecurrence
