@@ -26,7 +26,7 @@ from crvae.tasks.occlusion import masks, occlude
 from crvae.tasks.traversal import progression
 
 DATA, RUN = Path("data/emoji64"), Path("runs/demo")
-RECIPE, IMAGES, ALONE = "emoji-crvae-gan-mi", 72_000, 60_000
+RECIPE, IMAGES, ALONE = "emoji-crvae-gan-mi", 98_000, 90_000
 """Recipe; images seen in all, and before the discriminator joins in: most of the samples' quality is there by then."""
 MASKS = ("upper", "right-half", "center")
 
