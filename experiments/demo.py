@@ -24,6 +24,7 @@ from crvae.pictures import from_8_bit, save_grid
 from crvae.tasks.completion import Search, complete
 from crvae.tasks.occlusion import masks, occlude
 from crvae.tasks.traversal import progression
+from experiments.tables import trained
 
 DATA, RUN = Path("data/emoji64"), Path("runs/demo")
 RECIPE, IMAGES, ALONE = "emoji-crvae-gan-mi", 98_000, 90_000
@@ -49,7 +50,7 @@ def train() -> None:
     if not RUN.exists():
         options = ("--train.images", str(IMAGES), "--objective.adversarial-after-images", str(ALONE))
         command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), *options)
-    elif json.loads((RUN / "model" / "config.json").read_text())["images"] < IMAGES:
+    elif trained(RUN) < IMAGES:
         command("train", "--resume", str(RUN), "--train.images", str(IMAGES))
 
 

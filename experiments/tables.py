@@ -38,7 +38,7 @@ class Piece:
 
     def __init__(self, minutes: float):
         self._deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-        self._lock, self._printed = threading.Lock(), []
+        self._lock = threading.Lock()
 
     def run(self, *words: str, threads: int = 1) -> None:
         """One `crvae` command. Raises OutOfTime where the minutes are over, SystemExit where it fails."""

@@ -125,7 +125,7 @@ class Training:
         named: dict[str, Tensor] = {}
         self.experiment.begin(self.images)
         for number, side in enumerate(self.sides):
-            if self.images < side.after:
+            if self.images < side.side.after:
                 continue
             for i in range(len(micros)):
                 seeded(config.seed, number, first_slot + i, self.images)

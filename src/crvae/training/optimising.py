@@ -15,7 +15,6 @@ class Optimising:
 
     def __init__(self, side: Side, config: ScheduleConfig, fabric: Fabric):
         self.side, self.config, self.fabric = side, config, fabric
-        self.after = side.after
         groups = [{"params": group.parameters} for group in side.groups]
         self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, 0.999), fused=True)
         self.forward, self._wrapped = fabric.setup(side.step, self.optimiser)
@@ -25,7 +24,7 @@ class Optimising:
         """Learning rate of each group after `images` seen."""
         config = self.config
         halvings = images // config.halve_every_images if config.halve_every_images else 0
-        steps = (images - self.after) // config.batch
+        steps = (images - self.side.after) // config.batch
         warming = 1 / 50 if steps < 10 else 1 / 5 if steps < 30 else 1.0
         rate = config.rate * 0.5**halvings
         return {g.name: rate * g.rate * (warming if g.warm_up else 1.0) for g in self.side.groups}

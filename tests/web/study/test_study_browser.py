@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from chromium import PHONE, needs_chromium
 from crvae.cli import main
 from crvae.web.study.folder import administrator_token
 from crvae.web.study.questions import create
 from study_load import served, stored
 
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
+pytestmark = needs_chromium
 DESKTOP = {"viewport": {"width": 1200, "height": 800}}
-PHONE = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "is_mobile": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--headless"])
-        yield browser
-        browser.close()
 
 
 class Person:
