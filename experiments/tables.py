@@ -25,7 +25,6 @@ from crvae.atomic import write_text
 from experiments.plans import PLANS, Plan, Row
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
-CLASSIFIER = Path("runs/classifier-emoji")
 CRVAE = (sys.executable, "-m", "crvae")
 
 
@@ -84,9 +83,10 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     """The options that name the classifier of inception scores, trained where it is missing; none where it is not needed."""
     if "is" not in plan.scores.split(","):
         return ()
-    if not CLASSIFIER.exists():
-        piece.run("classifier", plan.data, "--out", str(CLASSIFIER), threads=os.cpu_count() or 1)
-    return ("--classifier", str(CLASSIFIER))
+    judge = RUNS / f"classifier-{Path(plan.data).name}"
+    if not judge.exists():
+        piece.run("classifier", plan.data, "--out", str(judge), threads=os.cpu_count() or 1)
+    return ("--classifier", str(judge))
 
 
 def make(name: str, budget: str, seeds: int, jobs: int, piece: Piece) -> None:
@@ -143,12 +143,12 @@ def table2(budget: str, piece: Piece) -> None:
     runs = [folder(rows[name], plan.images[budget], 0) for name in ("crvae-gan-mi", "vae-gan")]
     for row in (rows["crvae-gan-mi"], rows["vae-gan"]):
         train(piece, plan, row, plan.images[budget], 0)
-    classifier(piece, plan)
+    _, judging = classifier(piece, plan)
     from experiments.completion import judge
 
     work = RUNS / f"table2-{budget}"
     work.mkdir(parents=True, exist_ok=True)
-    judge(str(runs[0]), str(runs[1]), plan.data, str(CLASSIFIER), work)
+    judge(str(runs[0]), str(runs[1]), plan.data, judging, work)
     made = work / "report"
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir()

@@ -47,6 +47,8 @@ class ModelConfig(Frozen):
     """Add the recurrence's input to its output: u = z + LSTM(z), and the like on the variance path. The paper has no such path."""
     mixing: Literal["lstm", "perceptron"] = "lstm"
     """What transforms the blocks: the paper's LSTM, or (control) a perceptron that sees each block alone."""
+    upsampling: Literal["transposed", "smooth"] = "transposed"
+    """Decoder doubles by the paper's transposed convolutions, or by repetition and 3x3 convolutions, which draw no grid."""
     permute: bool = False
     """Control: deal the latent channels to the blocks in a fixed random order."""
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
@@ -74,6 +76,8 @@ class DiscriminatorConfig(Frozen):
 
     narrow: bool = False
     """Use the release baseline's widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b."""
+    pooling: Literal["max", "average"] = "max"
+    """Halve by the release's max pooling and ReLU, or by leaky ReLU and average pooling, whose gradients reach every pixel."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of channels dropped behind every convolution, not rescaled in training."""
     kernels: int = Field(default=100, ge=0, le=1024)

@@ -6,10 +6,19 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from crvae.models import Autoencoder
-from crvae.models.layers import CReLU, MinibatchDiscrimination, Offset, UnscaledDropout
+from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.models import Autoencoder, Discriminator
+from crvae.models.layers import (
+    CReLU,
+    MinibatchDiscrimination,
+    Offset,
+    SmoothTransposedConvolution,
+    TransposedConvolution,
+    UnscaledDropout,
+)
 from reference.closeness import closeness
 
 
@@ -75,3 +84,37 @@ def test_initial_weights_follow_the_specification(small):
         if isinstance(module, Offset):
             assert (module.bias.abs() <= 0.01 * math.sqrt(3)).all()
             assert module.bias.std() > 0.005
+
+
+def test_smooth_upsampling_is_repetition_and_a_convolution():
+    torch.manual_seed(0)
+    layer = SmoothTransposedConvolution(3, 5)
+    x = torch.randn(2, 3, 4, 4)
+    kernel = layer.weight.transpose(0, 1).flip(2, 3)
+    repeated = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(layer(x), F.conv2d(repeated, kernel, layer.bias, padding=1))
+
+
+def test_smooth_upsampling_leaves_a_plain_map_plain_and_a_free_kernel_does_not():
+    torch.manual_seed(0)
+    x = torch.ones(1, 3, 6, 6)
+    inside = (..., slice(2, -2), slice(2, -2))
+    assert SmoothTransposedConvolution(3, 5)(x)[inside].std((2, 3)).max() < 1e-6
+    assert TransposedConvolution(3, 5, 4, 2, 1)(x)[inside].std((2, 3)).min() > 1e-3
+
+
+@pytest.mark.parametrize("size", [28, 32, 64, 128])
+def test_every_size_decodes_with_smooth_upsampling(size: int):
+    config = ModelConfig(width=2, latent_channels=8, size=size, upsampling="smooth")
+    assert Autoencoder(config).eval().sample(1).shape == (1, 3, size, size)
+
+
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_through_average_pooling_every_position_has_a_gradient_and_through_a_maximum_one_in_four(pooling: str):
+    torch.manual_seed(0)
+    model = ModelConfig(width=2)
+    stage = Discriminator(DiscriminatorConfig(pooling=pooling, dropout=0), model).features[0]  # type: ignore[arg-type]
+    features = stage[0](torch.randn(4, 3, 64, 64)).detach().requires_grad_()
+    stage[1:](features).sum().backward()
+    reached = (features.grad != 0).float().mean().item()  # type: ignore[union-attr]
+    assert 0 < reached <= 0.25 if pooling == "max" else reached == 1

@@ -11,7 +11,7 @@ import math
 from torch import nn
 
 from crvae.config import ModelConfig
-from crvae.models.layers import CReLU, TransposedConvolution
+from crvae.models.layers import CReLU, SmoothTransposedConvolution, TransposedConvolution
 
 
 def block(config: ModelConfig, convolution: nn.Module, activation: nn.Module) -> nn.Sequential:
@@ -61,6 +61,8 @@ def decoder(config: ModelConfig) -> nn.Sequential:
     b = config.width
 
     def up(inputs: int, outputs: int, padding: int = 1) -> nn.Sequential:
+        if config.upsampling == "smooth":
+            return block(config, SmoothTransposedConvolution(inputs, outputs, padding), leaky())
         return block(config, TransposedConvolution(inputs, outputs, 4, 2, padding), leaky())
 
     def same(width: int) -> nn.Sequential:

@@ -38,6 +38,10 @@ CALIBRATION_IMAGES = 512
 """Training images whose batch statistics the published weights get: each has hundreds of positions in every map."""
 
 
+SHIFT = 8
+"""The perceptual network sees both images moved by the same 0..7 pixels each way: its strides would else print their grid into them."""
+
+
 class Fakes(NamedTuple):
     """What the upsampler made, for the discriminator: images in [-1, 1], detached."""
 
@@ -94,9 +98,12 @@ class UpsamplerStep(nn.Module):
         loss = loss + weights.consistency * terms["consistency"]
         if pyramid is not None:
             pyramid = pyramid.to(large.device)
+            top, left = torch.randint(SHIFT, (2,)).tolist()
+            height, width = (side - SHIFT + 1 for side in large.shape[-2:])
+            window = (..., slice(top, top + height), slice(left, left + width))
             with torch.no_grad():
-                targets = pyramid(large)
-            terms["perceptual"] = objectives.perceptual(pyramid(reconstructions), targets)
+                targets = pyramid(large[window])
+            terms["perceptual"] = objectives.perceptual(pyramid(reconstructions[window]), targets)
             loss = loss + weights.perceptual * terms["perceptual"]
         return loss, terms, Fakes(reconstructions.detach(), samples.detach())
 
