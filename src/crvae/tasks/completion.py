@@ -96,8 +96,7 @@ def complete(
     model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     count, restarts = len(x), search.restarts
     z = starts(model, x, mask, search, first).flatten(0, 1)  # (r b) *d
-    target, visible = (images.repeat(restarts, 1, 1, 1) for images in (x, mask))
-    target = target.contiguous(memory_format=torch.channels_last)  # as the decoder's output: mixed layouts are slow
+    target, visible = x.repeat(restarts, 1, 1, 1), mask.repeat(restarts, 1, 1, 1)
     z, steps = _descend(model, realism, target, visible, z, search, progress)
     with torch.no_grad():
         decoded, terms = [], []
