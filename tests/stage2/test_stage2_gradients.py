@@ -76,6 +76,31 @@ def test_consistency_holds_both_kinds_to_stage1_at_its_size(setting):
     assert terms["consistency"].item() == pytest.approx((found - sources).square().mean().item(), rel=1e-4)
 
 
+def test_the_perceptual_network_sees_the_same_window_of_both_and_not_always_the_same_one(setting):
+    config, model, discriminator, _, small, large = setting
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return [x]
+
+    places = set()
+    for _ in range(8):
+        seen.clear()
+        _, _, fakes = UpsamplerStep(config, model, discriminator, Spy())(small, large)  # type: ignore[arg-type]
+        original, reconstruction = seen
+        assert original.shape == reconstruction.shape == (8, 3, 57, 57)
+        (place,) = [(r, c) for r in range(8) for c in range(8) if torch.equal(original, window(large, r, c))]
+        assert torch.equal(reconstruction, window(fakes.reconstructions, *place))
+        places.add(place)
+    assert len(places) > 1
+
+
+def window(images, row: int, column: int):
+    return images[..., row : row + 57, column : column + 57]
+
+
 def test_without_a_perceptual_network_there_is_no_such_term(setting):
     config, model, discriminator, _, small, large = setting
     _, terms, _ = UpsamplerStep(config, model, discriminator, None)(small, large)
