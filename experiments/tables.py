@@ -3,7 +3,7 @@
     python -m experiments.tables table1 [--budget cpu|gpu] [--seeds 3] [--jobs 2] [--minutes M]
 
 Trains what is missing (`crvae train`, one thread for each of `--jobs` rows), then writes docs/results/NAME/ by `crvae compare`:
-report.md, report.json, the pictures, and provenance.json (commands, machine, commit, time). table2 and figure9 use runs of table1.
+report.md, report.json, the pictures, and provenance.json (commands, machine, commit, time). table2, figure7 and figure9 use runs of table1.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from crvae.atomic import write_text
 from experiments.plans import PLANS, Plan, Row
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
+STAGE2_IMAGES, STAGE2_DATA = {"cpu": 10_000, "gpu": 600_000}, "data/emoji128"
+STAGE2_SCORES = "benchmarks/stage2_scores.py"
 CRVAE = (sys.executable, "-m", "crvae")
 
 
@@ -65,10 +67,14 @@ def folder(row: Row, images: int, seed: int) -> Path:
 
 def train(piece: Piece, plan: Plan, row: Row, images: int, seed: int) -> None:
     """The row's run, begun or gone on with where it is not finished."""
-    run = folder(row, images, seed)
+    options = ("--train.seed", str(seed), *row.options)
+    finish(piece, folder(row, images, seed), images, row.recipe, "--data", plan.data, *options)
+
+
+def finish(piece: Piece, run: Path, images: int, *words: str) -> None:
+    """`crvae train` with these words until `run` has seen so many images."""
     if not (run / "config.yaml").exists():
-        options = ("--train.images", str(images), "--train.seed", str(seed), *row.options)
-        piece.run("train", row.recipe, "--data", plan.data, "--out", str(run), *options)
+        piece.run("train", *words, "--out", str(run), "--train.images", str(images))
     elif trained(run) < images:
         piece.run("train", "--resume", str(run))
 
@@ -179,9 +185,38 @@ def figure9(budget: str, piece: Piece) -> None:
     )
 
 
+def figure7(budget: str, piece: Piece) -> None:
+    """Table 1, lower half: Stage2 with and without perceptual loss, on table1's VAE-GAN and crVAE-GAN + MI."""
+    plan, images = PLANS["table1"], STAGE2_IMAGES[budget]
+    made = RUNS / "report-figure7"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    runs = []
+    for row in plan.rows:
+        if row.name in ("vae-gan", "crvae-gan-mi"):
+            train(piece, plan, row, plan.images[budget], 0)
+            stage1 = folder(row, plan.images[budget], 0)
+            pair = []
+            for recipe in ("emoji-stage2-128", "emoji-stage2-128-plain"):
+                pair.append(RUNS / f"{recipe}-on-{row.name}-{images // 1000}k")
+                finish(piece, pair[-1], images, recipe, "--stage1", str(stage1), "--data", STAGE2_DATA)
+            words = (*map(str, pair), "--data", STAGE2_DATA, "--out", str(made / f"{row.name}.png"))
+            scored = subprocess.run(
+                [sys.executable, STAGE2_SCORES, *words], stdout=subprocess.PIPE, text=True, check=True
+            )
+            write_text(made / f"{row.name}.json", scored.stdout)
+            runs += map(str, pair)
+    about = {"title": "Table 1, lower half: Stage2 (Figure 7)", "budget": budget, "images": images}
+    keep(made, RESULTS / "figure7", about | {"runs": provenance(runs)})
+
+
+AFTER_TABLE1 = {"table2": table2, "figure7": figure7, "figure9": figure9}
+"""What is made of table1's runs rather than by comparing rows of its own."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.tables")
-    parser.add_argument("name", choices=[*PLANS, "table2", "figure9"])
+    parser.add_argument("name", choices=[*PLANS, *AFTER_TABLE1])
     parser.add_argument("--budget", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="rows that train at once, with one thread each")
@@ -189,10 +224,8 @@ def main() -> None:
     options = parser.parse_args()
     piece = Piece(options.minutes)
     try:
-        if options.name == "table2":
-            table2(options.budget, piece)
-        elif options.name == "figure9":
-            figure9(options.budget, piece)
+        if options.name in AFTER_TABLE1:
+            AFTER_TABLE1[options.name](options.budget, piece)
         else:
             make(options.name, options.budget, options.seeds, options.jobs, piece)
     except OutOfTime:
