@@ -58,7 +58,7 @@ def _emoji() -> dict[str, Row]:
                 model=UpsamplerConfig(width=24, blocks=2, residual=True),
                 discriminator=Stage2DiscriminatorConfig(width=16),
                 objective=Stage2ObjectiveConfig(
-                    adversarial=0.002, perceptual=weight, perceptual_network="squeezenet", pixel=1.0, consistency=5.0
+                    adversarial=0.0005, perceptual=weight, perceptual_network="squeezenet", pixel=1.0, consistency=5.0
                 ),
                 train=Stage2TrainConfig(
                     images=50_000,

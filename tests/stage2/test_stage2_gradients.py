@@ -120,11 +120,17 @@ def test_the_discriminators_loss_moves_the_discriminator_alone(setting):
 
 
 def test_the_discriminators_loss_against_a_plain_derivation(setting):
-    """Section 4.3: both kinds are fakes, together as heavy as the real ones."""
+    """Section 4.3: both kinds are fakes, together as heavy as the real ones; all moved alike."""
     _, _, discriminator, _, small, large = setting
     fakes = Fakes(torch.rand_like(large), -torch.rand_like(large))
+    torch.manual_seed(2)
     loss, terms, _ = Stage2DiscriminatorStep(discriminator)(small, large, fakes)
-    d = [torch.sigmoid(discriminator(x).double()) for x in (large, *fakes)]
+    torch.manual_seed(2)
+    down, right = torch.randint(8, (2,)).tolist()
+    assert down or right
+    moved = [torch.cat([x[..., -right:], x[..., :-right]], 3) for x in (large, *fakes)]
+    moved = [torch.cat([x[..., -down:, :], x[..., :-down, :]], 2) for x in moved]
+    d = [torch.sigmoid(discriminator(x).double()) for x in moved]
     expected = -d[0].log().mean() - 0.5 * (1 - d[1]).log().mean() - 0.5 * (1 - d[2]).log().mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
     wrong = 0.5 * (d[0] < 0.5).double().mean() + 0.25 * ((d[1] > 0.5).double().mean() + (d[2] > 0.5).double().mean())

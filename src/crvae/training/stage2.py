@@ -39,7 +39,7 @@ CALIBRATION_IMAGES = 512
 
 
 SHIFT = 8
-"""The perceptual network sees both images moved by the same 0..7 pixels each way: its strides would else print their grid into them."""
+"""The frozen networks see images moved by 0..7 pixels each way: their strides would else print their grid into what they judge."""
 
 
 class Fakes(NamedTuple):
@@ -57,6 +57,11 @@ def small_fakes(
     z = stage1.encode(small).sample(generator)
     noise = torch.empty_like(z).normal_(generator=generator)
     return stage1.decode(torch.cat([z, noise]))
+
+
+def _moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """All images by the same draw, down and right; what leaves comes in on the other side."""
+    return images.roll(torch.randint(SHIFT, (2,)).tolist(), (2, 3))
 
 
 class UpsamplerStep(nn.Module):
@@ -86,11 +91,14 @@ class UpsamplerStep(nn.Module):
         reconstructions, samples = images.chunk(2)
 
         frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
+        moved = _moved(images)
         terms = {
             "reconstruction": objectives.gaussian_error(reconstructions, large),
             "consistency": objectives.gaussian_error(F.adaptive_avg_pool2d(images, small.shape[-1]), sources),
-            "adversarial_reconstruction": objectives.fool(functional_call(discriminator, frozen, (reconstructions,))),
-            "adversarial_sample": objectives.fool(functional_call(discriminator, frozen, (samples,))),
+            "adversarial_reconstruction": objectives.fool(
+                functional_call(discriminator, frozen, (moved[: len(large)],))
+            ),
+            "adversarial_sample": objectives.fool(functional_call(discriminator, frozen, (moved[len(large) :],))),
         }
         weights = self._objective
         adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
@@ -121,7 +129,8 @@ class Stage2DiscriminatorStep(nn.Module):
     def forward(
         self, small: Float[Tensor, "b c h w"], large: Float[Tensor, "b c h2 w2"], fakes: Fakes
     ) -> tuple[Tensor, Terms, None]:
-        real, reconstruction, sample = (self.discriminator(images) for images in (large, *fakes))
+        moved = _moved(torch.cat([large, *fakes])).chunk(3)
+        real, reconstruction, sample = (self.discriminator(images) for images in moved)
         loss = objectives.recognise_real(real) + 0.5 * (
             objectives.recognise_fake(reconstruction) + objectives.recognise_fake(sample)
         )
