@@ -92,7 +92,7 @@ def complete(
     if search.tau and discriminator is None:
         raise UserError("--tau above 0 needs the run's discriminator: use --tau 0, or a run that has one")
     realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
-    x = x.to(model.device)
+    x = x.to(model.device, memory_format=torch.channels_last)  # as the decoder's output
     model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     count, restarts = len(x), search.restarts
     z = starts(model, x, mask, search, first).flatten(0, 1)  # (r b) *d
@@ -207,7 +207,7 @@ def _terms(
     search: Search,
 ) -> dict[str, Float[Tensor, " n"]]:
     terms = {
-        "reconstruction": ((x_hat - x) * mask).square().flatten(1).sum(1),
+        "reconstruction": ((x_hat - x) * mask).square().sum((1, 2, 3)),
         "prior": 0.5 * z.square().flatten(1).sum(1),
     }
     terms["total"] = terms["reconstruction"] + search.gamma * terms["prior"]
