@@ -124,7 +124,7 @@ def test_cost_command(capsys):
     assert main(["cost", "emoji-vae", "--batch", "16", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     counts = entry["parameters"]
-    assert counts["encoder"] + counts["decoder"] == counts["autoencoder"] == 3_460_539
+    assert counts["encoder"] + counts["decoder"] == counts["autoencoder"] == 3_412_155
     assert counts["discriminator"] == counts["latent_head"] == 0
     assert set(entry["latency_ms"]["inference"]) == set(entry["latency_ms"]["generation"]) == {"1", "16", "128"}
     flops = entry["flops_per_image"]
