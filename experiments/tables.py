@@ -21,12 +21,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from PIL import Image
+
 from crvae.atomic import write_text
 from experiments.plans import PLANS, Plan, Row
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
 STAGE2_IMAGES, STAGE2_DATA = {"cpu": 10_000, "gpu": 600_000}, "data/emoji128"
 STAGE2_SCORES = "benchmarks/stage2_scores.py"
+LARGEST = 300_000
+"""Bytes of a picture that lasts as it is; of larger ones 256 colours are kept."""
 CRVAE = (sys.executable, "-m", "crvae")
 
 
@@ -117,11 +121,13 @@ def make(name: str, budget: str, seeds: int, jobs: int, piece: Piece) -> None:
 
 
 def keep(made: Path, out: Path, about: dict) -> None:
-    """Moves what is small enough to last from a comparison to `out`; the page itself stays among the runs."""
+    """Copies what is to last from a comparison to `out`; the page itself stays among the runs."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for path in made.iterdir():
-        if path.suffix in (".md", ".json") or (path.suffix == ".png" and path.stat().st_size < 300_000):
+        if path.suffix == ".png" and path.stat().st_size >= LARGEST:
+            Image.open(path).convert("RGB").quantize(256).save(out / path.name)
+        elif path.suffix in (".md", ".json", ".png"):
             shutil.copyfile(path, out / path.name)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
