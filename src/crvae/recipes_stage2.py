@@ -42,17 +42,17 @@ def _paper(dataset: str, images: int, epochs: int, size: int, blocks: int) -> di
 
 
 def _emoji() -> dict[str, Row]:
-    """For a CPU core and 40 minutes: narrow, residual, held to the originals and to Stage1's samples."""
+    """For a CPU core and ten minutes: narrow, residual, held to the originals and to Stage1's samples."""
     rows = {}
     for ending, weight in (("", PERCEPTUAL), ("-plain", 0.0)):
         name = f"emoji-stage2-128{ending}"
         rows[name] = (
             f"CPU size, 64 -> 128, with{'' if weight else 'out'} perceptual loss",
-            "50k images: 41 minutes of one thread" if weight else "20k images: 13 minutes of one thread",
-            # 277 validation images, 2-core AMD EPYC (Zen 4), adversarial weight 0.03 then (docs/stage2.md)
-            "KID 1.17 against bicubic's 0.83, LPIPS-style distance 0.349 against 0.372"
+            "10k images: 8 minutes of one thread",
+            # 443 validation images, 2-core AMD EPYC (Zen 4); an earlier pair without perceptual loss (docs/stage2.md)
+            "KID 0.77 against bicubic's 0.88, LPIPS-style distance 0.327 against 0.351; longer training harms samples"
             if weight
-            else "after 20k images: KID 1.65 against bicubic's 0.83, LPIPS-style distance 0.433 against 0.372",
+            else "earlier recipe, 20k images: KID 1.65 against bicubic's 0.83, LPIPS-style distance 0.433 against 0.372",
             Stage2Config(
                 recipe=name,
                 model=UpsamplerConfig(width=24, blocks=2, residual=True),
@@ -61,7 +61,7 @@ def _emoji() -> dict[str, Row]:
                     adversarial=0.0005, perceptual=weight, perceptual_network="squeezenet", pixel=1.0, consistency=5.0
                 ),
                 train=Stage2TrainConfig(
-                    images=50_000,
+                    images=10_000,
                     batch=16,
                     rate=4e-4,
                     discriminator_rate=0.5,
