@@ -48,7 +48,7 @@ class Tree:
     @property
     def listing(self) -> str:
         """Hash of all names."""
-        return hashlib.sha256("\0".join(self.names).encode(errors="surrogateescape")).hexdigest()
+        return hashlib.sha256("\0".join(self.names).encode(errors="surrogatepass")).hexdigest()
 
 
 def grow(names: Iterable[str], what: str, labels: str | None) -> Tree:
@@ -59,7 +59,7 @@ def grow(names: Iterable[str], what: str, labels: str | None) -> Tree:
     chosen = [name for name in names if is_image(name)]
     if not chosen:
         raise UserError(f"SOURCE {what} has no image files ({', '.join(EXTENSIONS)}): give a folder of images")
-    chosen.sort(key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
+    chosen.sort(key=lambda name: hashlib.sha256(name.encode(errors="surrogatepass")).digest())
     tops = {name.split("/")[0].lower() if "/" in name else "" for name in chosen}
     splits = frozenset(SPLIT_FOLDERS[top] for top in tops) if tops <= set(SPLIT_FOLDERS) else frozenset()
     splits = splits if "train" in splits else frozenset()
