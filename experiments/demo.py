@@ -53,9 +53,8 @@ def train() -> None:
                 "make demo fetches its images by npm, which is missing: install it, or train on a folder of your own (README)"
             )
         command("prepare", "emoji", str(DATA), "--size", "64")
-    processes = (
-        1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
-    )  # two threads of one gain next to nothing
+    # on a CPU two processes, as two threads of one gain next to nothing
+    processes = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
     if not RUN.exists():
         options = ("--train.images", str(IMAGES), "--objective.adversarial-after-images", str(ALONE))
         command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), *options, processes=processes)

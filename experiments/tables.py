@@ -122,8 +122,7 @@ def make(name: str, budget: str, seeds: int, jobs: int, piece: Piece) -> None:
 
 def keep(made: Path, out: Path, about: dict) -> None:
     """Copies what is to last from a comparison to `out`; the page itself stays among the runs."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    emptied(out)
     for path in made.iterdir():
         if path.suffix == ".png" and path.stat().st_size >= LARGEST:
             Image.open(path).convert("RGB").quantize(256).save(out / path.name)
@@ -148,70 +147,61 @@ def provenance(runs: list[str]) -> list[dict]:
     return found
 
 
+def pair(piece: Piece, budget: str) -> dict[str, Path]:
+    """Table1's crVAE-GAN + MI and its dense control, trained: row name -> run."""
+    plan = PLANS["table1"]
+    images = plan.images[budget]
+    rows = [row for name in ("crvae-gan-mi", "vae-gan") for row in plan.rows if row.name == name]
+    for row in rows:
+        train(piece, plan, row, images, 0)
+    return {row.name: folder(row, images, 0) for row in rows}
+
+
+def emptied(path: Path) -> Path:
+    """`path`, a folder with nothing in it."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
+
+
 def table2(budget: str, piece: Piece) -> None:
     """Table 2 by the automatic judge: crVAE-GAN + MI against VAE-GAN, both of table1."""
-    plan = PLANS["table1"]
-    rows = {row.name: row for row in plan.rows}
-    runs = [folder(rows[name], plan.images[budget], 0) for name in ("crvae-gan-mi", "vae-gan")]
-    for row in (rows["crvae-gan-mi"], rows["vae-gan"]):
-        train(piece, plan, row, plan.images[budget], 0)
-    _, judging = classifier(piece, plan)
     from experiments.completion import judge
 
+    plan, runs = PLANS["table1"], [str(run) for run in pair(piece, budget).values()]
+    _, judging = classifier(piece, plan)
     work = RUNS / f"table2-{budget}"
     work.mkdir(parents=True, exist_ok=True)
-    judge(str(runs[0]), str(runs[1]), plan.data, judging, work)
-    made = work / "report"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir()
+    judge(*runs, plan.data, judging, work)
+    made = emptied(work / "report")
     shutil.copyfile(work / "judge.json", made / "judge.json")
-    keep(
-        made,
-        RESULTS / "table2",
-        {"title": "Table 2 by the automatic judge", "budget": budget, "runs": provenance([*map(str, runs)])},
-    )
+    about = {"title": "Table 2 by the automatic judge", "budget": budget, "runs": provenance(runs)}
+    keep(made, RESULTS / "table2", about)
 
 
 def figure9(budget: str, piece: Piece) -> None:
     """Figure 9: block after block, of table1's crVAE-GAN + MI and of its VAE-GAN as the control."""
-    plan = PLANS["table1"]
-    made = RUNS / "report-figure9"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    runs = []
-    for row in plan.rows:
-        if row.name in ("vae-gan", "crvae-gan-mi"):
-            train(piece, plan, row, plan.images[budget], 0)
-            runs.append(str(folder(row, plan.images[budget], 0)))
-            piece.run("traverse", runs[-1], "progressive", "--out", str(made / f"{row.name}.png"))
-    keep(
-        made,
-        RESULTS / "figure9",
-        {"title": "Figure 9: progressive sampling", "budget": budget, "runs": provenance(runs)},
-    )
+    made, models = emptied(RUNS / "report-figure9"), pair(piece, budget)
+    for name, run in models.items():
+        piece.run("traverse", str(run), "progressive", "--out", str(made / f"{name}.png"))
+    runs = provenance([str(run) for run in models.values()])
+    keep(made, RESULTS / "figure9", {"title": "Figure 9: progressive sampling", "budget": budget, "runs": runs})
 
 
 def figure7(budget: str, piece: Piece) -> None:
     """Table 1, lower half: Stage2 with and without perceptual loss, on table1's VAE-GAN and crVAE-GAN + MI."""
-    plan, images = PLANS["table1"], STAGE2_IMAGES[budget]
-    made = RUNS / "report-figure7"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    runs = []
-    for row in plan.rows:
-        if row.name in ("vae-gan", "crvae-gan-mi"):
-            train(piece, plan, row, plan.images[budget], 0)
-            stage1 = folder(row, plan.images[budget], 0)
-            pair = []
-            for recipe in ("emoji-stage2-128", "emoji-stage2-128-plain"):
-                pair.append(RUNS / f"{recipe}-on-{row.name}-{images // 1000}k")
-                finish(piece, pair[-1], images, recipe, "--stage1", str(stage1), "--data", STAGE2_DATA)
-            words = (*map(str, pair), "--data", STAGE2_DATA, "--out", str(made / f"{row.name}.png"))
-            scored = subprocess.run(
-                [sys.executable, STAGE2_SCORES, *words], stdout=subprocess.PIPE, text=True, check=True
-            )
-            write_text(made / f"{row.name}.json", scored.stdout)
-            runs += map(str, pair)
+    made, images = emptied(RUNS / "report-figure7"), STAGE2_IMAGES[budget]
+    runs: list[str] = []
+    for name, stage1 in pair(piece, budget).items():
+        both = []
+        for recipe in ("emoji-stage2-128", "emoji-stage2-128-plain"):
+            run = RUNS / f"{recipe}-on-{name}-{images // 1000}k"
+            finish(piece, run, images, recipe, "--stage1", str(stage1), "--data", STAGE2_DATA)
+            both.append(str(run))
+        words = (*both, "--data", STAGE2_DATA, "--out", str(made / f"{name}.png"))
+        scored = subprocess.run([sys.executable, STAGE2_SCORES, *words], stdout=subprocess.PIPE, text=True, check=True)
+        write_text(made / f"{name}.json", scored.stdout)
+        runs += both
     about = {"title": "Table 1, lower half: Stage2 (Figure 7)", "budget": budget, "images": images}
     keep(made, RESULTS / "figure7", about | {"runs": provenance(runs)})
 
