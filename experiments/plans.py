@@ -28,6 +28,8 @@ class Plan:
     """What `crvae compare` computes of them."""
     scored: int = 0
     """Images that it takes; 0 for its own default."""
+    originals: bool = True
+    """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
 
 
 EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
@@ -50,6 +52,21 @@ PLANS: dict[str, Plan] = {
             Row("crvae-gan", "emoji-crvae-gan"),
             Row("crvae-gan-mi", MI),
             Row("crvae-gan-mi-release-kl", MI, ("--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+        ),
+        SCORES,
+    ),
+    "search": Plan(
+        "The same departures from the recipe on the dense and on the recurrent model",
+        "data/emoji64",
+        EMOJI,
+        tuple(
+            Row(f"{model}{name}", recipe, options)
+            for name, options in (
+                ("", ()),
+                ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
+                ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
+            )
+            for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
         ),
         SCORES,
     ),
@@ -104,6 +121,8 @@ PLANS: dict[str, Plan] = {
             Row("crvae-gan-mi", MI, GREY),
         ),
         SCORES,
+        scored=2_000,
+        originals=False,
     ),
     "mnist": Plan(
         "Likelihoods of binarised digits",

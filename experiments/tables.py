@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -117,6 +118,10 @@ def make(name: str, budget: str, seeds: int, jobs: int, piece: Piece) -> None:
         piece.run(
             "compare", *runs, "--data", plan.data, "--scores", plan.scores, "--out", str(made), *options, threads=2
         )
+        if not plan.originals:
+            (made / "reconstructions.png").unlink()
+            report = (made / "report.md").read_text()
+            write_text(made / "report.md", re.sub(r"## [^\n]+\n\n[^\n]+\(reconstructions\.png\)\n+", "", report))
         keep(made, out, {"title": plan.title, "budget": budget, "images": images, "runs": provenance(runs)})
 
 

@@ -54,6 +54,8 @@ class Stage2ObjectiveConfig(Frozen):
     """Network of the perceptual loss: vgg16, vgg19, squeezenet, or timm: and the name of a timm backbone."""
     pixel: float = Field(default=0.0, ge=0)
     """Weight of the mean squared error of reconstructions, images in [-1, 1]."""
+    sample_pixel: float = Field(default=0.0, ge=0)
+    """Weight of the mean squared error of samples, which have no original, from their own bilinear enlargement."""
     consistency: float = Field(default=0.0, ge=0)
     """Weight of the squared difference between an upsampled image, reduced to Stage1's size, and Stage1's image."""
 

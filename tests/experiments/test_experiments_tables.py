@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +62,17 @@ def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
     assert "recurrent-160-0" in (out / "report.md").read_text()
     assert {path.suffix for path in out.iterdir()} <= {".md", ".json", ".png"}
     assert all(path.stat().st_size < 300_000 for path in out.glob("*.png"))
+
+
+def test_originals_that_may_not_be_shown_are_left_out(small_plan, monkeypatch, tmp_path):
+    monkeypatch.setitem(PLANS, "small", replace(small_plan, originals=False))
+    tables.make("small", "cpu", 1, 2, tables.Piece(0))
+    out = tmp_path / "results" / "small"
+    report = (out / "report.md").read_text()
+    assert not (out / "reconstructions.png").exists()
+    assert "reconstructions.png" not in report
+    assert "## Reconstructions" not in report
+    assert {path.name for path in out.glob("*.png")} == set(re.findall(r"\(([^)]+\.png)\)", report))
 
 
 def test_out_of_time_saves_and_the_next_call_goes_on(small_plan):

@@ -40,7 +40,16 @@ def touched(module) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "term", ["loss", "reconstruction", "perceptual", "consistency", "adversarial_reconstruction", "adversarial_sample"]
+    "term",
+    [
+        "loss",
+        "reconstruction",
+        "perceptual",
+        "sample",
+        "consistency",
+        "adversarial_reconstruction",
+        "adversarial_sample",
+    ],
 )
 def test_the_upsamplers_terms_move_its_network_alone(setting, term: str):
     config, model, discriminator, pyramid, small, large = setting
@@ -55,12 +64,18 @@ def test_the_upsamplers_terms_move_its_network_alone(setting, term: str):
 def test_the_loss_is_the_weighted_sum_of_its_terms(setting):
     config, model, discriminator, pyramid, small, large = setting
     weights = Stage2ObjectiveConfig(
-        adversarial=0.3, perceptual=2.0, perceptual_network="squeezenet", pixel=5.0, consistency=7.0
+        adversarial=0.3,
+        perceptual=2.0,
+        perceptual_network="squeezenet",
+        pixel=5.0,
+        sample_pixel=11.0,
+        consistency=7.0,
     )
     step = UpsamplerStep(config.model_copy(update={"objective": weights}), model, discriminator, pyramid)
     loss, terms, _ = step(small, large)
     adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
-    expected = 0.3 * adversarial + 2 * terms["perceptual"] + 5 * terms["reconstruction"] + 7 * terms["consistency"]
+    expected = 0.3 * adversarial + 2 * terms["perceptual"] + 5 * terms["reconstruction"]
+    expected = expected + 11 * terms["sample"] + 7 * terms["consistency"]
     assert torch.allclose(loss, expected)
 
 
@@ -74,6 +89,16 @@ def test_consistency_holds_both_kinds_to_stage1_at_its_size(setting):
     found = torch.cat(list(fakes)).unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
     assert found.shape == sources.shape == (16, 3, 32, 32)
     assert terms["consistency"].item() == pytest.approx((found - sources).square().mean().item(), rel=1e-4)
+
+
+def test_samples_are_held_to_their_own_enlargement(setting):
+    config, model, discriminator, _, small, large = setting
+    torch.manual_seed(3)
+    _, terms, fakes = UpsamplerStep(config, model, discriminator, None)(small, large)
+    torch.manual_seed(3)
+    sources = small_fakes(model.stage1, small)[8:]
+    enlarged = torch.nn.functional.interpolate(sources, scale_factor=2, mode="bilinear")
+    assert terms["sample"].item() == pytest.approx((fakes.samples - enlarged).square().mean().item(), rel=1e-4)
 
 
 def test_the_perceptual_network_sees_the_same_window_of_both_and_not_always_the_same_one(setting):

@@ -64,6 +64,11 @@ def _moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return images.roll(torch.randint(SHIFT, (2,)).tolist(), (2, 3))
 
 
+def _enlarged(images: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h2 w2"]:
+    """Small images by bilinear interpolation: what the upsampler starts from with its residual path."""
+    return F.interpolate(images, size=(size, size), mode="bilinear")
+
+
 class UpsamplerStep(nn.Module):
     """What the upsampler minimises: to pass for real, near the originals, and true to Stage1.
 
@@ -94,6 +99,7 @@ class UpsamplerStep(nn.Module):
         moved = _moved(images)
         terms = {
             "reconstruction": objectives.gaussian_error(reconstructions, large),
+            "sample": objectives.gaussian_error(samples, _enlarged(sources[len(large) :], large.shape[-1])),
             "consistency": objectives.gaussian_error(F.adaptive_avg_pool2d(images, small.shape[-1]), sources),
             "adversarial_reconstruction": objectives.fool(
                 functional_call(discriminator, frozen, (moved[: len(large)],))
@@ -103,7 +109,7 @@ class UpsamplerStep(nn.Module):
         weights = self._objective
         adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
         loss = weights.adversarial * adversarial + weights.pixel * terms["reconstruction"]
-        loss = loss + weights.consistency * terms["consistency"]
+        loss = loss + weights.sample_pixel * terms["sample"] + weights.consistency * terms["consistency"]
         if pyramid is not None:
             pyramid = pyramid.to(large.device)
             top, left = torch.randint(SHIFT, (2,)).tolist()
