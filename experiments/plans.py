@@ -55,21 +55,6 @@ PLANS: dict[str, Plan] = {
         ),
         SCORES,
     ),
-    "search": Plan(
-        "The same departures from the recipe on the dense and on the recurrent model",
-        "data/emoji64",
-        EMOJI,
-        tuple(
-            Row(f"{model}{name}", recipe, options)
-            for name, options in (
-                ("", ()),
-                ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
-                ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
-            )
-            for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
-        ),
-        SCORES,
-    ),
     "controls": Plan(
         "Is it the recurrence? The same without it, and over blocks in a random order",
         "data/emoji64",
@@ -119,6 +104,37 @@ PLANS: dict[str, Plan] = {
             Row("cvae-gan", "emoji-cvae-gan", GREY),
             Row("crvae-gan", "emoji-crvae-gan", GREY),
             Row("crvae-gan-mi", MI, GREY),
+        ),
+        SCORES,
+        scored=2_000,
+        originals=False,
+    ),
+    "fashion-controls": Plan(
+        "The same controls on Fashion-MNIST, and the release's KL weights",
+        "data/fashion32",
+        EMOJI,
+        (
+            Row("crvae-gan-mi", MI, GREY),
+            Row("perceptron", MI, (*GREY, "--model.mixing", "perceptron")),
+            Row("permuted", MI, (*GREY, "--model.permute")),
+            Row("release-kl", MI, (*GREY, "--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+        ),
+        SCORES,
+        scored=2_000,
+        originals=False,
+    ),
+    "fashion-search": Plan(
+        "The same departures from the recipe on the dense and on the recurrent model",
+        "data/fashion32",
+        EMOJI,
+        tuple(
+            Row(f"{model}{name}", recipe, (*GREY, *options))
+            for name, options in (
+                ("", ()),
+                ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
+                ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
+            )
+            for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
         ),
         SCORES,
         scored=2_000,
