@@ -12,6 +12,9 @@ TERMS = ("reconstruction", "kl", "adversarial_sample", "discriminator_error", "m
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 """Distinguishable with colour-blind eyes too."""
 
+LABEL, LETTER = 0.7, 0.07
+"""Inches of the legend: a run's line with its margins, and each letter of its name."""
+
 
 def reports(run: str) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; none where RUN is no run folder. A line that was cut off is left out."""
@@ -47,7 +50,11 @@ def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     handles = {text: line for panel in panels for line, text in zip(*panel.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    inches = LABEL + LETTER * max(map(len, handles))
+    columns = max(1, min(4, int(figure.get_figwidth() / inches)))
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9, frameon=False
+    )
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
     return True
