@@ -32,7 +32,7 @@ RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
 STAGE2_IMAGES, STAGE2_DATA = {"cpu": 10_000, "gpu": 600_000}, "data/emoji128"
 STAGE2_SCORES = "benchmarks/stage2_scores.py"
 LARGEST = 300_000
-"""Bytes of a picture that lasts as it is; of larger ones 256 colours are kept."""
+"""Bytes of a picture that lasts as it is; of larger ones as many colours are kept, at most 256, as fit."""
 CRVAE = (sys.executable, "-m", "crvae")
 
 
@@ -131,7 +131,7 @@ def keep(made: Path, out: Path, about: dict) -> None:
     emptied(out)
     for path in made.iterdir():
         if path.suffix == ".png" and path.stat().st_size >= LARGEST:
-            Image.open(path).convert("RGB").quantize(256).save(out / path.name)
+            fewer_colours(path, out / path.name)
         elif path.suffix in (".md", ".json", ".png"):
             shutil.copyfile(path, out / path.name)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
@@ -139,6 +139,15 @@ def keep(made: Path, out: Path, about: dict) -> None:
     about |= {"commit": commit, "machine": machine, "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
     write_text(out / "provenance.json", json.dumps(about, indent=1) + "\n")
     print(f"{out}: {about['title']}")
+
+
+def fewer_colours(source: Path, target: Path) -> None:
+    """The picture at `source` below LARGEST bytes, or in 32 colours."""
+    image = Image.open(source).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        image.quantize(colours).save(target, optimize=True)
+        if target.stat().st_size < LARGEST:
+            return
 
 
 def provenance(runs: list[str]) -> list[dict]:
