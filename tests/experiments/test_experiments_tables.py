@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
+from PIL import Image
 
 from crvae.cli.train import _configure
 from crvae.config import Stage1Config
@@ -73,6 +75,16 @@ def test_originals_that_may_not_be_shown_are_left_out(small_plan, monkeypatch, t
     assert "reconstructions.png" not in report
     assert "## Reconstructions" not in report
     assert {path.name for path in out.glob("*.png")} == set(re.findall(r"\(([^)]+\.png)\)", report))
+
+
+def test_large_pictures_lose_colours_until_they_are_small(tmp_path):
+    pixels = torch.randint(256, (500, 700, 3), dtype=torch.uint8)
+    Image.fromarray(pixels.numpy()).save(tmp_path / "noise.png")
+    assert (tmp_path / "noise.png").stat().st_size > 1_000_000
+    tables.fewer_colours(tmp_path / "noise.png", tmp_path / "small.png")
+    assert (tmp_path / "small.png").stat().st_size < tables.LARGEST
+    with Image.open(tmp_path / "small.png") as kept:
+        assert kept.size == (700, 500)
 
 
 def test_out_of_time_saves_and_the_next_call_goes_on(small_plan):
