@@ -159,7 +159,7 @@ def _emoji() -> dict[str, Recipe]:
         recipe = f"emoji-{name}"
         recipes[recipe] = Recipe(
             f"CPU size, 64x64: {what}",
-            "200k images" + ": half an hour of one thread" * (beta > 0),
+            "200k images",
             results.get(name, "not measured"),
             Stage1Config(
                 recipe=recipe,

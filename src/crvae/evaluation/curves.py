@@ -50,7 +50,7 @@ def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
     handles = {text: line for panel in panels for line, text in zip(*panel.get_legend_handles_labels(), strict=True)}
-    inches = LABEL + LETTER * max(map(len, handles))
+    inches = LABEL + LETTER * max(map(len, handles), default=0)
     columns = max(1, min(4, int(figure.get_figwidth() / inches)))
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9, frameon=False
