@@ -128,11 +128,24 @@ PLANS: dict[str, Plan] = {
             for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
         ),
     ),
+    "fashion-minibatch": _fashion(
+        "Minibatch discrimination: with and without it, on the dense and on the recurrent model",
+        tuple(
+            Row(f"{model}{name}", recipe, (*GREY, *options))
+            for name, options in (("", ()), ("-without", ("--discriminator.kernels", "0")))
+            for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
+        ),
+    ),
     "mnist": Plan(
         "Likelihoods of binarised digits",
         "data/mnist28",
         {"cpu": 120_000, "gpu": 12_000_000},
-        (Row("mnist-vae", "mnist-vae"), Row("mnist-cvae", "mnist-cvae"), Row("mnist-crvae", "mnist-crvae")),
+        (
+            Row("mnist-vae", "mnist-vae"),
+            Row("mnist-cvae", "mnist-cvae"),
+            Row("mnist-crvae", "mnist-crvae"),
+            Row("mnist-crvae-residual", "mnist-crvae", ("--model.residual",)),
+        ),
         "elbo,nll",
         scored=1_000,
     ),

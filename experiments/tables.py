@@ -1,6 +1,6 @@
 """The paper's tables and figures, one command each; a second call goes on where the first was stopped.
 
-    python -m experiments.tables table1 [--budget cpu|gpu] [--seeds 3] [--jobs 2] [--minutes M]
+    python -m experiments.tables table1 [--budget cpu|gpu] [--seeds 0 1 2] [--jobs 2] [--minutes M]
 
 Trains what is missing (`crvae train`, one thread for each of `--jobs` rows), then writes docs/results/NAME/ by `crvae compare`:
 report.md, report.json, the pictures, and provenance.json (commands, machine, commit, time). table2, figure7 and figure9 use runs of table1.
@@ -101,18 +101,18 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     return ("--classifier", str(judge))
 
 
-def make(name: str, budget: str, seeds: int, jobs: int, piece: Piece) -> None:
+def make(name: str, budget: str, seeds: list[int], jobs: int, piece: Piece) -> None:
     """Everything of one plan, for each seed."""
     plan = PLANS[name]
     images = plan.images[budget]
-    work = [(row, seed) for seed in range(seeds) for row in plan.rows]
+    work = [(row, seed) for seed in seeds for row in plan.rows]
     RUNS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(train, piece, plan, row, images, seed) for row, seed in work]:
             done.result()
     options = ("--images", str(plan.scored), *classifier(piece, plan))
-    for seed in range(seeds):
-        out = RESULTS / (name if seeds == 1 else f"{name}-seed{seed}")
+    for seed in seeds:
+        out = RESULTS / (f"{name}-seed{seed}" if seed else name)
         runs = [str(folder(row, images, seed)) for row in plan.rows]
         made = RUNS / f"report-{out.name}"
         shutil.rmtree(made, ignore_errors=True)
@@ -234,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.tables")
     parser.add_argument("name", choices=[*PLANS, *AFTER_TABLES])
     parser.add_argument("--budget", choices=["cpu", "gpu"], default="cpu")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one report for each")
     parser.add_argument("--jobs", type=int, default=2, help="rows that train at once, with one thread each")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long, to go on by the same command")
     options = parser.parse_args()

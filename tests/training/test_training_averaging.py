@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from crvae.cli import main
 from crvae.models import Autoencoder
+from crvae.models.loading import load
 from crvae.training import averaging
 
 LATENTS = ("dense", "convolutional", "recurrent")
@@ -110,3 +112,16 @@ def test_the_first_weights_are_soon_forgotten():
     assert abs(average.weight.item()) < 1e-3
     averaging.update(average, module, images=64, batch=64, half_life=0)  # no averaging: the weights themselves
     assert average.weight.item() == 0
+
+
+def test_batch_norm_momentum_moves_nothing_that_is_published(tmp_path, colour, tiny):
+    """Training normalises by the batch and publishing by plain means: a search over the momentum would search noise."""
+    published = []
+    for momentum in ("0.01", "0.9"):
+        run = tmp_path / momentum
+        options = [*tiny, "--train.images", "64", "--model.batch-norm-momentum", momentum]
+        assert main(["train", "emoji-crvae-gan-mi", "--data", str(colour), "--out", str(run), *options]) == 0
+        published.append(load(run).state_dict())
+    ours, theirs = published
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
