@@ -119,11 +119,13 @@ def make(name: str, budget: str, seeds: list[int], jobs: int, piece: Piece) -> N
         piece.run(
             "compare", *runs, "--data", plan.data, "--scores", plan.scores, "--out", str(made), *options, threads=2
         )
+        title = plan.title + (f" (seed {seed})" if seed else "")
+        report = (made / "report.md").read_text().replace("# Comparison\n", f"# {title}\n", 1)
         if not plan.originals:
             (made / "reconstructions.png").unlink()
-            report = (made / "report.md").read_text()
-            write_text(made / "report.md", re.sub(r"## [^\n]+\n\n[^\n]+\(reconstructions\.png\)\n+", "", report))
-        keep(made, out, {"title": plan.title, "budget": budget, "images": images, "runs": provenance(runs)})
+            report = re.sub(r"## [^\n]+\n\n[^\n]+\(reconstructions\.png\)\n+", "", report)
+        write_text(made / "report.md", report)
+        keep(made, out, {"title": title, "budget": budget, "images": images, "runs": provenance(runs)})
 
 
 def keep(made: Path, out: Path, about: dict) -> None:
@@ -151,14 +153,13 @@ def fewer_colours(source: Path, target: Path) -> None:
 
 
 def provenance(runs: list[str]) -> list[dict]:
-    """Of each run its command, its commit and what it took."""
+    """Of each run its command, its commit, its arithmetic and what it took."""
     found = []
     for run in map(Path, runs):
         environment = json.loads((run / "environment.json").read_text())
+        about = {"command": f"crvae {environment['command']}", "commit": environment["commit"]}
         seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
-        found.append(
-            {"command": f"crvae {environment['command']}", "commit": environment["commit"], "seconds": seconds}
-        )
+        found.append(about | {"precision": environment["precision"], "seconds": seconds})
     return found
 
 

@@ -61,6 +61,7 @@ def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
     about = json.loads((out / "provenance.json").read_text())
     assert (about["title"], about["images"], len(about["runs"])) == ("a small one", 160, 2)
     assert "emoji-vae" in about["runs"][0]["command"]
+    assert about["runs"][0]["precision"] == "fp32"
     assert "recurrent-160-0" in (out / "report.md").read_text()
     assert {path.suffix for path in out.iterdir()} <= {".md", ".json", ".png"}
     assert all(path.stat().st_size < 300_000 for path in out.glob("*.png"))
@@ -69,7 +70,9 @@ def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
 def test_a_seed_alone_has_a_report_of_its_own(small_plan, tmp_path):
     tables.make("small", "cpu", [2], 2, tables.Piece(0))
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["small-seed2"]
-    about = json.loads((tmp_path / "results" / "small-seed2" / "provenance.json").read_text())
+    out = tmp_path / "results" / "small-seed2"
+    assert (out / "report.md").read_text().startswith("# a small one (seed 2)\n")
+    about = json.loads((out / "provenance.json").read_text())
     assert all("--train.seed 2" in run["command"] for run in about["runs"])
 
 
