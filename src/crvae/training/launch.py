@@ -121,7 +121,7 @@ def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
     keep_freed_memory()
     cuda = torch.cuda.is_available()
     if precision == "auto":
-        precision = "bf16" if (torch.cuda.is_bf16_supported() if cuda else _cpu_has_bf16()) else "fp32"
+        precision = "bf16" if (torch.cuda.is_bf16_supported() if cuda else cpu_has_bf16()) else "fp32"
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     here = place()
@@ -166,6 +166,6 @@ def check(config: Any, data: PreparedData) -> None:
         )
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bf16 in hardware: without, bf16 is slower than fp32."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[attr-defined]
