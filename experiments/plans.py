@@ -47,6 +47,15 @@ def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
     return Plan(title, "data/fashion32", EMOJI, rows, SCORES, scored=2_000, originals=False)
 
 
+def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
+    """The same departures from the recipe, each a name and its options, on the dense and on the recurrent model."""
+    return tuple(
+        Row(f"{model}{name}", recipe, (*GREY, *options))
+        for name, options in departures
+        for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
+    )
+
+
 PLANS: dict[str, Plan] = {
     "table1": Plan(
         "Table 1, upper half: latent constructions under the same adversarial training",
@@ -118,23 +127,15 @@ PLANS: dict[str, Plan] = {
     ),
     "fashion-search": _fashion(
         "The same departures from the recipe on the dense and on the recurrent model",
-        tuple(
-            Row(f"{model}{name}", recipe, (*GREY, *options))
-            for name, options in (
-                ("", ()),
-                ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
-                ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
-            )
-            for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
+        _alike(
+            ("", ()),
+            ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
+            ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
         ),
     ),
     "fashion-minibatch": _fashion(
         "Minibatch discrimination: with and without it, on the dense and on the recurrent model",
-        tuple(
-            Row(f"{model}{name}", recipe, (*GREY, *options))
-            for name, options in (("", ()), ("-without", ("--discriminator.kernels", "0")))
-            for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
-        ),
+        _alike(("", ()), ("-without", ("--discriminator.kernels", "0"))),
     ),
     "mnist": Plan(
         "Likelihoods of binarised digits",
