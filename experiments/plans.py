@@ -144,6 +144,7 @@ PLANS: dict[str, Plan] = {
         (Row("mnist-vae", "mnist-vae"), Row("mnist-cvae", "mnist-cvae"), Row("mnist-crvae", "mnist-crvae")),
         "elbo,nll",
         scored=1_000,
+        originals=False,
     ),
 }
 """Table or figure -> its plan. Rows of the same recipe and options are trained once and shared between plans."""
