@@ -91,7 +91,6 @@ def test_a_run_loads_by_its_name(trained):
 
 def test_wrong_places(tmp_path, folder):
     refused(tmp_path / "nowhere", "neither a run nor an exported folder")
-    refused(tmp_path, "model.safetensors") if (tmp_path / "config.json").exists() else None
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "holds no model")
     (folder / "model.safetensors").unlink()
