@@ -20,7 +20,7 @@ def measure(recipe: str, rounds: int) -> dict[str, Any]:
     shape = (config.train.batch, config.model.channels, config.model.size, config.model.size)
     x = torch.rand(*shape, device=fabric.device) * 2 - 1
     eager, compiled = TrainingStep(config, fabric), TrainingStep(config, fabric)
-    model, discriminator = compiled.experiment.model, compiled.experiment.discriminator
+    model, discriminator = compiled.stage.model, compiled.stage.discriminator
     model.encoder.compile()
     model.decoder.compile()
     if discriminator is not None:

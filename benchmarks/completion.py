@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from crvae.models.loading import load, load_discriminator
+from crvae.devices import best_device, quick_arithmetic
+from crvae.storage.models import load, load_discriminator
 from crvae.tasks.completion import Search, complete
-from crvae.tasks.devices import best_device, quick_arithmetic
 from crvae.tasks.inputs import read_images
 from crvae.tasks.occlusion import masks
 

@@ -14,7 +14,7 @@ from pythae.models.nn import BaseDecoder, BaseDiscriminator, BaseEncoder
 from pythae.trainers import CoupledOptimizerAdversarialTrainer, CoupledOptimizerAdversarialTrainerConfig
 from torch import Tensor, nn
 
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.training.stage1 import build
 
 

@@ -16,12 +16,12 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from crvae.config_stage2 import Stage2Config
+from crvae.config.stage2 import Stage2Config
 from crvae.evaluation.cost import device_name
 from crvae.recipes import RECIPES
-from crvae.training.experiment import seeded
 from crvae.training.launch import devices
 from crvae.training.optimising import Optimising
+from crvae.training.stage import seeded
 from crvae.training.stage2 import Stage2, adopt
 
 STEPS = 6
@@ -31,13 +31,13 @@ def measure(config: Stage2Config, stage1: str) -> dict:
     fabric, precision = devices(config.train.precision, deterministic=False)
     config = adopt(config, stage1)
     torch.manual_seed(0)
-    experiment = Stage2(config, stage1)
-    for network in (*experiment.networks.values(), experiment.averaged):
+    stage = Stage2(config, stage1)
+    for network in (*stage.networks.values(), stage.averaged):
         network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    sides = [Optimising(side, config.train, fabric) for side in experiment.sides]
+    sides = [Optimising(side, config.train, fabric) for side in stage.sides]
     model, batch = config.model, config.train.batch
     small, large = (
-        torch.rand(batch, model.channels, size, size, device=fabric.device) * 2 - 1 for size in experiment.sizes()
+        torch.rand(batch, model.channels, size, size, device=fabric.device) * 2 - 1 for size in stage.sizes()
     )
 
     def step() -> None:
@@ -56,14 +56,14 @@ def measure(config: Stage2Config, stage1: str) -> dict:
         torch.cuda.synchronize()
     wall, core = time.perf_counter() - wall, time.process_time() - core
     with FlopCounterMode(display=False) as flops:
-        experiment.averaged.network(small[:1])
+        stage.averaged.network(small[:1])
     on_gpu = fabric.device.type == "cuda"
     return {
         "recipe": config.recipe,
         "parameters": {
-            "upsampler": sum(p.numel() for p in experiment.model.network.parameters()),
-            "discriminator": sum(p.numel() for p in experiment.discriminator.parameters()),
-            "stage1": sum(p.numel() for p in experiment.model.stage1.parameters()),
+            "upsampler": sum(p.numel() for p in stage.model.network.parameters()),
+            "discriminator": sum(p.numel() for p in stage.discriminator.parameters()),
+            "stage1": sum(p.numel() for p in stage.model.stage1.parameters()),
         },
         "flops_per_upsampled_image": flops.get_total_flops(),
         "batch": batch,

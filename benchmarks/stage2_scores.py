@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from crvae.data import open_data
+from crvae.devices import best_device
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.features import feature_extractor, spaced
+from crvae.evaluation.image_scores import kid
 from crvae.evaluation.score import mean
-from crvae.evaluation.scores import kid
 from crvae.pictures import from_8_bit, save_grid, to_8_bit
-from crvae.tasks.devices import best_device
 from crvae.tasks.upscaling import load_upsampler
 
 COLUMNS = 10

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.measuring import ceiling, default_allocation, shares, turns
 from benchmarks.port import Port
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.evaluation.cost import TrainingStep, count_flops, flops_per_image
 from crvae.recipes import RECIPES
 from crvae.training.launch import devices

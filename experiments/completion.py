@@ -18,14 +18,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from crvae.atomic import write_text
 from crvae.cli import main as crvae
 from crvae.data import open_data
+from crvae.devices import best_device
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.score import mean
+from crvae.files import new_folder, write_text
 from crvae.pictures import from_8_bit, save_png
-from crvae.tasks.devices import best_device
-from crvae.tasks.folders import new_folder
 from crvae.tasks.inputs import distinct, read_file
 from crvae.tasks.occlusion import NAMED, rectangle
 from crvae.training.classifier import load_classifier

@@ -20,8 +20,8 @@ from torch import Tensor
 
 import crvae
 from crvae.data import open_data
-from crvae.models.loading import load_discriminator
 from crvae.pictures import from_8_bit, save_grid
+from crvae.storage.models import load_discriminator
 from crvae.tasks.completion import Search, complete
 from crvae.tasks.occlusion import masks, occlude
 from crvae.tasks.traversal import progression

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from crvae.atomic import write_text
+from crvae.files import write_text
 from experiments.plans import PLANS, Plan, Row
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")

@@ -16,7 +16,7 @@ import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from crvae.cli import main  # noqa: E402
-from crvae.config import DiscriminatorConfig, ModelConfig, ObjectiveConfig, Stage1Config, TrainConfig  # noqa: E402
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig, ObjectiveConfig, Stage1Config, TrainConfig  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from crvae.config import (
+from crvae.config.base import numbers
+from crvae.config.stage1 import (
     DiscriminatorConfig,
     InputConfig,
     ModelConfig,
     ObjectiveConfig,
     Stage1Config,
     TrainConfig,
-    numbers,
 )
 
 BAD = [

@@ -19,8 +19,8 @@ import pathlib, sys
 import crvae
 assert "site-packages" in crvae.__file__ and sys.prefix in crvae.__file__, crvae.__file__
 assert (pathlib.Path(crvae.__file__).parent / "py.typed").is_file()
-from crvae.config import ModelConfig
-from crvae.models.loading import save
+from crvae.config.stage1 import ModelConfig
+from crvae.storage.models import save
 model = crvae.Autoencoder(ModelConfig(width=2, latent_channels=8)).eval()
 save(pathlib.Path("small"), model, recipe="none", images=0)
 assert crvae.load("small").sample(2, seed=1).equal(model.sample(2, seed=1))

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crvae import models, tasks
     from crvae.models.autoencoder import Autoencoder
-    from crvae.models.loading import load
     from crvae.models.upsampler import Upsampler
+    from crvae.storage.models import load
 
 __version__ = "0.1.0"
 
 __all__ = ["Autoencoder", "Upsampler", "__version__", "load", "models", "tasks"]
 
 _HOME = {
-    "load": "crvae.models.loading",
+    "load": "crvae.storage.models",
     "Autoencoder": "crvae.models.autoencoder",
     "Upsampler": "crvae.models.upsampler",
 }

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.io import write_png
 from torchvision.utils import make_grid
 
-from crvae.atomic import whole
+from crvae.files import whole
 
 
 def to_8_bit(images: Float[Tensor, "*b c h w"]) -> UInt8[Tensor, "*b c h w"]:

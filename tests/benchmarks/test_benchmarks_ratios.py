@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import goals, scaling, steps
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
+from crvae.devices import cpu_has_bf16
 from crvae.evaluation.cost import TrainingStep, count_flops, flops_per_image, parameters
 from crvae.models.layers import TransposedConvolution
 from crvae.models.recurrence import ChannelRecurrence
-from crvae.training.launch import cpu_has_bf16, devices
+from crvae.training.launch import devices
 
 CPU = torch.device("cpu")
 

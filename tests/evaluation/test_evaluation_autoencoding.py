@@ -9,8 +9,8 @@ from torch.distributions import Normal, kl_divergence
 from crvae.data import open_data
 from crvae.evaluation.autoencoding import active_units, latent_scores, reconstruction_scores, reconstructions
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.models.loading import load
 from crvae.pictures import from_8_bit
+from crvae.storage.models import load
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_the_inception_score_is_named_by_it(classifier, labelled, trained, capsy
 
 
 def test_a_linear_probe_leaves_the_backbone_as_it_was(labelled, tmp_path):
-    from crvae.models.backbones import backbone, digest
+    from crvae.frozen.backbones import backbone, digest
 
     out = tmp_path / "probe"
     assert main(["classifier", str(labelled), "--out", str(out), "--method", "linear-probe"]) == 0

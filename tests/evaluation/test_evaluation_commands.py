@@ -133,7 +133,7 @@ def test_a_run_that_goes_on_training_is_scored_as_it_was_loaded(trained, colour,
     from safetensors.torch import load_file, save_file
 
     from crvae.evaluation.evaluate import Request, evaluate, evaluate_subject
-    from crvae.evaluation.subject import open_subject
+    from crvae.evaluation.generated import open_subject
 
     run = tmp_path / "run"
     shutil.copytree(trained, run)

@@ -11,7 +11,7 @@ from crvae.cli import main
 from crvae.data import open_data
 from crvae.errors import UserError
 from crvae.evaluation.features import BATCH, Extractor, feature_extractor, spaced
-from crvae.models.backbones import KINDS, Backbone, backbone, digest
+from crvae.frozen.backbones import KINDS, Backbone, backbone, digest
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from crvae.cli import main
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.evaluation import likelihood
 from crvae.evaluation.likelihood import BernoulliDecoder, GaussianDecoder, binarised, bounds, observation_variance
 from crvae.models.autoencoder import Autoencoder

@@ -15,8 +15,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 from crvae.data import open_data
 from crvae.evaluation.features import feature_extractor
+from crvae.evaluation.image_scores import fid, kid, precision_and_recall
 from crvae.evaluation.score import Score
-from crvae.evaluation.scores import fid, kid, precision_and_recall
 from crvae.models.autoencoder import Autoencoder
 from crvae.pictures import from_8_bit, to_8_bit
 from crvae.recipes import RECIPES

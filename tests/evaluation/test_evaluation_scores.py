@@ -10,8 +10,8 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.stats import binom
 
+from crvae.evaluation.image_scores import fid, inception_score, kid, precision_and_recall
 from crvae.evaluation.score import Score, jackknife, mean
-from crvae.evaluation.scores import fid, inception_score, kid, precision_and_recall
 
 ABOUT = {"features": "toy", "features_sha256": "0" * 64, "resizer": "none"}
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from crvae.cli.train import _configure
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from experiments import tables
 from experiments.plans import PLANS, Plan, Row
 

@@ -13,12 +13,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import torch
 
-from crvae.config import DiscriminatorConfig, ModelConfig
-from crvae.config_stage2 import UpsamplerConfig
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
+from crvae.config.stage2 import UpsamplerConfig
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.models.loading import save, save_upsampler
 from crvae.models.upsampler import Upsampler
+from crvae.storage.models import save, save_upsampler
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 import crvae as package
 from crvae.cli import main
-from crvae.models.loading import load_discriminator
+from crvae.storage.models import load_discriminator
 
 
 @pytest.fixture(scope="module")

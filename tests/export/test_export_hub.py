@@ -10,7 +10,7 @@ import torch
 import crvae as package
 from crvae.cli import main
 from crvae.errors import UserError
-from crvae.models.loading import load_discriminator
+from crvae.storage.models import load_discriminator
 
 
 def test_push_load_and_offline(folder, tmp_path, hub, monkeypatch, capsys):

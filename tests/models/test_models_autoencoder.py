@@ -9,7 +9,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from crvae import objectives
-from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.models import Autoencoder, Discriminator
 
 LATENTS = ("dense", "convolutional", "recurrent")

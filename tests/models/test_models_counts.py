@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.models import Autoencoder, Discriminator
 from crvae.recipes import RECIPES
 from crvae.training.stage1 import build

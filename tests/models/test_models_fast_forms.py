@@ -75,7 +75,7 @@ def test_crelu_leaves_its_input_alone():
 
 
 def test_the_encoders_in_place_activations_do_not_touch_images():
-    from crvae.config import ModelConfig
+    from crvae.config.stage1 import ModelConfig
     from crvae.models.autoencoder import Autoencoder
 
     model = Autoencoder(ModelConfig(width=2))

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 import crvae
 from crvae.errors import UserError
-from crvae.models.loading import load, load_discriminator, save
+from crvae.storage.models import load, load_discriminator, save
 from crvae.training.stage1 import build
 
 LONG = int(os.environ.get("FUZZ", "0"))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.models import Autoencoder, Discriminator
 from crvae.models.layers import (
     CReLU,

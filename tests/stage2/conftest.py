@@ -10,7 +10,7 @@ from PIL import Image
 
 from crvae.cli import main
 from crvae.errors import UserError
-from crvae.models.squeezenet import weights
+from crvae.frozen.squeezenet import weights
 
 OPTIONS = [
     "--model.size", "32", "--model.output-size", "64", "--model.width", "4", "--model.blocks", "1",

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from crvae import objectives
-from crvae.config import ModelConfig
-from crvae.config_stage2 import Stage2Config, Stage2DiscriminatorConfig, Stage2ObjectiveConfig, UpsamplerConfig
+from crvae.config.stage1 import ModelConfig
+from crvae.config.stage2 import Stage2Config, Stage2DiscriminatorConfig, Stage2ObjectiveConfig, UpsamplerConfig
+from crvae.frozen.pyramids import feature_pyramid
 from crvae.models import Autoencoder
-from crvae.models.loading import save
-from crvae.models.perceptual import feature_pyramid
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
+from crvae.storage.models import save
 from crvae.training.stage2 import Fakes, Stage2DiscriminatorStep, UpsamplerStep, adopt, small_fakes
 
 

@@ -19,8 +19,8 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES
 from crvae import objectives
 from crvae.cache import from_pypi
 from crvae.errors import UserError
-from crvae.models.perceptual import LAYERS, FeaturePyramid, feature_pyramid
-from crvae.models.squeezenet import _Arrays, squeezenet
+from crvae.frozen.pyramids import LAYERS, FeaturePyramid, feature_pyramid
+from crvae.frozen.squeezenet import _Arrays, squeezenet
 
 
 def test_vgg_features_layer_by_layer():

@@ -12,10 +12,10 @@ from torchvision.io import read_image
 
 import crvae
 from crvae.cli import main
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.models import Autoencoder
-from crvae.models.loading import save
 from crvae.recipes import RECIPES
+from crvae.storage.models import save
 from processes import ranks
 from reference.same import assert_same_end, last_state
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from crvae.config import ModelConfig
-from crvae.config_stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
+from crvae.config.stage1 import ModelConfig
+from crvae.config.stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
 from crvae.models import Autoencoder, Upsampler
 from crvae.models.upsampler import Enlarge, Stage2Discriminator, UpsamplingNetwork, enlargements
 

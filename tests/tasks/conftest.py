@@ -9,9 +9,9 @@ install_import_hook(["crvae.tasks"], "beartype.beartype")
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from crvae.config import DiscriminatorConfig, ModelConfig  # noqa: E402
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig  # noqa: E402
 from crvae.models import Autoencoder, Discriminator  # noqa: E402
-from crvae.models.loading import save  # noqa: E402
+from crvae.storage.models import save  # noqa: E402
 
 
 def build(latent: str = "recurrent", **options) -> Autoencoder:

@@ -169,7 +169,7 @@ def test_encode_and_decode_are_reconstruct_in_two_parts(exported, model, picture
     ],
 )
 def test_what_users_can_mend_is_one_sentence(words, says, exported, model, pictures, tmp_path, monkeypatch, capsys):
-    from crvae.models.loading import save
+    from crvae.storage.models import save
 
     monkeypatch.chdir(tmp_path)
     pictures.rename("PICTURES")

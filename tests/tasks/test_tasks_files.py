@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from crvae.errors import UserError
-from crvae.tasks.folders import new_folder
+from crvae.files import new_folder
+from crvae.tasks.grids import labelled_grid, save_animation
 from crvae.tasks.inputs import distinct, read_images
-from crvae.tasks.labelled import labelled_grid, save_animation
 from crvae.tasks.latents import Latents, load_latents, save_latents
 
 

@@ -9,7 +9,7 @@ from crvae.errors import UserError
 from crvae.tasks.inputs import Images
 from crvae.tasks.sampling import sample_images, samples
 from crvae.tasks.traversal import interpolation, progression, replace_block, styles
-from crvae.tasks.walks import walk
+from crvae.tasks.traversal_grid import walk
 
 LATENTS = ("dense", "convolutional", "recurrent")
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from crvae.cli import main
 from crvae.models import Autoencoder
-from crvae.models.loading import load
+from crvae.storage.models import load
 from crvae.training import averaging
 
 LATENTS = ("dense", "convolutional", "recurrent")

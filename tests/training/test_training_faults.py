@@ -15,8 +15,8 @@ import torch
 
 from crvae.cli import main
 from crvae.errors import UserError
+from crvae.files import replaced
 from crvae.training import checkpoint
-from crvae.training.replacing import replaced
 
 STATE = {"images": 16, "weights": torch.arange(3000.0)}
 NEWER = {"images": 32, "weights": torch.arange(3000.0) + 1}

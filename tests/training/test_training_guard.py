@@ -42,15 +42,15 @@ def training(small, colour):
 
     def make(**options) -> Training:
         torch.manual_seed(0)
-        experiment = Stage1(small(**options))
-        return Training(experiment, None, open_data(str(colour)), Fabric(accelerator="cpu", devices=1))
+        stage = Stage1(small(**options))
+        return Training(stage, None, open_data(str(colour)), Fabric(accelerator="cpu", devices=1))
 
     return make
 
 
 def weights(training: Training) -> dict:
     """A copy of all parameters and of all optimisers' moments (of batch norm's statistics nothing: a forward moves them)."""
-    networks = training.experiment.networks
+    networks = training.stage.networks
     parameters = {
         name: {n: p.detach().clone() for n, p in network.named_parameters()} for name, network in networks.items()
     }

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crvae import objectives
-from crvae.config import ObjectiveConfig
+from crvae.config.stage1 import ObjectiveConfig
 from crvae.training.stage1 import DiscriminatorStep, GeneratorStep, build
 
 

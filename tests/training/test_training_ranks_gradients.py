@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.recipes import RECIPES
-from crvae.training.experiment import seeded
 from crvae.training.launch import devices
 from crvae.training.optimising import Optimising
+from crvae.training.stage import seeded
 from crvae.training.stage1 import Stage1
 
 SEED, BATCH = 3, 32
@@ -27,11 +27,11 @@ def gradients(out: Path) -> None:
     config = Stage1Config.model_validate(body)
     fabric, _ = devices("fp32", deterministic=False)
     torch.manual_seed(SEED)
-    experiment = Stage1(config)
+    stage = Stage1(config)
     images = torch.rand(BATCH, 3, 64, 64) * 2 - 1
     halves = images.chunk(2)
     slots = [fabric.global_rank] if fabric.world_size == 2 else [0, 1]
-    sides = [Optimising(side, config.train, fabric) for side in experiment.sides]
+    sides = [Optimising(side, config.train, fabric) for side in stage.sides]
     carries: dict[int, tuple] = dict.fromkeys(slots, ())
     for number, side in enumerate(sides):
         for slot in slots:
@@ -40,7 +40,7 @@ def gradients(out: Path) -> None:
             side.backward(loss / len(slots), last=slot == slots[-1])
             carries[slot] = (carry,)
     if fabric.is_global_zero:
-        found = {f"{name}.{p}": q.grad for name, net in experiment.networks.items() for p, q in net.named_parameters()}
+        found = {f"{name}.{p}": q.grad for name, net in stage.networks.items() for p, q in net.named_parameters()}
         save_file({name: gradient.contiguous() for name, gradient in found.items() if gradient is not None}, out)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.recipes import RECIPES
 from crvae.training.optimising import Optimising
 from crvae.training.stage1 import Stage1
@@ -27,11 +27,11 @@ def shrunk(config: Stage1Config) -> Stage1Config:
 def test_one_step(name: str):
     config = shrunk(RECIPES[name].config)
     torch.manual_seed(config.train.seed)
-    experiment = Stage1(config)
+    stage = Stage1(config)
     fabric = Fabric(accelerator="cpu", devices=1)
-    sides = [Optimising(side, config.train, fabric) for side in experiment.sides]
+    sides = [Optimising(side, config.train, fabric) for side in stage.sides]
     stored = torch.randint(0, 256, (8, config.model.channels, config.model.size, config.model.size), dtype=torch.uint8)
-    inputs = experiment.inputs((stored,))
+    inputs = stage.inputs((stored,))
     assert inputs[0].min() >= -1
     assert inputs[0].max() <= 1
     if config.input.binarise:
@@ -49,7 +49,7 @@ def test_one_step(name: str):
     assert len(sides) == (2 if config.objective.adversarial else 1)
     every = [id(p) for side in sides for p in side.parameters]
     assert len(every) == len(set(every))
-    assert set(every) == {id(p) for network in experiment.networks.values() for p in network.parameters()}
+    assert set(every) == {id(p) for network in stage.networks.values() for p in network.parameters()}
 
 
 @pytest.mark.parametrize("name", STAGE1)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from crvae.cli import main
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.errors import UserError
 from crvae.recipes import RECIPES
 from crvae.training.run import Run, environment

@@ -37,7 +37,7 @@ def run(args: list[str]) -> None:
     from crvae.cli.progress import progress
     from crvae.evaluation.comparison import compare
     from crvae.evaluation.report import write_report
-    from crvae.tasks.folders import new_folder
+    from crvae.files import new_folder
 
     with progress() as advance, new_folder(command.out) as folder:
         comparison = compare(command.runs, request, folder, advance)

@@ -68,12 +68,12 @@ def run(args: list[str]) -> int:
             raise UserError(f"--{option} must be from {least} to {most:,}, got {value}")
 
     from crvae.cli.progress import progress
+    from crvae.devices import best_device
+    from crvae.files import check_new_folder
     from crvae.models.autoencoder import Autoencoder
-    from crvae.models.loading import load, load_discriminator
+    from crvae.storage.models import load, load_discriminator
     from crvae.tasks.completion import Search
     from crvae.tasks.completion_folder import Job, write
-    from crvae.tasks.devices import best_device
-    from crvae.tasks.folders import check_new_folder
     from crvae.tasks.inputs import read_images
     from crvae.tasks.occlusion import masks
 

@@ -15,7 +15,7 @@ from crvae.cli.parsing import parse
 from crvae.errors import UserError
 
 if TYPE_CHECKING:
-    from crvae.config import Stage1Config
+    from crvae.config.stage1 import Stage1Config
     from crvae.evaluation.cost import Cost
 
 PAPER = """\
@@ -57,7 +57,7 @@ def _configuration(name: str, batch: int) -> Stage1Config:
     from pydantic import ValidationError
 
     from crvae.cli.parsing import sentence
-    from crvae.config import Stage1Config
+    from crvae.config.stage1 import Stage1Config
     from crvae.recipes import RECIPES
 
     if name not in RECIPES:

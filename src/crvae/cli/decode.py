@@ -29,10 +29,10 @@ def run(args: list[str]) -> int:
     """Writes the images."""
     command = parse(Decode, args, name="decode")
 
-    from crvae.models.loading import load
+    from crvae.devices import best_device
+    from crvae.files import check_new_folder, new_folder
     from crvae.pictures import save_png, to_8_bit
-    from crvae.tasks.devices import best_device
-    from crvae.tasks.folders import check_new_folder, new_folder
+    from crvae.storage.models import load
     from crvae.tasks.inputs import distinct
     from crvae.tasks.latents import load_latents
     from crvae.tasks.traversal import decode_all

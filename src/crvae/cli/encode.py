@@ -34,11 +34,11 @@ def run(args: list[str]) -> int:
     if not 1 <= command.count <= 1_000_000:
         raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
 
+    from crvae.devices import best_device
     from crvae.models.gaussian import blocks
-    from crvae.models.loading import load
-    from crvae.tasks.devices import best_device
+    from crvae.storage.models import load
+    from crvae.tasks.grids import check_picture_path
     from crvae.tasks.inputs import read_images
-    from crvae.tasks.labelled import check_picture_path
     from crvae.tasks.latents import Latents, save_latents
     from crvae.tasks.profiling import posterior_of
     from crvae.tasks.traversal import steps_of

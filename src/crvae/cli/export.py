@@ -41,7 +41,7 @@ def run(args: list[str]) -> int:
 
     from crvae.export.export import Request, export
     from crvae.export.publishing import push
-    from crvae.models.hub import PREFIX, check_repository
+    from crvae.storage.hub import PREFIX, check_repository
 
     if command.push:
         check_repository(command.push, "--push")

@@ -25,8 +25,8 @@ def run(args: list[str]) -> int:
     """Writes the model."""
     command = parse(ImportTorch7, args, name="import-torch7")
 
-    from crvae.models.loading import save
-    from crvae.tasks.folders import check_new_folder, new_folder
+    from crvae.files import check_new_folder, new_folder
+    from crvae.storage.models import save
     from crvae.torch7.importing import import_torch7
 
     check_new_folder(command.out, "OUT")

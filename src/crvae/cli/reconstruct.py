@@ -37,11 +37,11 @@ def run(args: list[str]) -> int:
 
     import torch
 
-    from crvae.models.loading import load
+    from crvae.devices import best_device
     from crvae.pictures import to_8_bit
-    from crvae.tasks.devices import best_device
+    from crvae.storage.models import load
+    from crvae.tasks.grids import check_picture_path, labelled_grid, save_picture
     from crvae.tasks.inputs import read_images
-    from crvae.tasks.labelled import check_picture_path, labelled_grid, save_picture
 
     check_picture_path(command.out)
     model = load(command.run, best_device())

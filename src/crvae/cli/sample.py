@@ -47,11 +47,11 @@ def run(args: list[str]) -> int:
     from rich.progress import track
     from torchvision.utils import make_grid
 
-    from crvae.models.loading import load
+    from crvae.devices import best_device
+    from crvae.files import check_new_folder, new_folder
     from crvae.pictures import save_png
-    from crvae.tasks.devices import best_device
-    from crvae.tasks.folders import check_new_folder, new_folder
-    from crvae.tasks.labelled import check_picture_path
+    from crvae.storage.models import load
+    from crvae.tasks.grids import check_picture_path
     from crvae.tasks.sampling import samples
 
     check_picture_path(command.out) if grid else check_new_folder(command.out)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from crvae.cli.parsing import parse, sentence
-from crvae.config import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
-from crvae.config_stage2 import (
+from crvae.config.stage1 import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
+from crvae.config.stage2 import (
     Stage2DiscriminatorConfig,
     Stage2InputConfig,
     Stage2ObjectiveConfig,

@@ -54,11 +54,11 @@ def run(args: list[str]) -> int:
     if profiling and count < 2:
         raise UserError(f"--count must be 2 or more for the profile's intervals, got {count}")
 
-    from crvae.models.loading import load
-    from crvae.tasks.devices import best_device
+    from crvae.devices import best_device
+    from crvae.storage.models import load
+    from crvae.tasks.grids import check_picture_path
     from crvae.tasks.inputs import read_images
-    from crvae.tasks.labelled import check_picture_path
-    from crvae.tasks.walks import walk
+    from crvae.tasks.traversal_grid import walk
 
     check_picture_path(command.out, endings=(".png",) if profiling else (".png", ".gif", ".webp"))
     model = load(command.run, best_device())
@@ -84,8 +84,8 @@ def run(args: list[str]) -> int:
 def _profile(command: Traverse, model, images) -> None:
     import json
 
-    from crvae.atomic import write_text
     from crvae.evaluation.distance import PerceptualDistance
+    from crvae.files import write_text
     from crvae.pictures import to_8_bit
     from crvae.tasks.profile_plot import save_plot
     from crvae.tasks.profiling import profile

@@ -33,9 +33,9 @@ def run(args: list[str]) -> int:
         raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
 
     from crvae.cli.progress import progress
+    from crvae.devices import best_device
+    from crvae.files import check_new_folder, new_folder
     from crvae.pictures import save_png
-    from crvae.tasks.devices import best_device
-    from crvae.tasks.folders import check_new_folder, new_folder
     from crvae.tasks.inputs import read_images
     from crvae.tasks.upscaling import load_upsampler, upscale
 

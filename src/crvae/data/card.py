@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from crvae.config import FORMAT
+from crvae.config.base import FORMAT
 from crvae.errors import UserError
 
 CARD = "card.json"

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crvae.config import FORMAT
+from crvae.config.base import FORMAT
 from crvae.data.card import CARD, Card, Duplicates, Shard, Skipped, SplitCard
 from crvae.data.rows import CONTENT_BYTES, RUN, receipt_path, schema, write_run, write_whole
 from crvae.data.source import Item, Source

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from crvae.data import open_data
+from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import reconstructions
 from crvae.evaluation.cost import cost
@@ -18,15 +19,14 @@ from crvae.evaluation.curves import reports, save_curves
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.evaluate import Progress, Request, evaluate_subject
 from crvae.evaluation.features import spaced
+from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.published import published
 from crvae.evaluation.score import Score
 from crvae.evaluation.stability import Stability, stability
-from crvae.evaluation.subject import Subject, open_subject
-from crvae.models.loading import model_folder
-from crvae.models.saving import read_config
 from crvae.pictures import from_8_bit, save_grid
-from crvae.tasks.devices import best_device
-from crvae.tasks.labelled import labelled_grid, save_picture
+from crvae.storage.models import model_folder
+from crvae.storage.weights import read_config
+from crvae.tasks.grids import labelled_grid, save_picture
 from crvae.training.launch import STAGES
 from crvae.training.run import Run
 

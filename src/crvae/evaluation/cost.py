@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.training import averaging
@@ -70,7 +70,7 @@ def flops_per_image(config: Stage1Config) -> dict[str, int]:
     """
     batch = 4
     step = TrainingStep(config, Fabric(accelerator="cpu", devices=1))
-    model = step.experiment.model.train()
+    model = step.stage.model.train()
     x = torch.rand(batch, *model.image_shape) * 2 - 1
     z = torch.randn(batch, *model.latent_shape)
     works: dict[str, Callable[[], Any]] = {
@@ -175,13 +175,13 @@ class TrainingStep:
 
     def __init__(self, config: Stage1Config, fabric: Fabric):
         self.config, self.fabric, self.images = config.train, fabric, 0
-        self.experiment = Stage1(config)
-        for network in (*self.experiment.networks.values(), self.experiment.averaged):
+        self.stage = Stage1(config)
+        for network in (*self.stage.networks.values(), self.stage.averaged):
             network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sides = [Optimising(side, config.train, fabric) for side in self.experiment.sides]
+        self.sides = [Optimising(side, config.train, fabric) for side in self.stage.sides]
 
     def modules(self) -> list[nn.Module]:
-        return list(self.experiment.networks.values())
+        return list(self.stage.networks.values())
 
     def __call__(self, x: Tensor) -> None:
         """x: `b c h w` in [-1, 1]."""
@@ -193,7 +193,7 @@ class TrainingStep:
             carry = (carried,)
         self.images += len(x)
         half_life = self.config.average_half_life_images
-        average, model = self.experiment.averaged, self.experiment.model
+        average, model = self.stage.averaged, self.stage.model
         averaging.update(average, model, images=self.images, batch=len(x), half_life=half_life)
 
 

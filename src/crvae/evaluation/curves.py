@@ -33,7 +33,7 @@ def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:
     """Draws the terms of `runs` (name -> reports) over images seen; False, and no file, where there is nothing to draw."""
     from matplotlib.figure import Figure
 
-    from crvae.atomic import whole
+    from crvae.files import whole
 
     terms = [term for term in TERMS if any(term in line for lines in runs.values() for line in lines)]
     if not terms:

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from crvae.models.backbones import digest
-from crvae.models.perceptual import feature_pyramid
+from crvae.frozen.backbones import digest
+from crvae.frozen.pyramids import feature_pyramid
 from crvae.pictures import from_8_bit
 
 NAME = "LPIPS-style distance (SqueezeNet)"

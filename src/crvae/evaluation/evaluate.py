@@ -9,17 +9,17 @@ from typing import Any
 import torch
 
 from crvae.data import PreparedData, Split, open_data
+from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import latent_scores, reconstruction_scores
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.features import Extractor, feature_extractor, logit_extractor, spaced
+from crvae.evaluation.generated import Subject, checked_size, open_subject
+from crvae.evaluation.image_scores import LEAST, fid, inception_score, kid, precision_and_recall
 from crvae.evaluation.likelihood import likelihood_scores, observation_variance
 from crvae.evaluation.score import Score
-from crvae.evaluation.scores import LEAST, fid, inception_score, kid, precision_and_recall
-from crvae.evaluation.subject import Subject, checked_size, open_subject
 from crvae.models.autoencoder import Autoencoder
 from crvae.pictures import from_8_bit
-from crvae.tasks.devices import best_device
 from crvae.training.classifier import load_classifier
 
 SCORES = ("kid", "fid", "is", "prdc", "reconstruction", "kl", "elbo", "nll")

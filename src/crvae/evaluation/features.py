@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from crvae.atomic import whole
 from crvae.cache import cache
 from crvae.data import Split
-from crvae.models.backbones import Backbone, backbone, digest
+from crvae.files import whole
+from crvae.frozen.backbones import Backbone, backbone, digest
 from crvae.pictures import from_8_bit
 from crvae.training.classifier import Classifier
 
@@ -71,7 +71,7 @@ def spaced(total: int, count: int) -> Tensor:
 
 
 def feature_extractor(name: str, device: torch.device) -> Extractor:
-    """The backbone called `name` (`crvae.models.backbones`) as an extractor. Raises UserError where it cannot be had."""
+    """The backbone called `name` (`crvae.frozen.backbones`) as an extractor. Raises UserError where it cannot be had."""
     network: Backbone = backbone(name).eval().requires_grad_(False).to(device)
     return Extractor(network, name, digest(network), network.resizer)
 

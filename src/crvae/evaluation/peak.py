@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.evaluation.cost import TrainingStep
 from crvae.training.launch import devices
 

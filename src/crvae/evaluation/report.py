@@ -7,9 +7,9 @@ import json
 from html import escape
 from pathlib import Path
 
-from crvae.atomic import write_text
 from crvae.evaluation.comparison import Comparison, Entry
 from crvae.evaluation.score import Score
+from crvae.files import write_text
 
 COST = {
     "parameters": "parameters of the model",

@@ -10,17 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.atomic import write_text
 from crvae.data import PreparedData
 from crvae.errors import UserError
 from crvae.export.card import model_card
 from crvae.export.onnx import require_onnx, write_graphs
 from crvae.export.provenance import Provenance, provenance
+from crvae.files import new_folder, write_text
 from crvae.models.autoencoder import Autoencoder
-from crvae.models.loading import load, load_discriminator, save, save_upsampler
 from crvae.models.upsampler import Upsampler
 from crvae.pictures import from_8_bit, save_grid
-from crvae.tasks.folders import new_folder
+from crvae.storage.models import load, load_discriminator, save, save_upsampler
 
 FORMATS = ("safetensors", "onnx")
 

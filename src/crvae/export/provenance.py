@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crvae.config import Stage1Config
-from crvae.config_stage2 import Stage2Config
+from crvae.config.stage1 import Stage1Config
+from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
 from crvae.errors import UserError
-from crvae.models.loading import model_folder
-from crvae.models.saving import read_config
 from crvae.recipes import RECIPES
+from crvae.storage.models import model_folder
+from crvae.storage.weights import read_config
 from crvae.training.run import Run
 
 SCORES_LIMIT = 1 << 20

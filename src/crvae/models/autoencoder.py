@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.models import trunk
 from crvae.models.gaussian import DiagonalGaussian, blocks
 from crvae.models.latent import CONSTRUCTIONS

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.config import DiscriminatorConfig, ModelConfig
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.models.layers import MinibatchDiscrimination, Offset, UnscaledDropout
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.layers import Offset
 from crvae.models.recurrence import ChannelRecurrence

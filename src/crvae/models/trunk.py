@@ -10,7 +10,7 @@ import math
 
 from torch import nn
 
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.models.layers import CReLU, SmoothTransposedConvolution, TransposedConvolution
 
 

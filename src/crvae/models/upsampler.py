@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.config_stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
+from crvae.config.stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
 from crvae.models.gaussian import DiagonalGaussian
 

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from crvae.devices import quick_arithmetic
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.tasks.descent import OPTIMISERS
-from crvae.tasks.devices import quick_arithmetic
 from crvae.tasks.occlusion import occlude
 from crvae.tasks.realism import Realism
 

@@ -16,16 +16,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.atomic import write_text
-from crvae.config import FORMAT
+from crvae.config.base import FORMAT
 from crvae.errors import UserError
+from crvae.files import check_new_folder, write_text
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.pictures import save_png, to_8_bit
 from crvae.tasks.completion import Completions, Search, complete
-from crvae.tasks.folders import check_new_folder
+from crvae.tasks.grids import labelled_grid, save_picture
 from crvae.tasks.inputs import Images
-from crvae.tasks.labelled import labelled_grid, save_picture
 from crvae.tasks.occlusion import blend, occlude
 
 Progress = Callable[[str, int, int], None]

@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from crvae.atomic import whole
-from crvae.config import FORMAT
+from crvae.config.base import FORMAT
 from crvae.errors import UserError
+from crvae.files import whole
 from crvae.models.gaussian import blocks
 from crvae.tasks.traversal import Model, stage1_of, steps_of
 

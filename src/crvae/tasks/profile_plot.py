@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crvae.atomic import whole
 from crvae.errors import UserError
+from crvae.files import whole
 
 
 def save_plot(profile: dict[str, Any], title: str, path: Path) -> None:

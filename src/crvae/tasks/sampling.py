@@ -8,11 +8,11 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from crvae.devices import best_device
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
-from crvae.models.loading import load
 from crvae.models.upsampler import Upsampler
 from crvae.pictures import to_8_bit
-from crvae.tasks.devices import best_device
+from crvae.storage.models import load
 
 
 def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w"]:

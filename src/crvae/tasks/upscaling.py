@@ -9,9 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from crvae.errors import UserError
-from crvae.models.loading import load
 from crvae.models.upsampler import Upsampler
 from crvae.pictures import to_8_bit
+from crvae.storage.models import load
 
 BATCH = 16
 """Images upsampled at once: their maps are large."""

@@ -13,11 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.latent import ConvolutionalLatent, DenseLatent, RecurrentLatent
-from crvae.models.saving import skeleton
+from crvae.storage.weights import skeleton
 from crvae.torch7.layers import Layer, Unlike, kind_of, layers, parameters
 from crvae.torch7.reader import read_torch7
 

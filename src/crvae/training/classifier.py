@@ -15,13 +15,13 @@ from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
-from crvae.atomic import write_text
-from crvae.config import FORMAT, Frozen
+from crvae.config.base import FORMAT, Frozen
 from crvae.data import Split, open_data
 from crvae.errors import UserError
-from crvae.models.backbones import Backbone, backbone
-from crvae.models.saving import load_weights, parse_part, read_config, save_weights
+from crvae.files import write_text
+from crvae.frozen.backbones import Backbone, backbone
 from crvae.pictures import from_8_bit
+from crvae.storage.weights import load_weights, parse_part, read_config, save_weights
 
 BATCH = 32
 """Images that a backbone sees at once."""

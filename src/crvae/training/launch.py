@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from crvae.config import Stage1Config
-from crvae.config_stage2 import Stage2Config
+from crvae.config.stage1 import Stage1Config
+from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
+from crvae.devices import cpu_has_bf16
 from crvae.errors import UserError
 from crvae.training import checkpoint
 from crvae.training.allocation import keep_freed_memory
@@ -41,9 +42,9 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     if config.stage == 2:
         config = adopt(config, stage1)
     torch.manual_seed(config.train.seed)
-    experiment = _experiment(config, stage1)
+    stage = _stage(config, stage1)
     fabric.barrier()
-    training = Training(experiment, None, prepared, fabric)
+    training = Training(stage, None, prepared, fabric)
     if fabric.is_global_zero:
         path = data if "://" in data else os.path.abspath(data)
         about = environment(path, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
@@ -83,7 +84,7 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     if changed and not inexact:
         raise UserError(f"{folder} would not go on exactly: {'; '.join(changed)} (--inexact goes on all the same)")
     torch.manual_seed(config.train.seed)
-    training = Training(_experiment(config, path / "stage1"), run if first else None, prepared, fabric)
+    training = Training(_stage(config, path / "stage1"), run if first else None, prepared, fabric)
     if checkpoint.existing(run.checkpoints) or run.reports():
         _, state, complaints = checkpoint.newest(run.checkpoints)
         training.restore(state)
@@ -102,7 +103,7 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     return path
 
 
-def _experiment(config: Any, stage1: str | Path) -> Any:
+def _stage(config: Any, stage1: str | Path) -> Any:
     return Stage1(config) if config.stage == 1 else Stage2(config, stage1)
 
 
@@ -164,8 +165,3 @@ def check(config: Any, data: PreparedData) -> None:
             f"{data.path} holds no {model.output_size}-pixel images beside its {card.size}-pixel ones: prepare it with"
             f" --size {model.size} --pair {model.output_size}"
         )
-
-
-def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware: without, bf16 is slower than fp32."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # type: ignore[attr-defined]

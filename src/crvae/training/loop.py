@@ -19,13 +19,13 @@ from torch import Tensor
 
 from crvae.data import PreparedData, batches
 from crvae.errors import UserError
+from crvae.files import replaced
 from crvae.pictures import save_grid
-from crvae.training import averaging, checkpoint, state
-from crvae.training.experiment import Experiment, seeded
+from crvae.training import averaging, checkpoint
 from crvae.training.optimising import Optimising
-from crvae.training.replacing import replaced
 from crvae.training.reporting import Meter, Reporter
 from crvae.training.run import Run
+from crvae.training.stage import Stage, seeded
 
 CALIBRATION_IMAGES = 2048
 """Training images whose batch statistics the published weights get."""
@@ -48,14 +48,14 @@ class Interrupted(Exception):
 class Training:
     """One run on its way from `images` seen to `config.train.images`."""
 
-    def __init__(self, experiment: Experiment, run: Run | None, data: PreparedData, fabric: Fabric):
+    def __init__(self, stage: Stage, run: Run | None, data: PreparedData, fabric: Fabric):
         """`run` is None on every rank but the first: only rank 0 writes."""
-        self.experiment, self.run, self.data, self.fabric = experiment, run, data, fabric
-        self.config = experiment.config.train
+        self.stage, self.run, self.data, self.fabric = stage, run, data, fabric
+        self.config = stage.config.train
         self.images = 0
-        for network in (*experiment.networks.values(), experiment.averaged):
+        for network in (*stage.networks.values(), stage.averaged):
             network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sides = [Optimising(side, self.config, fabric) for side in experiment.sides]
+        self.sides = [Optimising(side, self.config, fabric) for side in stage.sides]
         parts = fabric.world_size * self.config.accumulate
         if self.config.batch % parts:
             raise UserError(
@@ -73,10 +73,10 @@ class Training:
             batch=config.batch,
             seed=config.seed,
             start=self.images,
-            flip=self.experiment.config.input.flip,
+            flip=self.stage.config.input.flip,
             rank=fabric.global_rank,
             world=fabric.world_size,
-            sizes=self.experiment.sizes(),
+            sizes=self.stage.sizes(),
         )
         meter = Meter()
         with Reporter(self.run, self.images, config.images) as reporter, _Signals() as signals:
@@ -85,9 +85,9 @@ class Training:
                 terms, finite = self._step(next(stream))
                 meter.add(terms)
                 before, self.images = self.images, self.images + config.batch
-                average = self.experiment.networks[self.experiment.averaged_network]
+                average = self.stage.networks[self.stage.averaged_network]
                 averaging.update(
-                    self.experiment.averaged,
+                    self.stage.averaged,
                     average,
                     images=self.images,
                     batch=config.batch,
@@ -123,14 +123,14 @@ class Training:
         carries: list[Any] = [None] * len(micros)
         finite = torch.ones((), dtype=torch.bool, device=fabric.device)
         named: dict[str, Tensor] = {}
-        self.experiment.begin(self.images)
+        self.stage.begin(self.images)
         for number, side in enumerate(self.sides):
             if self.images < side.side.after:
                 continue
             for i in range(len(micros)):
                 seeded(config.seed, number, first_slot + i, self.images)
                 if number == 0:
-                    inputs[i] = self.experiment.inputs(micros[i])
+                    inputs[i] = self.stage.inputs(micros[i])
                 arguments = inputs[i] if number == 0 else (*inputs[i], carries[i])
                 loss, terms, carries[i] = side.forward(*arguments)
                 guard = (
@@ -175,15 +175,15 @@ class Training:
     # ---- state ----------------------------------------------------------------------------------------------------
 
     def state(self) -> checkpoint.State:
-        return state.capture(self.images, self.experiment, self.sides)
+        return checkpoint.capture(self.images, self.stage, self.sides)
 
     def restore(self, saved: checkpoint.State) -> None:
         """Takes over a saved state. Raises UserError where it is not this configuration's, or not finite."""
-        self.images = state.restore(saved, self.experiment, self.sides)
+        self.images = checkpoint.restore(saved, self.stage, self.sides)
 
     def save(self) -> None:
         """Writes a checkpoint, after making sure that all ranks hold the same weights."""
-        for network in self.experiment.networks.values():
+        for network in self.stage.networks.values():
             for buffer in network.buffers():
                 if self.fabric.world_size > 1:
                     buffer.copy_(self.fabric.broadcast(buffer))
@@ -197,9 +197,9 @@ class Training:
         if self.run is not None:
             seeded(self.config.seed, PUBLISHING)
             with replaced(self.run.model) as folder:
-                self.experiment.publish(folder, self.images, self._calibration())
+                self.stage.publish(folder, self.images, self._calibration())
             if snapshot:
-                save_grid(self.experiment.snapshot(), self.run.samples / f"{self.images:012d}.png")
+                save_grid(self.stage.snapshot(), self.run.samples / f"{self.images:012d}.png")
         self.fabric.barrier()
 
     def _calibration(self) -> Iterator[tuple[Tensor, ...]]:
@@ -210,13 +210,13 @@ class Training:
         rows = torch.linspace(0, len(split) - 1, count).long()
         for part in rows.split(batch):
             if len(part) == batch:
-                yield tuple(split.images(part, size=size).to(self.fabric.device) for size in self.experiment.sizes())
+                yield tuple(split.images(part, size=size).to(self.fabric.device) for size in self.stage.sizes())
 
     def _compare_ranks(self) -> None:
         if self.fabric.world_size == 1:
             return
         digest = hashlib.sha256()
-        for network in self.experiment.networks.values():
+        for network in self.stage.networks.values():
             for parameter in network.parameters():
                 digest.update(parameter.detach().float().cpu().numpy().tobytes())
         own = torch.tensor(list(digest.digest()), dtype=torch.int64, device=self.fabric.device)

@@ -6,8 +6,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from crvae.config import ScheduleConfig
-from crvae.training.experiment import Side
+from crvae.config.schedule import ScheduleConfig
+from crvae.training.stage import Side
 
 
 class Optimising:

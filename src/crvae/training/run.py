@@ -16,10 +16,9 @@ import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from crvae.atomic import sync, write_text
-from crvae.config import FORMAT
+from crvae.config.base import FORMAT
 from crvae.errors import UserError, brief
-from crvae.training.replacing import put_back
+from crvae.files import put_back, sync, write_text
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.yaml or environment.json is refused, in bytes."""

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from crvae import objectives
-from crvae.config import Stage1Config
+from crvae.config.stage1 import Stage1Config
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.models.loading import save
 from crvae.models.recurrence import ChannelRecurrence
 from crvae.pictures import from_8_bit
+from crvae.storage.models import save
 from crvae.training.averaging import average_of, recalibrate
-from crvae.training.experiment import Group, Side
 from crvae.training.ranks import mean_over_ranks, world_size
+from crvae.training.stage import Group, Side
 
 Terms = dict[str, Tensor]
 
@@ -170,7 +170,7 @@ class DiscriminatorStep(nn.Module):
 
 
 class Stage1:
-    """A Stage1 experiment for the training loop (`crvae.training.experiment.Experiment`).
+    """A Stage1 stage for the training loop (`crvae.training.stage.Stage`).
 
     Raises UserError where a batch does not fall into whole groups on these devices.
     """

@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from crvae import objectives
-from crvae.config_stage2 import Stage2Config
+from crvae.config.stage2 import Stage2Config
 from crvae.errors import UserError
+from crvae.frozen.pyramids import FeaturePyramid, feature_pyramid
 from crvae.models.autoencoder import Autoencoder
-from crvae.models.loading import load, model_folder, save_upsampler
-from crvae.models.perceptual import FeaturePyramid, feature_pyramid
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.pictures import from_8_bit
+from crvae.storage.models import load, model_folder, save_upsampler
 from crvae.training.averaging import average_of, recalibrating
-from crvae.training.experiment import Group, Side
 from crvae.training.ranks import mean_over_ranks
+from crvae.training.stage import Group, Side
 
 Terms = dict[str, Tensor]
 
@@ -147,7 +147,7 @@ class Stage2DiscriminatorStep(nn.Module):
 
 
 class Stage2:
-    """A Stage2 experiment for the training loop (`crvae.training.experiment.Experiment`)."""
+    """A Stage2 stage for the training loop (`crvae.training.stage.Stage`)."""
 
     averaged_network = "model"
 

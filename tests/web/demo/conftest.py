@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from crvae.cli import main
-from crvae.config_stage2 import UpsamplerConfig
-from crvae.models.loading import load, save_upsampler
+from crvae.config.stage2 import UpsamplerConfig
 from crvae.models.upsampler import Upsampler
+from crvae.storage.models import load, save_upsampler
 
 
 @contextmanager

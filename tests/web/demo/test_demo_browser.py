@@ -12,8 +12,8 @@ from torchvision.utils import make_grid
 from visitor import Visitor
 
 from chromium import PHONE, needs_chromium
-from crvae.models.loading import load
 from crvae.pictures import to_8_bit
+from crvae.storage.models import load
 from crvae.tasks.inputs import read_file, read_images
 from crvae.tasks.traversal import replace_block
 

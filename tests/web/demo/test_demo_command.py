@@ -12,9 +12,9 @@ import time
 import pytest
 
 from crvae.cli import main
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.models import Autoencoder
-from crvae.models.loading import save
+from crvae.storage.models import save
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from crvae.config import ModelConfig
+from crvae.config.stage1 import ModelConfig
 from crvae.data.images import Unusable
 from crvae.errors import UserError
 from crvae.models import Autoencoder
-from crvae.models.loading import load
+from crvae.storage.models import load
 from crvae.tasks.inputs import read_file
 from crvae.tasks.occlusion import NAMED, rectangle
 from crvae.web.demo.completing import PAINTED, attempt, hidden
 from crvae.web.demo.exhibits import open_exhibits
-from crvae.web.demo.picking import to_image
 from crvae.web.demo.walking import walk_latent
+from crvae.web.demo.widgets import to_image
 
 CPU = torch.device("cpu")
 

@@ -20,8 +20,7 @@ from crvae.errors import UserError
 from crvae.tasks.completion import Search, complete
 from crvae.tasks.occlusion import NAMED, blend, rectangle
 from crvae.web.demo.exhibits import Exhibit
-from crvae.web.demo.picking import picker
-from crvae.web.demo.showing import frame, in_words, picture, seed_field
+from crvae.web.demo.widgets import frame, in_words, picker, picture, seed_field
 
 CANVAS = 320
 """About how many pixels wide an image is painted on: what a phone shows."""

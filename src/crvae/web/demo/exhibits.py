@@ -10,8 +10,8 @@ import torch
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.models.loading import load, load_discriminator, model_folder
 from crvae.models.upsampler import Upsampler
+from crvae.storage.models import load, load_discriminator, model_folder
 
 
 @dataclass(frozen=True)

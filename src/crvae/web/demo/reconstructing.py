@@ -9,8 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from crvae.web.demo.exhibits import Exhibit
-from crvae.web.demo.picking import picker
-from crvae.web.demo.showing import frame, picture
+from crvae.web.demo.widgets import frame, picker, picture
 
 
 def reconstructing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) -> None:

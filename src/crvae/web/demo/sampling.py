@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from crvae.web.demo.exhibits import Exhibit
-from crvae.web.demo.showing import frame, grid, in_words, seed_field
+from crvae.web.demo.widgets import frame, grid, in_words, seed_field
 
 MOST = 64
 """Images in one picture."""

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from crvae.data.images import FORMATS, Form
+from crvae.devices import best_device
 from crvae.errors import UserError
-from crvae.tasks.devices import best_device
 from crvae.tasks.inputs import read_images
 from crvae.web.demo.exhibits import Exhibit, open_exhibits
 from crvae.web.demo.guard import LARGEST_UPLOAD, Guard

@@ -17,7 +17,7 @@ from torch import Tensor
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import blocks
 from crvae.web.demo.exhibits import Exhibit
-from crvae.web.demo.showing import frame, in_words, picture
+from crvae.web.demo.widgets import frame, in_words, picture
 
 MOST = 32
 """Time steps with a control of their own; further blocks stay at the first draw."""

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from crvae.errors import UserError
-from crvae.tasks.folders import check_new_folder, new_folder
+from crvae.files import check_new_folder, new_folder
 from crvae.web.study.folder import Key, Question, Study, Task, image_name
 from crvae.web.study.sources import Picture, Shown, completions, model_names, samples
 

@@ -1,4 +1,4 @@
-"""Named Stage2 configurations (section 4.3): summary, cost, result, configuration.
+"""Named Stage2 configurations (section 4.3).
 
 The paper publishes neither layers nor weights: these are StackGAN's Stage-II where it has them, else this project's choice.
 `-perceptual` adds the perceptual loss on reconstructions and changes nothing else.
@@ -6,7 +6,7 @@ The paper publishes neither layers nor weights: these are StackGAN's Stage-II wh
 
 from __future__ import annotations
 
-from crvae.config_stage2 import (
+from crvae.config.stage2 import (
     Stage2Config,
     Stage2DiscriminatorConfig,
     Stage2InputConfig,
@@ -14,19 +14,18 @@ from crvae.config_stage2 import (
     Stage2TrainConfig,
     UpsamplerConfig,
 )
-
-Row = tuple[str, str, str, Stage2Config]
+from crvae.recipes.recipe import Recipe
 
 PERCEPTUAL = 1.0
 """Weight of the perceptual loss, a share of the features' energy, beside adversarial terms of weight 1."""
 
 
-def _paper(dataset: str, images: int, epochs: int, size: int, blocks: int) -> dict[str, Row]:
+def _paper(dataset: str, images: int, epochs: int, size: int, blocks: int) -> dict[str, Recipe]:
     """Table 1, lower half: StackGAN's widths, rates and batch."""
     rows = {}
     for ending, weight in (("", 0.0), ("-perceptual", PERCEPTUAL)):
         name = f"{dataset}-stage2-{size}{ending}"
-        rows[name] = (
+        rows[name] = Recipe(
             f"Table 1, high resolution: 64 -> {size}" + " with perceptual loss" * bool(weight),
             f"{epochs * images / 1e6:.0f}M images",
             "not measured: the set is the user's to get",
@@ -41,12 +40,12 @@ def _paper(dataset: str, images: int, epochs: int, size: int, blocks: int) -> di
     return rows
 
 
-def _emoji() -> dict[str, Row]:
+def _emoji() -> dict[str, Recipe]:
     """For a CPU core and three quarters of an hour: narrow, residual, held to the originals and to Stage1's samples."""
     rows = {}
     for ending, weight in (("", PERCEPTUAL), ("-plain", 0.0)):
         name = f"emoji-stage2-128{ending}"
-        rows[name] = (
+        rows[name] = Recipe(
             f"CPU size, 64 -> 128, with{'' if weight else 'out'} perceptual loss",
             "50k images" + ": 42 minutes of one thread" * bool(weight),
             # 443 validation images, 2-core AMD EPYC (Zen 4): docs/stage2.md; the plain one on another Stage1 (figure7)
@@ -80,7 +79,7 @@ def _emoji() -> dict[str, Row]:
     return rows
 
 
-STAGE2: dict[str, Row] = {
+STAGE2: dict[str, Recipe] = {
     **_paper("birds", 106_474, 100, 128, 2),
     **_paper("celeba", 162_770, 60, 128, 2),
     **_paper("lsun", 3_033_042, 6, 224, 4),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError
-from crvae.models.squeezenet import DEVIATION, MEAN, squeezenet
+from crvae.frozen.squeezenet import DEVIATION, MEAN, squeezenet
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What torchvision's networks expect, where images are in [0, 1]."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from crvae.errors import UserError
 from crvae.pictures import to_8_bit
+from crvae.tasks.grids import labelled_grid, save_animation, save_picture
 from crvae.tasks.inputs import Images
-from crvae.tasks.labelled import labelled_grid, save_animation, save_picture
 from crvae.tasks.profiling import posterior_of
 from crvae.tasks.traversal import Model, interpolation, progression, stage1_of, steps_of, styles
 

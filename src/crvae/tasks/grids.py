@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from crvae.atomic import whole
 from crvae.errors import UserError
+from crvae.files import whole
 
 GAP = 2
 """Pixels of white between images."""

@@ -1,31 +1,14 @@
-"""What a run is: frozen, validated configuration, one class per concern, the unit of every field in its description."""
+"""What a Stage1 run is: one class per concern, the unit of every field in its description."""
 
 from __future__ import annotations
 
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-FORMAT = 1
-"""Version of everything written to disk: config.yaml, config.json, data card, manifest. A newer one is refused."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )  # strict: a file from elsewhere means what it says, "8" is no 8 and 1 is no true
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """`"0.1, 1.5"` -> `(0.1, 1.5)`: the one place that parses comma lists. Raises ValueError for anything else."""
-    try:
-        values = tuple(float(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        raise ValueError(f"must be numbers separated by commas, got {text!r}") from None
-    if any(value < 0 or not math.isfinite(value) for value in values):
-        raise ValueError(f"must be finite and not negative, got {text!r}")
-    return values
+from crvae.config.base import FORMAT, Frozen, numbers
+from crvae.config.schedule import ScheduleConfig
 
 
 class ModelConfig(Frozen):
@@ -141,39 +124,6 @@ class InputConfig(Frozen):
     """Mirror every image left to right with probability one half."""
     binarise: bool = False
     """Draw each pixel anew from a Bernoulli with its brightness as the probability, at every visit."""
-
-
-class ScheduleConfig(Frozen):
-    """How long, how fast, how often: what every stage's training has."""
-
-    images: int = Field(default=1_000_000, ge=1)
-    """Total, in images seen; rounded up to whole batches."""
-    batch: int = Field(default=128, ge=2)
-    """Images of one optimiser step, over all devices."""
-    accumulate: int = Field(default=1, ge=1)
-    """Parts in which each device runs its share of a batch that does not fit."""
-    rate: float = Field(default=3e-4, gt=0)
-    """Adam's learning rate."""
-    halve_every_images: int = Field(default=0, ge=0)
-    """Halve all learning rates whenever this many images have been seen; 0 never."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Adam's first decay rate."""
-    average_half_life_images: int = Field(default=20_000, ge=0)
-    """Half-life of the averaged weights, in images; at most 5% of the images seen so far."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the convolutions; auto takes bf16 where the processor has it."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Seed of initial weights, data order and every random draw."""
-    report_images: int = Field(default=2_000, ge=1)
-    """A line of metrics.jsonl every so many images."""
-    snapshot_images: int = Field(default=50_000, ge=0)
-    """A grid of samples every so many images; 0 only at the end."""
-    checkpoint_images: int = Field(default=50_000, ge=1)
-    """A checkpoint every so many images (and at the end)."""
-    keep_checkpoints: int = Field(default=3, ge=1)
-    """How many of the newest checkpoints are kept."""
-    deterministic: bool = False
-    """On a GPU, use deterministic algorithms only (CPUs are always exact)."""
 
 
 class TrainConfig(ScheduleConfig):

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from crvae.atomic import whole, write_text
-from crvae.config import FORMAT
+from crvae.config.base import FORMAT
 from crvae.errors import UserError, brief
+from crvae.files import whole, write_text
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.json is refused, in bytes."""

@@ -34,7 +34,7 @@ class Side:
     """Images seen before its first step."""
 
 
-class Experiment(Protocol):
+class Stage(Protocol):
     """Stage1 or Stage2, as the loop sees it."""
 
     config: Any

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from crvae.config import DiscriminatorConfig, ModelConfig
-from crvae.config_stage2 import UpsamplerConfig
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
+from crvae.config.stage2 import UpsamplerConfig
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.models.hub import PREFIX, fetched
-from crvae.models.saving import load_weights, parse_part, read_config, save_config, save_weights, skeleton
 from crvae.models.upsampler import Upsampler
+from crvae.storage.hub import PREFIX, fetched
+from crvae.storage.weights import load_weights, parse_part, read_config, save_config, save_weights, skeleton
 
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from crvae.errors import UserError
-from crvae.models.saving import read_config
+from crvae.storage.weights import read_config
 
 PREFIX = "hub:"
 """What sets the name of a hub model apart from a path or a built-in name."""

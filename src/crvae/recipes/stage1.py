@@ -1,4 +1,4 @@
-"""Named, complete configurations. A recipe is data: nothing in the code asks which one runs.
+"""Named Stage1 configurations.
 
 Recipes that are compared (`birds-*`, `celeba-*`, `lsun-*`, `mnist-*`, `emoji-*`) share everything but the latent construction
 and the one thing that their name says.
@@ -6,29 +6,18 @@ and the one thing that their name says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from crvae.config import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, Stage1Config, TrainConfig
-from crvae.config_stage2 import Stage2Config
-from crvae.recipes_stage2 import STAGE2
+from crvae.config.stage1 import (
+    DiscriminatorConfig,
+    InputConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    Stage1Config,
+    TrainConfig,
+)
+from crvae.recipes.recipe import Recipe
 
 BIRDS, CELEBA, LSUN = 106_474, 162_770, 3_033_042
 """Training images of the paper's sets (specification, section 9; CelebA: the official partition)."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A configuration with what a reader wants to know before running it."""
-
-    summary: str
-    cost: str
-    result: str
-    config: Stage1Config | Stage2Config
-
-    @property
-    def command(self) -> str:
-        stage1 = " --stage1 RUN1" if self.config.stage == 2 else ""
-        return f"crvae train {self.config.recipe}{stage1} --data DATA --out RUN"
 
 
 def _paper(name: str, latent: str, kappa: float, images: int, halve: int) -> Stage1Config:
@@ -189,13 +178,12 @@ def _emoji() -> dict[str, Recipe]:
     return recipes
 
 
-RECIPES: dict[str, Recipe] = {
+STAGE1: dict[str, Recipe] = {
     **_paper_set("birds", BIRDS, 150),
     **_birds_release(),
     **_paper_set("celeba", CELEBA, 100),
     **_paper_set("lsun", LSUN, 10),
     **_mnist(),
     **_emoji(),
-    **{name: Recipe(*row) for name, row in STAGE2.items()},
 }
 """Recipe by name."""

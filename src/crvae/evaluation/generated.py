@@ -15,7 +15,7 @@ from crvae.data.images import Form, Unusable, decode
 from crvae.data.source import read_file
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
-from crvae.models.loading import load
+from crvae.storage.models import load
 from crvae.tasks.sampling import samples
 
 MODEL_FILES = ("config.yaml", "config.json", "model", "card.json")

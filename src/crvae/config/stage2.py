@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from crvae.config import FORMAT, Frozen, ScheduleConfig
+from crvae.config.base import FORMAT, Frozen
+from crvae.config.schedule import ScheduleConfig
 
 
 class UpsamplerConfig(Frozen):

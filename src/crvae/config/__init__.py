@@ -1,0 +1,1 @@
+"""What a run is: frozen, validated configuration, a file for each stage."""

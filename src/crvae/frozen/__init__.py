@@ -1,0 +1,1 @@
+"""Pretrained networks that are only looked through: backbones for scores and classifiers, pyramids for losses."""

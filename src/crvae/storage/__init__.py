@@ -1,0 +1,1 @@
+"""Models as files: weights, model folders, built-in models, the hub."""
