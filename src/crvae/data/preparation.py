@@ -200,6 +200,7 @@ def _finish(source: Source, folder: Path) -> Card:
             for split in sorted(shards, key=_SPLITS.index)
         },
         columns=source.columns,
+        boxes=getattr(source, "boxes", {}),
         source=source.description,
         preparation={name: value for name, value in asdict(form).items() if name not in ("sizes", "channels")},
         notes=source.notes,

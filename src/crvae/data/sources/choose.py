@@ -8,7 +8,7 @@ from pathlib import Path
 
 from crvae.data.images import Crop, Form
 from crvae.data.source import Source
-from crvae.data.sources import archive, birds, celeba, digits, emoji, folder, hub, lsun, tree
+from crvae.data.sources import archive, avatars, birds, celeba, digits, emoji, folder, hub, lsun, tree
 from crvae.errors import UserError
 
 
@@ -21,6 +21,8 @@ class Options:
     nabirds: Path | None = None
     birdsnap: Path | None = None
     vendors: str | None = None
+    style: str | None = None
+    count: int | None = None
     labels: str | None = None
     channels: int | None = None
     crop: Crop | None = None
@@ -43,6 +45,13 @@ def _emoji(form: Form, options: Options) -> Source:
     return emoji.emoji(form, root=options.root, vendors=vendors or tuple(emoji.VENDORS))
 
 
+def _avatars(form: Form, options: Options) -> Source:
+    given = {"style": options.style, "count": options.count}
+    return avatars.avatars(
+        form, root=options.root, **{name: value for name, value in given.items() if value is not None}
+    )
+
+
 def _birds(form: Form, options: Options) -> Source:
     return birds.birds(form, cub=options.cub, nabirds=options.nabirds, birdsnap=options.birdsnap)
 
@@ -50,6 +59,7 @@ def _birds(form: Form, options: Options) -> Source:
 _ROOT = frozenset({"root"})
 
 NAMED = {
+    "avatars": Named(_avatars, _ROOT | {"style", "count"}),
     "emoji": Named(_emoji, _ROOT | {"vendors"}),
     "mnist": Named(lambda form, options: digits.mnist(form, options.root), _ROOT, grey=True),
     "fashion-mnist": Named(lambda form, options: digits.fashion_mnist(form, options.root), _ROOT, grey=True),
@@ -65,7 +75,7 @@ def choose(name: str, form: Form, options: Options) -> Source:
     """The source that `name` means. Raises UserError where there is none, or for an option that it does not understand."""
     named = NAMED.get(name)
     kind = named or Named(lambda form, options: _unnamed(name, form, options), frozenset({"labels"}))
-    for option in ("root", "cub", "nabirds", "birdsnap", "vendors", "labels", "margin"):
+    for option in ("root", "cub", "nabirds", "birdsnap", "vendors", "style", "count", "labels", "margin"):
         if getattr(options, option) is not None and option not in kind.understands:
             raise UserError(f"--{option} means nothing for {name}: leave it out")
     if options.crop == "box" and not kind.boxes:

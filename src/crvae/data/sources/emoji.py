@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from typing import Any
 
 from PIL import Image
 
-from crvae.data.images import Form, Unusable
+from crvae.data.images import Form
 from crvae.data.source import Item
+from crvae.data.sources.drawing import render
 from crvae.data.sources.npm import install
 from crvae.errors import UserError
 
@@ -66,21 +66,8 @@ class Emoji:
         return iter(self.drawings)
 
     def open(self, item: Item) -> Image.Image:
-        import resvg_py
-
         vendor, name = item.key.split("/", 1)
-        side = max(256, 2 * max(self.form.sizes))  # one render, of which every stored size is a reduction
-        try:
-            png = resvg_py.svg_to_bytes(
-                svg_string=_svg(self.folders[vendor], name),
-                width=side,
-                height=side,
-                background="#ffffff",
-                skip_system_fonts=True,
-            )
-        except ValueError as error:
-            raise Unusable(f"cannot be rendered ({error})") from None
-        return Image.open(io.BytesIO(bytes(png))).convert("L" if self.form.channels == 1 else "RGB")
+        return render(_svg(self.folders[vendor], name), self.form, "#ffffff")
 
 
 @lru_cache(maxsize=len(VENDORS))

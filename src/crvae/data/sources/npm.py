@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,38 +14,51 @@ from crvae.errors import UserError
 def install(packages: list[str], root: Path | None) -> list[Path]:
     """The folders of `packages`: below `root` (a project folder, its node_modules, or the packages' parent), or fetched.
 
-    Raises UserError where `root` lacks one, npm is missing, or npm fails.
+    `NAME@VERSION` asks for that version and no other. Raises UserError where `root` lacks one, npm is missing, or npm fails.
     """
     if root is not None:
         return [_below(root, package) for package in packages]
     modules = cache() / "npm" / "node_modules"
-    missing = [package for package in packages if not (modules / package.split("@1")[0] / "package.json").is_file()]
+    missing = [package for package in packages if not _is(modules / name_of(package), package)]
     if missing:
         npm = shutil.which("npm")
         if npm is None:
             raise UserError(
-                "npm is needed to fetch the files: install Node.js, or give --root a folder that holds " + missing[0]
+                f"npm is needed to fetch the files: install Node.js, or give --root a folder that holds {missing[0]}"
             )
-        command = [
-            npm,
-            "install",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            str(cache() / "npm"),
-            *missing,
-        ]
+        options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(cache() / "npm")]
         (cache() / "npm").mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run([npm, "install", *options, *missing], capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise UserError(f"npm could not install {' '.join(missing)} ({last}): check the network, or give --root")
-    return [modules / package for package in packages]
+    return [modules / name_of(package) for package in packages]
+
+
+def name_of(package: str) -> str:
+    """`@dicebear/core@9.4.3` -> `@dicebear/core`."""
+    return package[0] + package[1:].split("@")[0]
+
+
+def version(folder: Path) -> str | None:
+    """The version of an installed package; None where there is none."""
+    try:
+        return json.loads((folder / "package.json").read_bytes())["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is(folder: Path, package: str) -> bool:
+    """Whether `folder` holds the package, in the version that its name asks for."""
+    wanted = package.removeprefix(name_of(package)).removeprefix("@")
+    return version(folder) == wanted if wanted else (folder / "package.json").is_file()
 
 
 def _below(root: Path, package: str) -> Path:
-    for place in (root / package, root / "node_modules" / package, root / package.split("/")[-1]):
+    name = name_of(package)
+    for place in (root / name, root / "node_modules" / name, root / name.split("/")[-1]):
         if place.is_dir():
+            if not _is(place, package) and package != name:
+                raise UserError(f"--root {root} holds {name} {version(place)}: install {package} there, or leave --root out")
             return place
     raise UserError(f"--root {root} does not hold {package}: install it there with npm, or leave --root out")
