@@ -10,14 +10,19 @@ from pydantic import Field, field_validator, model_validator
 from crvae.config.base import FORMAT, Frozen, numbers
 from crvae.config.schedule import ScheduleConfig
 
+PAPER_SIZES = (28, 32, 64, 128, 256)
+"""Sizes that the paper's trunk is defined for: its own 64 pixels, the release's digits, and what stride 2 makes of them."""
+
 
 class ModelConfig(Frozen):
     """The autoencoder: trunk, latent construction, decoder (section 3.2)."""
 
     latent: Literal["dense", "convolutional", "recurrent"] = "recurrent"
     """Latent construction: `dense` (VAE), `convolutional` (cVAE) or `recurrent` (crVAE)."""
-    size: Literal[28, 32, 64, 128, 256] = 64
-    """Height and width of the images, in pixels."""
+    trunk: Literal["paper", "patch"] = "paper"
+    """Encoder and decoder around the bottleneck: the paper's, or the patchified residual one, which is several times as fast."""
+    size: int = Field(default=64, ge=28, le=256)
+    """Height and width of the images, in pixels; the paper's trunk takes 28, 32, 64, 128 and 256."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for colour."""
     width: int = Field(default=32, ge=1, le=512)
@@ -42,6 +47,19 @@ class ModelConfig(Frozen):
     """Share of the newest batch in batch normalisation's running statistics."""
     release: bool = False
     """Follow the authors' release where it departs from the paper's text (specification, sections 3.7 and 6)."""
+
+    @model_validator(mode="after")
+    def _trunk_fits(self) -> ModelConfig:
+        if self.trunk == "paper" and self.size not in PAPER_SIZES:
+            sizes = ", ".join(map(str, PAPER_SIZES))
+            raise ValueError(
+                f"--model.size must be one of {sizes} for the paper's trunk (or set --model.trunk patch), got {self.size}"
+            )
+        if self.trunk == "patch" and (self.release or self.upsampling != "transposed"):
+            raise ValueError(
+                "--model.release and --model.upsampling change the paper's trunk: leave them out with --model.trunk patch"
+            )
+        return self
 
     @model_validator(mode="after")
     def _steps_divide(self) -> ModelConfig:

@@ -13,7 +13,7 @@ from crvae.config.schedule import ScheduleConfig
 class UpsamplerConfig(Frozen):
     """The network that upsamples: after StackGAN's Stage-II, without its text (specification, section 10)."""
 
-    size: Literal[28, 32, 64, 128, 256] = 64
+    size: int = Field(default=64, ge=28, le=256)
     """Height and width of Stage1's images, in pixels."""
     channels: Literal[1, 3] = 3
     """1 for grey, 3 for colour, as Stage1 has it."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.config.stage1 import ModelConfig
-from crvae.models import trunk
+from crvae.models import patch, trunk
 from crvae.models.gaussian import DiagonalGaussian, blocks
 from crvae.models.latent import CONSTRUCTIONS
 from crvae.models.layers import initialise
@@ -16,16 +19,37 @@ SAMPLE_BATCH = 128
 """Images decoded at once by `sample`: its memory, not its result, depends on it."""
 
 
+class Trunk(NamedTuple):
+    """What surrounds the bottleneck: x `b c h w` -> features `b (8b) 4 4`, the way back, and both parts' initial weights."""
+
+    encoder: Callable[[ModelConfig], nn.Module]
+    decoder: Callable[[ModelConfig], nn.Module]
+    initialise: Callable[[nn.Module], None]
+
+
+TRUNKS = {
+    "paper": Trunk(trunk.encoder, trunk.decoder, initialise),
+    "patch": Trunk(patch.encoder, patch.decoder, patch.initialise),
+}
+"""Trunk by its name in the configuration."""
+
+
 class Autoencoder(nn.Module):
     """VAE, cVAE or crVAE, as `config.latent` says. Images are `b c h w` in [-1, 1], also for Bernoulli models."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.encoder = trunk.encoder(config)
+        around = TRUNKS[config.trunk]
+        self.encoder = around.encoder(config)
         self.latent = CONSTRUCTIONS[config.latent](config)
-        self.decoder = trunk.decoder(config)
-        initialise(self)
+        self.decoder = around.decoder(config)
+        for part, initial in (
+            (self.encoder, around.initialise),
+            (self.latent, initialise),
+            (self.decoder, around.initialise),
+        ):
+            initial(part)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ class Discriminator(nn.Module):
         self.latent_shape = latent_shape
         b = model.width
         widths = [b, 2 * b, 4 * b, 8 * b] if config.narrow else [2 * b, 4 * b, 8 * b, 8 * b]
-        poolings = {28: 3, 32: 3, 64: 4, 128: 5, 256: 6}[model.size]
+        poolings = round(math.log2(model.size)) - 2  # 28 and 32 pixels: 3, 64: 4, 256: 6
         widths = [widths[0]] * max(0, poolings - 4) + widths[max(0, 4 - poolings) :]
         side = model.size // 2**poolings
 
