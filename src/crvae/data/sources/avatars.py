@@ -188,7 +188,9 @@ def _draw(style: str, count: int, root: Path | None) -> Iterator[dict]:
     """What avatars.mjs says, line by line."""
     node = shutil.which("node")
     if node is None:
-        raise UserError("avatars are drawn by Node.js, which is missing: install it with its npm (nodejs.org, or your system's package)")
+        raise UserError(
+            "avatars are drawn by Node.js, which is missing: install it with its npm (nodejs.org, or your system's package)"
+        )
     core = install([f"@dicebear/core@{VERSION}", f"@dicebear/collection@{VERSION}"], root)[0]
     folder = core.parent / style
     if version(folder) != VERSION:
@@ -202,8 +204,12 @@ def _draw(style: str, count: int, root: Path | None) -> Iterator[dict]:
             yield from map(json.loads, process.stdout)
         if process.returncode:
             errors.seek(0)
-            said = [line for line in errors.read().decode(errors="replace").splitlines() if "Error" in line] or ["no message"]
-            raise UserError(f"Node.js could not draw the avatars ({said[0][:200]}): install @dicebear/core@{VERSION} again")
+            said = [line for line in errors.read().decode(errors="replace").splitlines() if "Error" in line] or [
+                "no message"
+            ]
+            raise UserError(
+                f"Node.js could not draw the avatars ({said[0][:200]}): install @dicebear/core@{VERSION} again"
+            )
 
 
 def _boxes(style: str, layers: dict[str, list[tuple[str, str]]]) -> dict[str, tuple[float, float, float, float]]:

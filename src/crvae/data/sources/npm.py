@@ -59,6 +59,8 @@ def _below(root: Path, package: str) -> Path:
     for place in (root / name, root / "node_modules" / name, root / name.split("/")[-1]):
         if place.is_dir():
             if not _is(place, package) and package != name:
-                raise UserError(f"--root {root} holds {name} {version(place)}: install {package} there, or leave --root out")
+                raise UserError(
+                    f"--root {root} holds {name} {version(place)}: install {package} there, or leave --root out"
+                )
             return place
     raise UserError(f"--root {root} does not hold {package}: install it there with npm, or leave --root out")
