@@ -23,7 +23,7 @@ BAD = [
     (ModelConfig, {"width": 8.0}),
     (ModelConfig, {"width": True}),
     (ModelConfig, {"size": 63}),
-    (ModelConfig, {"latent": "sparse"}),
+    (ModelConfig, {"latent": "no name"}),
     (ModelConfig, {"channels": 2}),
     (ModelConfig, {"residual": "yes"}),
     (ModelConfig, {"residual": 1}),

@@ -17,7 +17,7 @@ PAPER_SIZES = (28, 32, 64, 128, 256)
 class ModelConfig(Frozen):
     """The autoencoder: trunk, latent construction, decoder (section 3.2)."""
 
-    latent: Literal["dense", "convolutional", "recurrent"] = "recurrent"
+    latent: str = Field(default="recurrent", pattern=r"^[a-z0-9-]{1,40}$")
     """Latent construction: `dense` (VAE), `convolutional` (cVAE) or `recurrent` (crVAE)."""
     trunk: Literal["paper", "patch"] = "paper"
     """Encoder and decoder around the bottleneck: the paper's, or the patchified residual one, which is several times as fast."""

@@ -55,8 +55,7 @@ def cost(config: Stage1Config) -> Cost:
 def parameters(config: Stage1Config) -> dict[str, int]:
     """Learned numbers of each sub-network, biases included (specification, section 8). `discriminator` has no latent head."""
     model, discriminator = build(config)
-    after_z = [part for name, part in model.latent.named_children() if name in ("generate", "transform", "project")]
-    decoder = sum(_count(part) for part in (model.decoder, *after_z))
+    decoder = sum(_count(part) for part in (model.decoder, *model.latent.decoding()))
     counts = {"encoder": _count(model) - decoder, "decoder": decoder, "autoencoder": _count(model)}
     latent_head = 0 if discriminator is None or discriminator.latent_head is None else _count(discriminator.latent_head)
     whole = 0 if discriminator is None else _count(discriminator)

@@ -13,12 +13,6 @@ from crvae.export.provenance import Provenance
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Upsampler
 
-KINDS = {
-    "dense": "VAE (dense latent)",
-    "convolutional": "cVAE (convolutional latent)",
-    "recurrent": "crVAE (channel-recurrent latent)",
-}
-
 UNKNOWN = "unknown"
 
 
@@ -64,7 +58,7 @@ def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: boo
     stage1 = model.stage1 if isinstance(model, Upsampler) else model
     config, (channels, height, width) = stage1.config, model.image_shape
     rows = {
-        "model": KINDS[config.latent] + (", with a residual path" if config.residual else ""),
+        "model": stage1.latent.title + (", with a residual path" if config.residual else ""),
         "images": f"{width}x{height}, {'colour' if channels == 3 else 'grey'}, float32 in [-1, 1], channels first",
         "latent": f"{'x'.join(map(str, stage1.latent_shape))}, {config.steps} time steps",
         "base width": f"{config.width}",

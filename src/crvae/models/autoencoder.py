@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crvae.config.stage1 import ModelConfig
 from crvae.models import patch, trunk
 from crvae.models.gaussian import DiagonalGaussian, blocks
-from crvae.models.latent import CONSTRUCTIONS
+from crvae.models.latent import construct
 from crvae.models.layers import initialise
 
 SAMPLE_BATCH = 128
@@ -42,14 +42,14 @@ class Autoencoder(nn.Module):
         self.config = config
         around = TRUNKS[config.trunk]
         self.encoder = around.encoder(config)
-        self.latent = CONSTRUCTIONS[config.latent](config)
+        self.latent = construct(config)
         self.decoder = around.decoder(config)
         for part, initial in (
             (self.encoder, around.initialise),
             (self.latent, initialise),
             (self.decoder, around.initialise),
         ):
-            initial(part)
+            initial(part)  # type: ignore[arg-type]  # a construction is a module too, which no protocol can say
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

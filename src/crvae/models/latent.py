@@ -1,14 +1,18 @@
 """The three latent constructions behind one interface: dense (VAE), convolutional (cVAE), recurrent (crVAE); Figure 2.
 
-Each has `posterior(h) -> DiagonalGaussian`, `transform(z) -> u` and `project(u) -> features for the decoder`.
+A fourth is a class with what `Construction` lists, and an entry in CONSTRUCTIONS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.config.stage1 import ModelConfig
+from crvae.config.stage1 import ModelConfig, TrainConfig
+from crvae.errors import UserError
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.layers import Offset
 from crvae.models.recurrence import ChannelRecurrence
@@ -17,8 +21,58 @@ SIDE = 4
 """Height and width of the bottleneck, in positions."""
 
 
+class RatedGroup(NamedTuple):
+    """Parameters that learn at a rate of their own: a multiple of the run's, and a limit on each gradient value (0: none)."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    rate: float
+    clip: float
+
+
+@runtime_checkable
+class Construction(Protocol):
+    """What the rest of the package asks of a latent construction, an `nn.Module` made from a ModelConfig."""
+
+    title: ClassVar[str]
+    """What a model card calls a model with it."""
+    ordered: ClassVar[bool]
+    """Whether its blocks are time steps; else they are arbitrary groups of channels."""
+    steps: int
+    """Blocks T of z."""
+    shape: tuple[int, ...]
+    """Shape of one image's z: (z, 4, 4), dense: (n,)."""
+    transformed_shape: tuple[int, ...]
+    """Shape of one image's u."""
+
+    def posterior(self, h: Tensor) -> DiagonalGaussian:
+        """Trunk features `b k 4 4` -> q(z|x)."""
+        ...
+
+    @property
+    def transform(self) -> Callable[[Tensor], Tensor]:
+        """z -> u, the transformed latent."""
+        ...
+
+    @property
+    def project(self) -> Callable[[Tensor], Tensor]:
+        """u -> features for the decoder, `b k 4 4`."""
+        ...
+
+    def decoding(self) -> list[nn.Module]:
+        """Its parts behind z: what `crvae cost` counts as decoder."""
+        ...
+
+    def groups(self, train: TrainConfig) -> list[RatedGroup]:
+        """Its parameters that do not learn at the trunk's rate."""
+        ...
+
+
 class DenseLatent(nn.Module):
     """Fully connected in and out of a latent vector: `b (8b) 4 4 -> b n`, n = 16 latent channels (section 3.1)."""
+
+    title: ClassVar[str] = "VAE (dense latent)"
+    ordered: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -42,15 +96,27 @@ class DenseLatent(nn.Module):
     def project(self, u: Float[Tensor, "b k 4 4"]) -> Float[Tensor, "b k 4 4"]:
         return u
 
+    def decoding(self) -> list[nn.Module]:
+        return [self.generate]
+
+    def groups(self, train: TrainConfig) -> list[RatedGroup]:
+        return []
+
 
 class ConvolutionalLatent(nn.Module):
-    """Convolutions in and out of latent maps: `b (8b) 4 4 -> b z 4 4` (section 3.1). u = z."""
+    """Convolutions in and out of latent maps: `b (8b) 4 4 -> b z 4 4` (section 3.1). u = z.
+
+    The released cVAE has no offsets.
+    """
+
+    title: ClassVar[str] = "cVAE (convolutional latent)"
+    ordered: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.steps = config.steps
         self.shape = self.transformed_shape = (config.latent_channels, SIDE, SIDE)
-        self.mean = mean_path(config)
+        self.mean = mean_path(config, offset=not config.release)
         self.log_variance = nn.Conv2d(8 * config.width, config.latent_channels, 3, padding=1)
         self.project = projection(config, offset=not config.release)
 
@@ -60,9 +126,18 @@ class ConvolutionalLatent(nn.Module):
     def transform(self, z: Float[Tensor, "b z 4 4"]) -> Float[Tensor, "b z 4 4"]:
         return z
 
+    def decoding(self) -> list[nn.Module]:
+        return [self.project]
+
+    def groups(self, train: TrainConfig) -> list[RatedGroup]:
+        return []
+
 
 class RecurrentLatent(nn.Module):
     """Channel recurrence on the variance path and before the decoder: `b (8b) 4 4 -> b z 4 4` (section 3.2)."""
+
+    title: ClassVar[str] = "crVAE (channel-recurrent latent)"
+    ordered: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -77,7 +152,7 @@ class RecurrentLatent(nn.Module):
             "mixing": config.mixing,
             "permute": config.permute,
         }
-        self.mean = flat_mean_path(config) if digits else mean_path(config)
+        self.mean = flat_mean_path(config) if digits else mean_path(config, offset=True)
         self.log_variance = ChannelRecurrence(8 * config.width, config.latent_channels, norm=not digits, **options)
         self.transform = ChannelRecurrence(config.latent_channels, **options)
         self.project = projection(config, offset=True)
@@ -85,13 +160,18 @@ class RecurrentLatent(nn.Module):
     def posterior(self, h: Float[Tensor, "b k 4 4"]) -> DiagonalGaussian:
         return DiagonalGaussian(self.mean(h).float(), self.log_variance(h).float(), self.steps)
 
+    def decoding(self) -> list[nn.Module]:
+        return [self.transform, self.project]
 
-def mean_path(config: ModelConfig) -> nn.Module:
-    """`b (8b) 4 4 -> b z 4 4`: the same in cVAE and crVAE (section 3.2); the released cVAE has no offset."""
+    def groups(self, train: TrainConfig) -> list[RatedGroup]:
+        recurrences = [*self.log_variance.parameters(), *self.transform.parameters()]
+        return [RatedGroup("recurrence", recurrences, train.recurrence_rate, train.recurrence_clip)]
+
+
+def mean_path(config: ModelConfig, *, offset: bool) -> nn.Module:
+    """`b (8b) 4 4 -> b z 4 4`: the same in cVAE and crVAE (section 3.2)."""
     convolution = nn.Conv2d(8 * config.width, config.latent_channels, 3, padding=1)
-    if config.latent == "convolutional" and config.release:
-        return convolution
-    return nn.Sequential(convolution, Offset(config.latent_channels, SIDE, SIDE))
+    return nn.Sequential(convolution, Offset(config.latent_channels, SIDE, SIDE)) if offset else convolution
 
 
 def flat_mean_path(config: ModelConfig) -> nn.Module:
@@ -113,4 +193,16 @@ def projection(config: ModelConfig, *, offset: bool) -> nn.Module:
     )
 
 
-CONSTRUCTIONS = {"dense": DenseLatent, "convolutional": ConvolutionalLatent, "recurrent": RecurrentLatent}
+CONSTRUCTIONS: dict[str, Callable[[ModelConfig], Construction]] = {
+    "dense": DenseLatent,
+    "convolutional": ConvolutionalLatent,
+    "recurrent": RecurrentLatent,
+}
+"""By the name that `--model.latent` takes."""
+
+
+def construct(config: ModelConfig) -> Construction:
+    """The construction that `config.latent` names. Raises UserError where there is none of that name."""
+    if config.latent not in CONSTRUCTIONS:
+        raise UserError(f"--model.latent must be one of {', '.join(CONSTRUCTIONS)}, got {config.latent!r}")
+    return CONSTRUCTIONS[config.latent](config)

@@ -84,6 +84,8 @@ def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
     try:
         with torch.device("meta"):
             return build()
+    except UserError as error:
+        raise UserError(f"{folder / 'config.json'}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
         raise UserError(f"{folder / 'config.json'} describes no model that can be built: {brief(error)}") from None
 

@@ -20,7 +20,6 @@ from crvae.config.stage1 import Stage1Config
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.models.recurrence import ChannelRecurrence
 from crvae.pictures import from_8_bit
 from crvae.storage.models import save
 from crvae.training.averaging import average_of, recalibrate
@@ -193,13 +192,10 @@ class Stage1:
             self.sides.append(Side("discriminator", step, groups, after))
 
     def _generator_groups(self) -> list[Group]:
-        train = self.config.train
-        recurrent = [p for m in self.model.modules() if isinstance(m, ChannelRecurrence) for p in m.parameters()]
-        ids = {id(p) for p in recurrent}
-        groups = [Group("trunk", [p for p in self.model.parameters() if id(p) not in ids], 1.0)]
-        if recurrent:
-            groups.append(Group("recurrence", recurrent, train.recurrence_rate, clip=train.recurrence_clip))
-        return groups
+        rated = self.model.latent.groups(self.config.train)
+        ids = {id(parameter) for group in rated for parameter in group.parameters}
+        rest = [parameter for parameter in self.model.parameters() if id(parameter) not in ids]
+        return [Group("trunk", rest, 1.0), *(Group(*group) for group in rated)]
 
     def _discriminator_groups(self, discriminator: Discriminator) -> list[Group]:
         train = self.config.train

@@ -104,7 +104,7 @@ def _controls(t: int) -> tuple[gr.Checkbox, gr.Slider, gr.Button]:
 
 def _explanation(model: Autoencoder, steps: int) -> str:
     text = "Each slider moves the block of one time step between two draws from the prior; Resample draws both anew."
-    if model.config.latent != "recurrent":
+    if not model.latent.ordered:
         text += " This model is not recurrent: its blocks are arbitrary groups of channels."
     if steps < model.config.steps:
         text += f" The first {steps} of {model.config.steps} blocks are shown."
