@@ -22,7 +22,7 @@ from crvae.devices import best_device
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.features import feature_extractor, spaced
 from crvae.evaluation.image_scores import kid
-from crvae.evaluation.score import mean
+from crvae.intervals import mean
 from crvae.pictures import from_8_bit, save_grid, to_8_bit
 from crvae.tasks.upscaling import load_upsampler
 

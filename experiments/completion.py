@@ -22,8 +22,8 @@ from crvae.cli import main as crvae
 from crvae.data import open_data
 from crvae.devices import best_device
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.evaluation.score import mean
 from crvae.files import new_folder, write_text
+from crvae.intervals import mean
 from crvae.pictures import from_8_bit, save_png
 from crvae.tasks.inputs import distinct, read_file
 from crvae.tasks.occlusion import NAMED, rectangle

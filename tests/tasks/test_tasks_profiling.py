@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crvae.tasks.profile_plot import save_plot
-from crvae.tasks.profiling import band_edges, band_energy, interval, profile
+from crvae.tasks.profiling import band_edges, band_energy, profile
 
 
 @pytest.mark.parametrize("size", [28, 32, 64])
@@ -26,13 +26,6 @@ def test_a_wave_falls_into_the_band_of_its_frequency(cycles, band):
         energy = band_energy(image, band_edges(64))[0]
         assert energy.argmax() == band
         assert energy[band] > 0.999 * energy.sum()
-
-
-def test_intervals_are_those_of_the_normal_distribution():
-    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
-    found = interval(values)
-    assert found["mean"] == 2.5
-    assert found["high"] - found["mean"] == pytest.approx(1.96 * math.sqrt(5 / 3) / 2)
 
 
 @pytest.mark.parametrize("latent", ["dense", "convolutional", "recurrent"])

@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from crvae.evaluation.distance import NAME, PerceptualDistance
-from crvae.evaluation.score import Score, made_by, mean
+from crvae.evaluation.score import Score, made_by
+from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import blocks
 from crvae.pictures import from_8_bit, to_8_bit

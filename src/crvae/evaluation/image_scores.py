@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.evaluation.score import GROUPS, Score, jackknife, made_by
+from crvae.evaluation.score import Score, made_by
+from crvae.intervals import GROUPS, jackknife
 
 BLOCK = 1000
 """KID compares disjoint blocks of at most so many images, and averages."""

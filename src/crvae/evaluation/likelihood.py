@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.evaluation.score import Score, made_by, mean
+from crvae.evaluation.score import Score, made_by
+from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import LOG_2_PI, DiagonalGaussian, standard_log_prob
 

@@ -13,7 +13,8 @@ from torchvision.io import ImageReadMode, decode_image
 
 from crvae.errors import UserError
 from crvae.evaluation.distance import NAME, PerceptualDistance
-from crvae.evaluation.score import Score, made_by, mean
+from crvae.evaluation.score import Score, made_by
+from crvae.intervals import mean
 
 SNAPSHOTS = 10
 """The last so many snapshots are compared, as in the figure."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.intervals import mean
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.tasks.traversal import Model, decode_all, replace_block, stage1_of, steps_of
@@ -104,10 +105,9 @@ def band_energy(difference: Float[Tensor, "b c h w"], edges: list[int]) -> Float
 
 
 def interval(values: Float[Tensor, " b"]) -> dict[str, float]:
-    """Mean over images with its 95% interval, from the normal distribution."""
-    mean = values.mean().item()
-    half = 1.96 * values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    """Mean over images with its 95% interval."""
+    found = mean(values)
+    return {"mean": found["value"], "low": found["low"], "high": found["high"]}
 
 
 def _apart(values: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from crvae.data import Split, open_data
 from crvae.errors import UserError
 from crvae.files import write_text
 from crvae.frozen.backbones import Backbone, backbone
+from crvae.intervals import share
 from crvae.pictures import from_8_bit
 from crvae.storage.weights import load_weights, parse_part, read_config, save_weights
 
@@ -180,7 +181,6 @@ def _fine_tune(model: Classifier, split: Split, rows: Tensor, labels: Tensor, pr
 
 def _report(model: Classifier, split: Split, progress: Progress) -> dict:
     """Accuracy with its interval, calibration and confusion on the held-out images."""
-    from scipy.stats import binomtest
     from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
     config = model.config
@@ -188,16 +188,16 @@ def _report(model: Classifier, split: Split, progress: Progress) -> dict:
     probabilities = _outputs(model, split, rows, progress, "held-out images").softmax(1)
     classes = len(config.classes)
     right = int((probabilities.argmax(1) == labels).sum())
-    interval = binomtest(right, len(rows)).proportion_ci(method="wilson")
+    accuracy = share(right, len(rows))
     return {
         "backbone": config.backbone,
         "method": config.method,
         "column": config.column,
         "split": split.name,
         "images": len(rows),
-        "accuracy": right / len(rows),
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "accuracy": accuracy["value"],
+        "low": accuracy["low"],
+        "high": accuracy["high"],
         "chance": float(labels.bincount(minlength=classes).max()) / len(rows),
         "calibration_error": float(multiclass_calibration_error(probabilities, labels, classes, n_bins=15, norm="l1")),
         "confidence": float(probabilities.max(1).values.mean()),
