@@ -13,15 +13,15 @@ author = "The crvae authors"
 copyright = "The crvae authors; MIT licence"
 release = version = crvae.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build", "generated"]
 source_suffix = {".md": "markdown"}
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 highlight_language = "none"
 html_theme = "furo"
-html_static_path = ["style"]
-html_css_files = ["tables.css"]
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
 html_title = f"crvae {release}"
 html_show_sphinx = False
 autodoc_member_order = "bysource"

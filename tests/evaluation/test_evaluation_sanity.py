@@ -1,6 +1,6 @@
 """Do the scores order what everyone can order? Real images beside real ones, blurred, noisy, and an untrained model's.
 
-On emoji this prints the table of docs/evaluation.md: `make sanity`.
+On emoji this prints the table of docs/research/scores.md: `make sanity`.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def _mnist() -> dict[str, Recipe]:
     """Bernoulli models on dynamically binarised digits: one trunk, and the release's three."""
     recipes = {}
     names = {"vae": "dense", "cvae": "convolutional", "crvae": "recurrent"}
-    # make mnist: two epochs, one thread a row of a 2-core AMD EPYC (Zen 3), IWAE-100 on 1,000 test images (docs/evaluation.md)
+    # make mnist: two epochs, one thread a row of a 2-core AMD EPYC (Zen 3), IWAE-100 on 1,000 test images (docs/research/scores.md)
     results = {"vae": "108.1", "cvae": "100.2", "crvae": "110.2"}
     for release in (False, True):
         for name, latent in names.items():
@@ -123,7 +123,7 @@ def _mnist() -> dict[str, Recipe]:
 def _emoji() -> dict[str, Recipe]:
     """For two CPU cores: base width 8, on anything simple and colourful at 64 pixels. No flips: letters and clocks mirror.
 
-    What departs from the paper's recipes was found by a small search on one seed (docs/recipe-search.md): the residual recurrence,
+    What departs from the paper's recipes was found by a small search on one seed (docs/research/recipe-search.md): the residual recurrence,
     smooth upsampling and average pooling (without which samples turn to a lattice), small batches, equal KL weights, a
     discriminator without dropout that joins in late, Adam's beta1.
     """

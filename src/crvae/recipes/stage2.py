@@ -48,7 +48,7 @@ def _emoji() -> dict[str, Recipe]:
         rows[name] = Recipe(
             f"CPU size, 64 -> 128, with{'' if weight else 'out'} perceptual loss",
             "50k images" + ": 42 minutes of one thread" * bool(weight),
-            # 443 validation images, 2-core AMD EPYC (Zen 4): docs/stage2.md; the plain one on another Stage1 (figure7)
+            # 443 validation images, 2-core AMD EPYC (Zen 4): docs/research/stage2.md; the plain one on another Stage1 (figure7)
             "KID 0.80 against bicubic's 0.88, LPIPS-style distance 0.309 against 0.351"
             if weight
             else "after 10k images KID 0.82 against bicubic's 0.88, LPIPS-style distance 0.355 against 0.356",
