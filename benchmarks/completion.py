@@ -39,7 +39,7 @@ def main() -> None:
     x = read_images(options.data, model, option="--data", limit=options.images).x  # type: ignore[arg-type]
     mask = masks("right-half", x.shape[-1])["right-half"]
     search = Search(steps=options.steps, restarts=1)
-    z = model.prior(len(x))  # type: ignore[union-attr]
+    z = model.prior.sample(len(x))  # type: ignore[union-attr]
 
     def completion() -> None:
         complete(model, x, mask, discriminator, search)  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def pictures() -> dict[str, tuple[str, Tensor, int]]:
         found = complete(model, x[:8], mask, discriminator, Search(restarts=2)).best
         completions += [occlude(x[:8], mask.expand(8, 1, -1, -1)), found]
         print(f"completed: {name}", file=sys.stderr)
-    steps = progression(model, model.prior(6, seed=1))  # rows z, columns t = 0..T
+    steps = progression(model, model.prior.sample(6, seed=1))  # rows z, columns t = 0..T
     return {
         "real": ("Real images of the validation split, never trained on.", x, 8),
         "reconstructions": ("Originals (first of each pair) and their reconstructions.", rows[0], 8),

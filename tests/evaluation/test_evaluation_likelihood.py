@@ -10,11 +10,13 @@ import torch
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from crvae.cli import main
+from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
 from crvae.evaluation import likelihood
 from crvae.evaluation.likelihood import BernoulliDecoder, GaussianDecoder, binarised, bounds, observation_variance
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.models.prior import NormalPrior
 
 
 class LinearGaussian:
@@ -26,6 +28,7 @@ class LinearGaussian:
         self.variance = 0.3
         self.worse = worse
         self.passes: list[int] = []
+        self.prior = NormalPrior(NormalPriorConfig(), (3,), 1)
 
     def encode(self, x):
         precision = 1 + self.w.square().sum(0) / self.variance

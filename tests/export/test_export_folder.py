@@ -91,7 +91,7 @@ def test_folder_and_card(real, scores, tmp_path, capsys):
         "on 8",
     ):
         assert text in card, text
-    z = model.prior(5, seed=4)  # another batch than the graph was traced and checked with
+    z = model.prior.sample(5, seed=4)  # another batch than the graph was traced and checked with
     session = onnxruntime.InferenceSession(str(out / "decoder.onnx"), providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"z": z.numpy()})[0], model.decode(z).numpy(), atol=1e-4)
     assert "LSTM" in {node.op_type for node in onnx.load(out / "decoder.onnx").graph.node}

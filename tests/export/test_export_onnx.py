@@ -80,7 +80,7 @@ def test_stage2(folder2, tmp_path):
     assert isinstance(model, Upsampler)
     found = write_graphs(model, tmp_path, torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1)
     assert [checked.file for checked in found] == ["encoder.onnx", "decoder.onnx", "upsampler.onnx"]
-    z = model.stage1.prior(5, seed=9)
+    z = model.stage1.prior.sample(5, seed=9)
     small_images = session(tmp_path / "decoder.onnx").run(None, {"z": z.numpy()})[0]
     large = session(tmp_path / "upsampler.onnx").run(None, {"images": small_images})[0]
     np.testing.assert_allclose(large, model.decode(z).numpy(), atol=1e-4)

@@ -57,7 +57,7 @@ def test_any_number_of_steps(steps: int):
 @pytest.mark.parametrize("latent", LATENTS)
 def test_decoding_the_first_blocks_puts_the_rest_at_the_priors_mean(latent: str):
     model = made(latent=latent, steps=4)
-    z = model.prior(2, seed=3)
+    z = model.prior.sample(2, seed=3)
     for t in range(5):
         kept = z.flatten(1).clone()
         kept[:, t * 32 :] = 0
@@ -89,7 +89,7 @@ def test_reconstruction_is_from_the_mean():
 
 def test_bernoulli_images_are_probabilities_mapped():
     model = made(size=28, channels=1, likelihood="bernoulli")
-    z = model.prior(3)
+    z = model.prior.sample(3)
     probability = torch.sigmoid(model.outputs(model.transform(z)))
     torch.testing.assert_close(model.decode(z), 2 * probability - 1)
     x = torch.rand(2, 1, 28, 28) * 2 - 1  # the encoder sees [0, 1]

@@ -154,7 +154,7 @@ def test_samples_are_stage1s_samples_enlarged(upsampler):
     assert torch.equal(images, upsampler.sample(5, seed=3))
     assert torch.allclose(images[:2], upsampler.sample(2, seed=3), atol=1e-6)
     assert not torch.allclose(images, upsampler.sample(5, seed=4), atol=1e-2)
-    assert torch.allclose(images, upsampler.decode(upsampler.stage1.prior(5, 3)), atol=1e-6)
+    assert torch.allclose(images, upsampler.decode(upsampler.stage1.prior.sample(5, 3)), atol=1e-6)
     assert torch.allclose(images, upsampler.upscale(upsampler.stage1.sample(5, 3)), atol=1e-6)
 
 

@@ -63,7 +63,7 @@ def test_gamma_pulls_towards_the_prior_and_tau_towards_being_taken_for_real(mode
 
 
 def test_an_image_that_the_model_can_make_is_found_from_its_visible_half(model, mask):
-    x = model.decode(model.prior(4, seed=9))
+    x = model.decode(model.prior.sample(4, seed=9))
     begin = complete(model, x, mask, search=Search(gamma=1e-4, tau=0.0, steps=1, optimiser="lbfgs"))
     end = complete(model, x, mask, search=Search(gamma=1e-4, tau=0.0, steps=40, optimiser="lbfgs"))
     assert (end.losses["reconstruction"][:, 0] < 0.1 * begin.losses["reconstruction"][:, 0]).all()

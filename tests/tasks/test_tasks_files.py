@@ -65,7 +65,7 @@ def test_what_gives_no_images_is_refused(model, grey, tmp_path):
 
 @pytest.mark.parametrize("kept", [1, 3, 4])
 def test_latents_come_back_as_they_were(model, tmp_path, kept):
-    z = model.prior(3, seed=2)
+    z = model.prior.sample(3, seed=2)
     blocks = z.flatten(1).unflatten(1, (4, -1))
     path = tmp_path / "z.safetensors"
     save_latents(Latents(blocks[:, :kept], ["a", "b", "c/d"], "runs/x"), path)

@@ -49,7 +49,7 @@ def test_a_profile_tells_every_step_and_the_whole(make, latent, tmp_path):
         bands = sum(band["mean"] for band in resampled["bands"][t])
         assert bands == pytest.approx(resampled["change"][t]["mean"], rel=1e-3)
     assert set(resampled) == {"change", "bands", "perceptual", "label"}
-    z, other = model.prior(10, 0), model.prior(10, 1)
+    z, other = model.prior.sample(10, 0), model.prior.sample(10, 1)
     part = z.shape[1] // 4
     other[:, part:] = z[:, part:]  # all but block 1
     change = (model.decode(other) - model.decode(z)).square().mean().item()

@@ -23,7 +23,7 @@ def slices(z: torch.Tensor, t: int) -> torch.Tensor:
 @pytest.mark.parametrize("latent", LATENTS)
 def test_progression_starts_at_zero_and_ends_at_z(make, latent):
     model = make[0](latent)
-    z = model.prior(3, seed=1)
+    z = model.prior.sample(3, seed=1)
     images = progression(model, z)
     assert images.shape == (3, 5, 3, 32, 32)
     zero = model.decode(torch.zeros_like(z))
@@ -37,14 +37,14 @@ def test_progression_starts_at_zero_and_ends_at_z(make, latent):
 @pytest.mark.parametrize("step", [1, 3, 4])
 def test_only_the_chosen_block_is_replaced(make, latent, step):
     model = make[0](latent)
-    z, other = model.prior(4, seed=0), model.prior(4, seed=1)
+    z, other = model.prior.sample(4, seed=0), model.prior.sample(4, seed=1)
     mixed = replace_block(model, z, other, step)
     for t in range(1, 5):
         assert torch.equal(slices(mixed, t), slices(other if t == step else z, t))
 
 
 def test_interpolation_goes_from_z_to_the_target_in_equal_parts(model):
-    z, target = model.prior(2, seed=0), model.prior(1, seed=1)
+    z, target = model.prior.sample(2, seed=0), model.prior.sample(1, seed=1)
     images = interpolation(model, z, target, 2, points=3)
     half = z.clone()
     half[:, 2:4] = (z[:, 2:4] + target[:, 2:4]) / 2
@@ -55,7 +55,7 @@ def test_interpolation_goes_from_z_to_the_target_in_equal_parts(model):
 
 
 def test_styles_keep_the_first_column_and_give_every_row_the_same_draws(model):
-    z, draws = model.prior(2, seed=0), model.prior(3, seed=1)
+    z, draws = model.prior.sample(2, seed=0), model.prior.sample(3, seed=1)
     images = styles(model, z, draws, 4)
     assert images.shape == (2, 4, 3, 32, 32)
     assert torch.allclose(images[:, 0], model.decode(z), atol=1e-5)
@@ -68,7 +68,7 @@ def test_styles_keep_the_first_column_and_give_every_row_the_same_draws(model):
 @pytest.mark.parametrize("step", [0, 5, -1])
 def test_there_is_no_such_step(model, step):
     with pytest.raises(ValueError, match="from 1 to 4"):
-        replace_block(model, model.prior(1), model.prior(1), step)
+        replace_block(model, model.prior.sample(1), model.prior.sample(1), step)
     with pytest.raises(UserError, match="--step"):
         walk(model, "style", images=None, step=step, count=2, columns=2, seed=0)
 

@@ -58,12 +58,13 @@ def reconstruction_scores(
 
 @torch.no_grad()
 def latent_scores(model: Autoencoder, stored: UInt8[Tensor, "n c h w"], seed: int) -> dict[str, Score]:
-    """KL(q(z|x) || N(0, I)) in nats an image, and the latent's active units; `details` tells each time step's."""
+    """KL(q(z|x) || p(z)) in nats an image, and the latent's active units; `details` tells each time step's."""
     steps = model.config.steps
+    generator = torch.Generator(model.device).manual_seed(seed)
     kl, means = [], []
     for part in stored.split(BATCH):
         posterior = model.encode(from_8_bit(part).to(model.device))
-        kl.append(posterior.kl(per_step=True, per_image=True).double().cpu())  # b t
+        kl.append(model.prior.kl(posterior, per_image=True, generator=generator).double().cpu())  # b t
         means.append(posterior.mean.cpu())
     per_step = torch.cat(kl)
     active = active_units(torch.cat(means), steps)
@@ -72,7 +73,7 @@ def latent_scores(model: Autoencoder, stored: UInt8[Tensor, "n c h w"], seed: in
     return {
         "kl": Score(
             name="KL divergence", better="neither", unit="nats an image", **mean(per_step.sum(1)), **about,
-            details={"per_step": per_step.mean(0).tolist()},
+            details={"per_step": per_step.mean(0).tolist(), "prior": model.prior.title},
         ),
         "active_units": Score(
             name="active units", better="neither", unit=f"of {means[0][0].numel()}", value=total, low=total, high=total,

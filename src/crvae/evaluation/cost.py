@@ -71,7 +71,7 @@ def flops_per_image(config: Stage1Config) -> dict[str, int]:
     step = TrainingStep(config, Fabric(accelerator="cpu", devices=1))
     model = step.stage.model.train()
     x = torch.rand(batch, *model.image_shape) * 2 - 1
-    z = torch.randn(batch, *model.latent_shape)
+    z = model.prior.sample(batch)
     works: dict[str, Callable[[], Any]] = {
         "train": lambda: step(x),
         "inference": torch.no_grad()(lambda: model.encode(x).sample()),
@@ -125,7 +125,7 @@ def prepared(model: Autoencoder, fabric: Fabric) -> Autoencoder:
 def works(model: Autoencoder, batch: int) -> dict[str, Callable[[], Tensor]]:
     """`inference` and `generation` of one batch of random images and latents."""
     x = torch.rand(batch, *model.image_shape, device=model.device) * 2 - 1
-    z = torch.randn(batch, *model.latent_shape, device=model.device)
+    z = model.prior.sample(batch)
     return {"inference": lambda: model.encode(x).sample(), "generation": lambda: model.decode(z)}
 
 

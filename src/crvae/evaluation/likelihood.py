@@ -17,7 +17,8 @@ from torch import Tensor
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
-from crvae.models.gaussian import LOG_2_PI, DiagonalGaussian, standard_log_prob
+from crvae.models.gaussian import LOG_2_PI, DiagonalGaussian
+from crvae.models.prior import Prior
 
 PASS = 256
 """Latents decoded at once: memory depends on this, not on the number of samples."""
@@ -29,7 +30,9 @@ Progress = Callable[[str, int, int], None]
 
 
 class Model(Protocol):
-    """What has a likelihood: a posterior, and the log-density of images given latents, in nats an image."""
+    """What has a likelihood: a posterior, a prior, and the log-density of images given latents, in nats an image."""
+
+    prior: Prior
 
     def encode(self, x: Tensor) -> DiagonalGaussian: ...
 
@@ -42,6 +45,7 @@ class BernoulliDecoder:
     def __init__(self, model: Autoencoder):
         self.model = model
         self.encode = model.encode
+        self.prior = model.prior
 
     def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         logits = self.model.outputs(self.model.transform(z)).double()
@@ -54,6 +58,7 @@ class GaussianDecoder:
     def __init__(self, model: Autoencoder, variance: float):
         self.model = model
         self.encode = model.encode
+        self.prior = model.prior
         self.variance = variance
 
     def log_likelihood(self, x: Float[Tensor, "b c h w"], z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
@@ -68,12 +73,14 @@ def bounds(
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """(ELBO, IWAE) of each image in nats, from the same `samples` draws of its posterior.
 
-    ELBO = mean_s log p(x|z_s) - KL(q||p), the KL exact. IWAE_S = log mean_s p(x|z_s) p(z_s) / q(z_s|x), which rises with S, in
-    expectation, towards log p(x) (Burda et al. 2016). Decodes at most max(PASS, b) latents at once.
+    ELBO = mean_s log p(x|z_s) - KL(q||p), the KL exact where the prior has it, else from the same draws.
+    IWAE_S = log mean_s p(x|z_s) p(z_s) / q(z_s|x), which rises with S, in expectation, towards log p(x) (Burda et al. 2016).
+    Decodes at most max(PASS, b) latents at once. Raises UserError where the prior has no density.
     """
     posterior = model.encode(x)
-    reconstruction = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    evidence = torch.full_like(reconstruction, -math.inf)
+    prior = model.prior
+    elbo = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    evidence = torch.full_like(elbo, -math.inf)
     left = samples
     while left:
         count = min(left, max(1, PASS // len(x)))
@@ -86,11 +93,14 @@ def bounds(
         z = wide.sample(generator)
         log_p = model.log_likelihood(x.repeat_interleave(count, 0), z).double()
         exact = DiagonalGaussian(wide.mean.double(), wide.log_variance.double())
-        log_weight = log_p + standard_log_prob(z.double()) - exact.log_prob(z.double())
-        reconstruction += log_p.unflatten(0, (-1, count)).sum(1) / samples
+        log_weight = log_p + prior.log_prob(z.double()) - exact.log_prob(z.double())
+        gain = log_p if prior.kl_is_exact else log_weight
+        elbo += gain.unflatten(0, (-1, count)).sum(1) / samples
         evidence = torch.logaddexp(evidence, log_weight.unflatten(0, (-1, count)).logsumexp(1))
-    kl = DiagonalGaussian(posterior.mean.double(), posterior.log_variance.double()).kl(per_image=True)
-    return reconstruction - kl, evidence - math.log(samples)
+    if prior.kl_is_exact:
+        exact = DiagonalGaussian(posterior.mean.double(), posterior.log_variance.double())
+        elbo -= prior.kl(exact, per_image=True).sum(1)
+    return elbo, evidence - math.log(samples)
 
 
 def binarised(x: Float[Tensor, "n c h w"], seed: int) -> Float[Tensor, "n c h w"]:

@@ -97,7 +97,7 @@ def write_graphs(
     """
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)  # exporting leaves traces in the LSTM
     stage1 = model.stage1 if isinstance(model, Upsampler) else model
-    latents = torch.cat([stage1.encode(images).mean, stage1.prior(len(images))])
+    latents = torch.cat([stage1.encode(images).mean, stage1.prior.sample(len(images))])
     graphs = [
         (Graph("encoder.onnx", Encoding(stage1), "images", ("mean", "log_variance")), images),
         (Graph("decoder.onnx", Decoding(stage1), "z", ("images",)), latents),

@@ -9,11 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
 from crvae.models import patch, trunk
-from crvae.models.gaussian import DiagonalGaussian, blocks
+from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.latent import construct
 from crvae.models.layers import initialise
+from crvae.models.prior import NormalPrior, Prior
 
 SAMPLE_BATCH = 128
 """Images decoded at once by `sample`: its memory, not its result, depends on it."""
@@ -35,7 +37,10 @@ TRUNKS = {
 
 
 class Autoencoder(nn.Module):
-    """VAE, cVAE or crVAE, as `config.latent` says. Images are `b c h w` in [-1, 1], also for Bernoulli models."""
+    """VAE, cVAE or crVAE, as `config.latent` says. Images are `b c h w` in [-1, 1], also for Bernoulli models.
+
+    Its `prior` is N(0, I) until a learned one takes its place.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -50,6 +55,7 @@ class Autoencoder(nn.Module):
             (self.decoder, around.initialise),
         ):
             initial(part)  # type: ignore[arg-type]  # a construction is a module too, which no protocol can say
+        self.prior: Prior = NormalPrior(NormalPriorConfig(), self.latent_shape, config.steps)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -83,10 +89,7 @@ class Autoencoder(nn.Module):
     def decode(self, z: Float[Tensor, " b *d"], steps: int | None = None) -> Float[Tensor, "b c h w"]:
         """z -> images. With `steps` t, only the first t blocks are used, the rest stand at the prior's mean."""
         if steps is not None:
-            if not 0 <= steps <= self.config.steps:
-                raise ValueError(f"steps must be from 0 to {self.config.steps}, got {steps}")
-            kept = torch.arange(self.config.steps, device=z.device)[:, None] < steps
-            z = (blocks(z, self.config.steps) * kept).view(z.shape)
+            z = self.prior.mean_fill(z, steps)
         outputs = self.outputs(self.transform(z)).float()
         return 2 * torch.sigmoid(outputs) - 1 if self.config.likelihood == "bernoulli" else outputs
 
@@ -102,13 +105,8 @@ class Autoencoder(nn.Module):
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h w"]:
         """`count` images from the prior. The same seed gives the same images, and the first of them whatever `count`.
 
-        `truncation` scales z: below 1 gives more usual, less varied images.
+        `truncation` scales z about the prior's mean: below 1 gives more usual, less varied images.
         """
-        z = truncation * self.prior(count, seed)
+        z, mean = self.prior.sample(count, seed), self.prior.mean
+        z = mean + truncation * (z - mean)
         return torch.cat([self.decode(part) for part in z.split(SAMPLE_BATCH)])
-
-    def prior(self, count: int, seed: int = 0) -> Float[Tensor, " b *d"]:
-        """`count` draws of z from N(0, I), a function of the seed alone."""
-        generator = torch.Generator().manual_seed(seed)
-        draws = [torch.randn(self.latent_shape, generator=generator) for _ in range(count)]
-        return torch.stack(draws).to(self.device)

@@ -1,4 +1,4 @@
-"""The diagonal Gaussian: posterior of every latent construction; the prior is the standard one."""
+"""The diagonal Gaussian: posterior of every latent construction, and the standard one, which is the paper's prior."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ class DiagonalGaussian:
         return kl if per_image else kl.mean(0)
 
 
+def standard_draws(shape: tuple[int, ...], count: int, generator: torch.Generator) -> Float[Tensor, " b *d"]:
+    """`count` draws from N(0, I) of one image's `shape` each; one by one, so that the first are the same whatever `count`."""
+    return torch.stack([torch.randn(shape, generator=generator) for _ in range(count)])
+
+
 def standard_log_prob(z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
-    """Log-density of z under the prior N(0, I), in nats an image, constants included."""
+    """Log-density of z under N(0, I), in nats an image, constants included."""
     return -0.5 * (z**2 + LOG_2_PI).flatten(1).sum(1)

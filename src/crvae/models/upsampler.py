@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from crvae.config.stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.models.prior import Prior
 
 
 class Enlarge(nn.Module):
@@ -122,6 +123,11 @@ class Upsampler(nn.Module):
     def image_shape(self) -> tuple[int, int, int]:
         """Shape of one large image: (c, h, w)."""
         return (self.config.channels, self.config.output_size, self.config.output_size)
+
+    @property
+    def prior(self) -> Prior:
+        """Stage1's."""
+        return self.stage1.prior
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -15,8 +15,8 @@ from crvae.storage.weights import read_config
 PREFIX = "hub:"
 """What sets the name of a hub model apart from a path or a built-in name."""
 
-FILES = ["config.json", "model.safetensors", "discriminator.safetensors"]
-"""The files of a model; the last is not in every one."""
+FILES = ["config.json", "model.safetensors", "prior.safetensors", "discriminator.safetensors"]
+"""The files of a model; the last two are not in every one: N(0, I) has no weights."""
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 

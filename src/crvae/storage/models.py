@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
+from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.config.stage2 import UpsamplerConfig
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.prior import NormalPrior, Prior
+from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
 from crvae.storage.hub import PREFIX, fetched
 from crvae.storage.weights import load_weights, parse_part, read_config, save_config, save_weights, skeleton
@@ -38,25 +42,64 @@ def model_folder(name: str | Path) -> Path:
     raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
 
 
-def load(name: str | Path, device: str | torch.device = "cpu") -> Autoencoder | Upsampler:
+def load(
+    name: str | Path, device: str | torch.device = "cpu", prior: Literal["own", "normal"] = "own"
+) -> Autoencoder | Upsampler:
     """The model of a run, an exported folder, a built-in name or hub:owner/name, with averaged weights, in evaluation mode.
 
     Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.
+    `prior` "normal" puts N(0, I) in the place of a learned prior.
+
     Raises UserError where it cannot be found, or where its files are not exactly what its configuration needs.
     """
     folder = model_folder(name)
     body = read_config(folder)
     model: Autoencoder | Upsampler
     if body.get("stage") == 2:
-        upsampler, stage1 = (
+        upsampler, small = (
             parse_part(folder, body, *part) for part in (("model", UpsamplerConfig), ("stage1", ModelConfig))
         )
-        model = skeleton(folder, lambda: Upsampler(upsampler, Autoencoder(stage1)))
+        model = skeleton(folder, lambda: Upsampler(upsampler, Autoencoder(small)))
     else:
         config = parse_part(folder, body, "model", ModelConfig)
         model = skeleton(folder, lambda: Autoencoder(config))
     load_weights(folder / "model.safetensors", model)
+    stage1 = model.stage1 if isinstance(model, Upsampler) else model
+    stage1.prior = load_prior(folder, body, stage1) if prior == "own" else normal_prior(stage1)
     return model.to(device).eval().requires_grad_(False)
+
+
+def normal_prior(model: Autoencoder) -> NormalPrior:
+    """N(0, I) over the latents of `model`, on the processor."""
+    return NormalPrior(NormalPriorConfig(), model.latent_shape, model.config.steps)
+
+
+def load_prior(folder: Path, body: dict[str, Any], model: Autoencoder) -> Prior:
+    """The prior that stands with `model` in `folder`; `body` is its config.json. Models written before priors have N(0, I).
+
+    Raises UserError where its kind is unknown, or its files are not exactly what its configuration needs.
+    """
+    if "prior" not in body:
+        return normal_prior(model)
+    kind = body["prior"].get("kind") if isinstance(body["prior"], dict) else None
+    if not isinstance(kind, str) or kind not in PRIORS:
+        raise UserError(f"{folder / 'config.json'}: prior.kind must be one of {', '.join(PRIORS)}: upgrade crvae")
+    config = parse_part(folder, body, "prior", PRIORS[kind].configuration)
+    prior = skeleton(folder, lambda: build_prior(config, model.latent_shape, model.config.steps))
+    if prior.state_dict():
+        load_weights(folder / "prior.safetensors", prior)
+        return prior
+    return build_prior(config, model.latent_shape, model.config.steps)
+
+
+def save_prior(folder: Path, prior: Prior) -> dict[str, Any]:
+    """Writes the weights of `prior` to `folder`, where it has any; returns its part of config.json."""
+    path = folder / "prior.safetensors"
+    if prior.state_dict():
+        save_weights(path, prior)
+    else:
+        path.unlink(missing_ok=True)
+    return {"prior": prior.config}
 
 
 def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> Discriminator:
@@ -96,12 +139,14 @@ def save(
     if discriminator is not None:
         parts |= {"discriminator": discriminator.config, "latent_head": discriminator.latent_shape}
         save_weights(folder / "discriminator.safetensors", discriminator)
-    save_weights(folder / "model.safetensors", model)
+    parts |= save_prior(folder, model.prior)
+    save_weights(folder / "model.safetensors", model, without="prior")
     save_config(folder, 1, **parts)
 
 
 def save_upsampler(folder: Path, model: Upsampler, *, recipe: str, images: int) -> None:
     """Writes `model`, its Stage1 included, to `folder` for `load`; `recipe` and `images` seen are its provenance."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(folder / "model.safetensors", model)
-    save_config(folder, 2, recipe=recipe, images=images, model=model.config, stage1=model.stage1.config)
+    save_weights(folder / "model.safetensors", model, without="stage1.prior")
+    parts = {"model": model.config, "stage1": model.stage1.config, **save_prior(folder, model.prior)}
+    save_config(folder, 2, recipe=recipe, images=images, **parts)

@@ -62,9 +62,16 @@ def parse_part(folder: Path, body: dict[str, Any], name: str, kind: type[Any]) -
         raise UserError(f"{folder / 'config.json'}: {where}: {first['msg']}") from None
 
 
-def save_weights(path: Path, module: nn.Module) -> None:
-    """Writes all parameters and buffers of `module` as safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+def save_weights(path: Path, module: nn.Module, without: str = "") -> None:
+    """Writes all parameters and buffers of `module` as safetensors, whole or not at all.
+
+    `without` names a module inside that is left out.
+    """
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+        if not without or not name.startswith(f"{without}.")
+    }
     try:
         with whole(path) as temporary:
             temporary.touch()

@@ -16,6 +16,8 @@ from crvae.devices import quick_arithmetic
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.gaussian import standard_draws
+from crvae.models.prior import Prior
 from crvae.tasks.descent import OPTIMISERS
 from crvae.tasks.occlusion import occlude
 from crvae.tasks.realism import Realism
@@ -32,7 +34,7 @@ class Search:
     """How z is searched; the weights are for squared errors summed over the values of an image in [-1, 1]."""
 
     gamma: float = 2.5
-    """Weight of -log N(z; 0, I), in nats; 12,288 times training's KL weight is what training implies."""
+    """Weight of -log p(z), in nats; 12,288 times training's KL weight is what training implies."""
     tau: float = 20.0
     """Weight of log(1 - D); above 0 it needs the discriminator."""
     steps: int = 150
@@ -55,8 +57,8 @@ class Completions:
     images: Float[Tensor, "b r c h w"]
     z: Float[Tensor, "b r *d"]
     losses: dict[str, Float[Tensor, "b r"]]
-    """`total` = `reconstruction` + gamma `prior` + tau `adversarial`: squared error over the visible values, |z|^2 / 2 (which is
-    -log N(z; 0, I) but for a constant), log(1 - D)."""
+    """`total` = `reconstruction` + gamma `prior` + tau `adversarial`: squared error over the visible values, -log p(z) but
+    for a constant (for N(0, I) it is |z|^2 / 2), log(1 - D)."""
     steps: Int64[Tensor, "b r"]
     """Steps that each restart took."""
 
@@ -75,7 +77,7 @@ def complete(
     first: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Completions:
-    """Minimises |x_hat m - x m|^2 - gamma log N(z; 0, I) + tau log(1 - D(x_hat)) over z, for every image and restart.
+    """Minimises |x_hat m - x m|^2 - gamma log p(z) + tau log(1 - D(x_hat)) over z, for every image and restart.
 
     (The paper prints + gamma, which would push z away from the prior.) Images are in [-1, 1]; `mask` is 1 where pixels are
     visible and 0 where they are hidden, one for all images or `b 1 h w`. Every image is completed as if it were alone:
@@ -102,7 +104,7 @@ def complete(
         decoded, terms = [], []
         for rows in torch.arange(len(z)).split(128):
             decoded.append(model.decode(z[rows]))
-            terms.append(_terms(decoded[-1], z[rows], target[rows], visible[rows], realism, search))
+            terms.append(_terms(model.prior, decoded[-1], z[rows], target[rows], visible[rows], realism, search))
     losses = {name: torch.cat([part[name] for part in terms]) for name in terms[0]}
     order = losses["total"].unflatten(0, (restarts, count)).argsort(0)  # r b
 
@@ -143,11 +145,12 @@ def starts(
 
     From the posterior the first restart takes the mean, the others samples; hidden pixels have the visible ones' mean colour.
     """
-    noise = torch.stack(
-        [model.prior(first + len(x), search.seed + restart)[first:] for restart in range(search.restarts)]
-    )
+    seeds = [search.seed + restart for restart in range(search.restarts)]
     if search.start == "prior":
-        return noise
+        return torch.stack([model.prior.sample(first + len(x), seed)[first:] for seed in seeds])
+    shape, count = model.latent_shape, first + len(x)
+    draws = [standard_draws(shape, count, torch.Generator().manual_seed(seed))[first:] for seed in seeds]
+    noise = torch.stack(draws).to(model.device)
     colour = (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True)
     posterior = model.encode(occlude(x, mask) + colour * (1 - mask))
     noise[0] = 0
@@ -175,7 +178,7 @@ def _descend(
 
     def evaluate(points: Tensor) -> Tensor:
         with quick if search.optimiser == "adam" else nullcontext():  # a line search needs every digit
-            return _terms(model.decode(points), points, x, mask, realism, search)["total"]
+            return _terms(model.prior, model.decode(points), points, x, mask, realism, search)["total"]
 
     for step in range(1, search.steps + 1):
         losses, points = optimiser.step(evaluate)
@@ -199,6 +202,7 @@ def _descend(
 
 
 def _terms(
+    prior: Prior,
     x_hat: Float[Tensor, "n c h w"],
     z: Float[Tensor, " n *d"],
     x: Float[Tensor, "n c h w"],
@@ -208,7 +212,7 @@ def _terms(
 ) -> dict[str, Float[Tensor, " n"]]:
     terms = {
         "reconstruction": ((x_hat - x) * mask).square().sum((1, 2, 3)),
-        "prior": 0.5 * z.square().flatten(1).sum(1),
+        "prior": prior.potential(z),
     }
     terms["total"] = terms["reconstruction"] + search.gamma * terms["prior"]
     if realism is not None:

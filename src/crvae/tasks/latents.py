@@ -43,8 +43,9 @@ class Latents:
         if steps is not None and not 1 <= steps <= there:
             raise UserError(f"--steps must be from 1 to {there}, the blocks in the file, got {steps}")
         z = torch.zeros(count, total, values)
-        z[:, : steps or there] = self.blocks[:, : steps or there]
-        return z.view(count, *shape)
+        z[:, :there] = self.blocks
+        prior = model.prior
+        return prior.mean_fill(z.view(count, *shape).to(prior.device), steps or there).cpu()
 
 
 def save_latents(latents: Latents, path: Path) -> None:

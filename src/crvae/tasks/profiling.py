@@ -14,7 +14,7 @@ from torch import Tensor
 from crvae.intervals import mean
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.gaussian import DiagonalGaussian
-from crvae.tasks.traversal import Model, decode_all, replace_block, stage1_of, steps_of
+from crvae.tasks.traversal import Model, decode_all, steps_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Images `b c h w`, images `b c h w` -> distances `b`."""
@@ -33,20 +33,20 @@ def profile(
 ) -> dict[str, Any]:
     """For each time step t (dense and convolutional models: each of T arbitrary groups of channels), as lists over t:
 
-    `kl`: KL(q(z_t|x) || p(z_t)) in nats an image. `resampled`: what changes in as many samples as there are images when z_t alone
-    is drawn anew, namely `change` (mean squared, images in [-1, 1]), its part in each of `bands`, `perceptual` distance and
-    `label` (share of images whose class changes), each a list of {"mean", "low", "high"} with a 95% interval over
-    images. `first_blocks`: posterior means decoded from the first t = 0..T blocks alone: `rate` (nats an image spent so far),
-    `error` (mean squared), `share` (of the error that all blocks remove), and `unexplained`, for each band the error relative to that
-    of showing the mean image always: 1 is no better than that, 0 is perfect.
+    `kl`: KL(q(z_t|x) || p(z_t)) in nats an image. `resampled`: what changes in as many samples as there are images when z_t
+    alone is drawn anew given the others, namely `change` (mean squared, images in [-1, 1]), its part in each of `bands`,
+    `perceptual` distance and `label` (share of images whose class changes), each a list of {"mean", "low", "high"} with a
+    95% interval over images. `first_blocks`: posterior means decoded from the first t = 0..T blocks alone: `rate` (nats an
+    image spent so far), `error` (mean squared), `share` (of the error that all blocks remove), and `unexplained`, for each band
+    the error relative to that of showing the mean image always: 1 is no better than that, 0 is perfect.
     """
     count, steps = len(x), steps_of(model)
     edges = band_edges(x.shape[-1])
-    z, other = (stage1_of(model).prior(count, seed + shift) for shift in (0, 1))
+    z = model.prior.sample(count, seed)
     before = decode_all(model, z)
     resampled: dict[str, list[Any]] = {"change": [], "bands": [], "perceptual": [], "label": []}
     for t in range(1, steps + 1):
-        after = decode_all(model, replace_block(model, z, other, t))
+        after = decode_all(model, model.prior.redraw(z, t, seed + 1))
         resampled["change"].append(interval((after - before).square().flatten(1).mean(1)))
         resampled["bands"].append([interval(part) for part in band_energy(after - before, edges).T])
         if distance is not None:
@@ -54,7 +54,7 @@ def profile(
         if classify is not None:
             resampled["label"].append(interval((classify(before) != classify(after)).float()))
     posterior = posterior_of(model, x)
-    kl = posterior.kl(per_step=True)
+    kl = model.prior.kl(posterior, generator=torch.Generator(model.device).manual_seed(seed))
     errors, by_band = [], []
     for t in range(steps + 1):
         difference = decode_all(model, posterior.mean, t) - x

@@ -26,7 +26,5 @@ def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w
 @torch.no_grad()
 def samples(model: Autoencoder | Upsampler, count: int, seed: int = 0) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """The images of `model.sample(count, seed)`, 8-bit, a batch at a time: memory does not grow with `count`."""
-    generator = torch.Generator().manual_seed(seed)
-    for first in range(0, count, SAMPLE_BATCH):
-        draws = [torch.randn(model.latent_shape, generator=generator) for _ in range(min(SAMPLE_BATCH, count - first))]
-        yield to_8_bit(model.decode(torch.stack(draws).to(model.device)))
+    for z in model.prior.draws(count, seed, SAMPLE_BATCH):
+        yield to_8_bit(model.decode(z))

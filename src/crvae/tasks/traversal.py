@@ -1,6 +1,6 @@
 """Walks through the latent space, time step by time step (section 4.5, Figures 9 to 11).
 
-Every walk takes latents `r *d`, from `model.prior` or an image's posterior, and gives images `r k c h w` in [-1, 1]: a row for
+Every walk takes latents `r *d`, from `model.prior.sample` or an image's posterior, and gives images `r k c h w` in [-1, 1]: a row for
 each latent. Time steps t count from 1, as in the text.
 """
 
@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
-from crvae.models.gaussian import blocks
 from crvae.models.upsampler import Upsampler
 
 Model = Autoencoder | Upsampler
@@ -28,7 +27,7 @@ def steps_of(model: Model) -> int:
 
 
 def progression(model: Model, z: Float[Tensor, " r *d"]) -> Float[Tensor, "r t1 c h w"]:
-    """Figure 9: from z = 0, block after block. Column t = 0..T uses the first t blocks, the rest is at the prior's mean."""
+    """Figure 9: from the prior's mean, block after block. Column t = 0..T uses the first t blocks, the rest is at the prior's mean."""
     return torch.stack([decode_all(model, z, t) for t in range(steps_of(model) + 1)], 1)
 
 
@@ -44,22 +43,37 @@ def interpolation(
 
 
 def styles(
-    model: Model, z: Float[Tensor, " r *d"], draws: Float[Tensor, " k *d"], step: int
+    model: Model, z: Float[Tensor, " r *d"], noise: Float[Tensor, " k *n"], step: int
 ) -> Float[Tensor, "r k1 c h w"]:
-    """Figure 11: column 0 as it is; in the others block `step` is that of each of the draws. Raises ValueError for no step."""
-    others = [decode_all(model, replace_block(model, z, draw.expand_as(z).to(z), step)) for draw in draws]
+    """Figure 11: column 0 as it is; in the others block `step` is drawn anew given the other blocks.
+
+    A column has one row of `noise`, from `model.prior.noise`, for all rows; under N(0, I) that is the block itself. Raises
+    ValueError for no step.
+    """
+    others = [decode_all(model, redrawn(model, z, draw, step)) for draw in noise]
     return torch.stack([decode_all(model, z), *others], 1)
+
+
+@torch.no_grad()
+def redrawn(model: Model, z: Float[Tensor, " r *d"], noise: Float[Tensor, " *n"], step: int) -> Float[Tensor, " r *d"]:
+    """z with block `step` (from 1) of every row drawn given its others, from the same noise. Raises ValueError for no step."""
+    check_step(model, step)
+    noise = noise.to(z.device).expand(len(z), *model.prior.noise_shape)
+    return model.prior.replace(z, step, noise)
 
 
 def replace_block(
     model: Model, z: Float[Tensor, " r *d"], source: Float[Tensor, " r *d"], step: int
 ) -> Float[Tensor, " r *d"]:
     """z with block `step` (from 1) of `source`. Raises ValueError for no step."""
-    steps = steps_of(model)
-    if not 1 <= step <= steps:
-        raise ValueError(f"step must be from 1 to {steps}, got {step}")
-    chosen = torch.arange(1, steps + 1, device=z.device)[:, None] == step
-    return torch.where(chosen, blocks(source, steps), blocks(z, steps)).view(z.shape)
+    check_step(model, step)
+    return model.prior.swapped(z, source, step)
+
+
+def check_step(model: Model, step: int) -> None:
+    """Raises ValueError where the model has no such time step."""
+    if not 1 <= step <= steps_of(model):
+        raise ValueError(f"step must be from 1 to {steps_of(model)}, got {step}")
 
 
 @torch.no_grad()

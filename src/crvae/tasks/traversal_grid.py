@@ -17,7 +17,7 @@ from crvae.pictures import to_8_bit
 from crvae.tasks.grids import labelled_grid, save_animation, save_picture
 from crvae.tasks.inputs import Images
 from crvae.tasks.profiling import posterior_of
-from crvae.tasks.traversal import Model, interpolation, progression, stage1_of, steps_of, styles
+from crvae.tasks.traversal import Model, interpolation, progression, redrawn, steps_of, styles
 
 Kind = Literal["progressive", "interpolate", "style"]
 
@@ -62,17 +62,16 @@ def walk(
         raise UserError(f"--step must be from 1 to {steps}, the model's time steps, got {step}")
     if step is not None and kind == "progressive":
         raise UserError("--step does not go with progressive, which shows all of them: leave it out")
-    stage1 = stage1_of(model)
-    z = stage1.prior(count, seed) if images is None else posterior_of(model, images.x).mean
+    z = model.prior.sample(count, seed) if images is None else posterior_of(model, images.x).mean
     names = [f"sample {row + 1}" for row in range(count)] if images is None else [n[:20] for n in images.names]
-    draws = stage1.prior(columns, seed + 1)  # other draws than the samples'
+    noise = model.prior.noise(columns, seed + 1)  # other draws than the samples'
     if kind == "progressive":
         walks, labels = progression(model, z), [f"t = {t}" for t in range(steps + 1)]
     elif step is not None:
-        walks, labels = _change(model, kind, z, draws, step)
+        walks, labels = _change(model, kind, z, noise, step)
         labels[0] = f"{labels[0]}, t = {step}"
     else:
-        rows = [_change(model, kind, z[:1], draws, t) for t in range(1, steps + 1)]
+        rows = [_change(model, kind, z[:1], noise, t) for t in range(1, steps + 1)]
         walks, labels = torch.cat([images_of_step for images_of_step, _ in rows]), rows[0][1]
         names = [f"t = {t}" for t in range(1, steps + 1)]
     if images is not None:
@@ -83,10 +82,10 @@ def walk(
 
 
 def _change(
-    model: Model, kind: Kind, z: Tensor, draws: Tensor, step: int
+    model: Model, kind: Kind, z: Tensor, noise: Tensor, step: int
 ) -> tuple[Float[Tensor, "r k c h w"], list[str]]:
     if kind == "style":
-        return styles(model, z, draws, step), ["as it is", *(f"style {k + 1}" for k in range(len(draws)))]
-    points = len(draws)
+        return styles(model, z, noise, step), ["as it is", *(f"style {k + 1}" for k in range(len(noise)))]
+    points = len(noise)
     shares = [f"{share:.0%}" for share in torch.linspace(0, 1, points).tolist()]
-    return interpolation(model, z, draws[:1], step, points), shares
+    return interpolation(model, z, redrawn(model, z, noise[0], step), step, points), shares

@@ -58,4 +58,4 @@ def recalibrate(model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]],
     with recalibrating(model):
         for x in batches:
             z = model.encode(x).sample(generator)
-            model.decode(torch.cat([z, torch.randn(z.shape, generator=generator, device=z.device)]))
+            model.decode(torch.cat([z, model.prior.draw_like(z.contiguous(), generator)]))

@@ -75,7 +75,7 @@ class GeneratorStep(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Terms, Fakes | None]:
         posterior = self.model.encode(x)
-        kl = posterior.kl(per_step=True)
+        kl = self.model.prior.kl(posterior)
         deviation = torch.exp(0.5 * posterior.log_variance.detach()).mean()
         terms: Terms = {"kl": kl.sum(), "kl_per_step": kl, "posterior_deviation": deviation}
         loss = objectives.weighted_kl(kl, self.kl_weights)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ class GeneratorStep(nn.Module):
             return loss + terms["reconstruction"], terms, None
 
         z = posterior.sample()
-        z = torch.cat([z, torch.randn_like(z)])  # posterior, prior: decoded in one pass
+        z = torch.cat([z, self.model.prior.draw_like(z)])  # posterior, prior: decoded in one pass
         u = self.model.transform(z)
         images = self.model.outputs(u).float()
         terms["reconstruction"] = objectives.gaussian_error(images[: len(x)], x)

@@ -24,6 +24,7 @@ from crvae.frozen.pyramids import FeaturePyramid, feature_pyramid
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.pictures import from_8_bit
+from crvae.storage.hub import FILES
 from crvae.storage.models import load, model_folder, save_upsampler
 from crvae.training.averaging import average_of, recalibrating
 from crvae.training.ranks import mean_over_ranks
@@ -55,8 +56,7 @@ def small_fakes(
 ) -> Float[Tensor, "b2 c h w"]:
     """Stage1's reconstructions (from the posterior) and as many samples (from the prior), in one batch."""
     z = stage1.encode(small).sample(generator)
-    noise = torch.empty_like(z).normal_(generator=generator)
-    return stage1.decode(torch.cat([z, noise]))
+    return stage1.decode(torch.cat([z, stage1.prior.draw_like(z, generator)]))
 
 
 def _moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -211,18 +211,20 @@ def keep(config: Stage2Config, stage1: str, folder: Path) -> None:
     target = folder / "stage1"
     target.mkdir()
     for file in model_folder(stage1).iterdir():
-        if file.name in ("config.json", "model.safetensors", "discriminator.safetensors"):
+        if file.name in FILES:
             shutil.copyfile(file, target / file.name)
     if fingerprint(target) != config.stage1:
         raise UserError(f"--stage1 {stage1} changed while it was read: remove {folder} and begin again")
 
 
 def fingerprint(stage1: str | Path) -> str:
-    """Hex SHA-256 of a Stage1 model: its configuration and its weights."""
+    """Hex SHA-256 of a Stage1 model: its configuration, its weights and those of a learned prior."""
     folder = model_folder(stage1)
     digest = hashlib.sha256()
     try:
-        for name in ("config.json", "model.safetensors"):
+        names = ["config.json", "model.safetensors"]
+        names += ["prior.safetensors"] * (folder / "prior.safetensors").exists()
+        for name in names:
             with (folder / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     except OSError as error:

@@ -74,23 +74,23 @@ def test_samples_of_both_models_from_the_same_seed(site, visit, trained, dense):
 
 def test_a_block_slides_by_keyboard_resamples_and_locks(site, visit, trained):
     visitor, title, model = visit(site, DESKTOP, "Walk"), f"Decoded by {trained.name}", load(trained)
-    z = model.prior(1, 0)
+    z = model.prior.sample(1, 0)
     visitor.shows(title, pixels(model.decode(z)[0]))
 
     slider = visitor.page.get_by_label("range slider for t = 2").first
     slider.focus()
     slider.press("End")
-    z = replace_block(model, z, model.prior(1, 1), 2)
+    z = replace_block(model, z, model.prior.sample(1, 1), 2)
     visitor.shows(title, pixels(model.decode(z)[0]))
     for _ in range(25):
         slider.press("ArrowLeft")
-    half = torch.lerp(model.prior(1, 0), model.prior(1, 1), 0.5)
+    half = torch.lerp(model.prior.sample(1, 0), model.prior.sample(1, 1), 0.5)
     visitor.shows(title, pixels(model.decode(replace_block(model, z, half, 2))[0]))
     slider.press("End")
     visitor.shows(title, pixels(model.decode(z)[0]))
 
     visitor.page.get_by_role("button", name="Resample 1", exact=True).first.click()
-    z = replace_block(model, z, model.prior(1, 2), 1)
+    z = replace_block(model, z, model.prior.sample(1, 2), 1)
     visitor.shows(title, pixels(model.decode(z)[0]))
 
     for locked in (1, 2):
@@ -98,7 +98,7 @@ def test_a_block_slides_by_keyboard_resamples_and_locks(site, visit, trained):
     visitor.wait(slider.is_disabled)
     visitor.page.get_by_role("button", name="Resample all that are not locked").first.click()
     for t in range(3, model.config.steps + 1):
-        z = replace_block(model, z, model.prior(1, 2), t)
+        z = replace_block(model, z, model.prior.sample(1, 2), t)
     visitor.shows(title, pixels(model.decode(z)[0]))
     visitor.page.get_by_label("lock 2", exact=True).first.uncheck()
     visitor.wait(slider.is_enabled)
@@ -106,12 +106,12 @@ def test_a_block_slides_by_keyboard_resamples_and_locks(site, visit, trained):
 
 def test_models_with_other_latents_walk_on_their_own(site, visit, dense):
     visitor, title, model = visit(site, DESKTOP, "Walk"), f"Decoded by {dense.name}", load(dense)
-    z = model.prior(1, 0)
+    z = model.prior.sample(1, 0)
     visitor.shows(title, pixels(model.decode(z)[0]))
     slider = visitor.page.get_by_label("range slider for t = 1").nth(1)
     slider.focus()
     slider.press("End")
-    visitor.shows(title, pixels(model.decode(replace_block(model, z, model.prior(1, 1), 1))[0]))
+    visitor.shows(title, pixels(model.decode(replace_block(model, z, model.prior.sample(1, 1), 1))[0]))
 
 
 def paint(visitor: Visitor) -> None:

@@ -35,7 +35,7 @@ def test_a_walk_mixes_the_draws_block_by_block(latent):
     model = small(latent)
     z = walk_latent(model, [0, 4, 2, 0], [0.0, 1.0, 0.25, 0.5])
     parts = z.flatten().split(z.numel() // 4)
-    draws = {seed: model.prior(1, seed).flatten().split(z.numel() // 4) for seed in range(6)}
+    draws = {seed: model.prior.sample(1, seed).flatten().split(z.numel() // 4) for seed in range(6)}
     assert z.shape == (1, *model.latent_shape)
     assert torch.equal(parts[0], draws[0][0])
     assert torch.equal(parts[1], draws[5][1])
@@ -45,7 +45,7 @@ def test_a_walk_mixes_the_draws_block_by_block(latent):
 
 def test_blocks_without_a_control_stay_at_the_first_draw():
     model = small("recurrent")
-    z, first = walk_latent(model, [8, 8], [0.0, 0.0]), model.prior(1, 0)
+    z, first = walk_latent(model, [8, 8], [0.0, 0.0]), model.prior.sample(1, 0)
     assert torch.equal(z[:, 4:], first[:, 4:])
     assert not torch.equal(z[:, :4], first[:, :4])
 

@@ -35,13 +35,17 @@ def walking_tab(exhibits: list[Exhibit]) -> None:
 
 
 def walk_latent(model: Autoencoder, draws: Sequence[int], shares: Sequence[float]) -> Float[Tensor, " 1 *d"]:
-    """Block t: `shares[t]` of the way from the prior's draw `draws[t]` to the next one; without a draw, of draw 0."""
-    steps = model.config.steps
-    z = blocks(model.prior(1, 0), steps).clone()
+    """The noise of block t is `shares[t]` of the way from that of the prior's draw `draws[t]` to the next one; without a draw, of draw 0.
+
+    Under N(0, I) the noise is the latent itself.
+    """
+    prior = model.prior
+    whole = prior.noise(1, 0)
+    noise = blocks(whole, prior.steps).clone()
     for t, (draw, share) in enumerate(zip(draws, shares, strict=True)):
-        here, there = (blocks(model.prior(1, seed), steps)[:, t] for seed in (draw, draw + 1))
-        z[:, t] = torch.lerp(here, there, float(share))
-    return z.view(1, *model.latent_shape)
+        here, there = (blocks(prior.noise(1, seed), prior.steps)[:, t] for seed in (draw, draw + 1))
+        noise[:, t] = torch.lerp(here, there, float(share))
+    return prior.generate(noise.view(whole.shape))
 
 
 def _walk(exhibits: list[Exhibit]) -> None:

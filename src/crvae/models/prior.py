@@ -1,0 +1,180 @@
+"""p(z), where samples come from: one interface for every prior, and the standard normal, which is the paper's.
+
+Latents `b *d` fall into `steps` blocks of consecutive channels. Every draw is a function of standard normal noise, `noise_shape` for
+an image, so a seed gives the same latents on every prior of one kind, and the first of them whatever the count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from crvae.config.prior import NormalPriorConfig
+from crvae.models.gaussian import DiagonalGaussian, blocks, standard_draws, standard_log_prob
+
+BATCH = 128
+"""Latents drawn at once by `sample`: its memory, not its result, depends on it."""
+
+
+class Prior(nn.Module):
+    """What every prior has. A new one gives `generate`, `extend`, `replace`, `mean`, `kl`, and `log_prob` where it has a density.
+
+    A learned prior also has `loss(z)`, what fitting minimises, and `fit_scale(mean, deviation)`.
+    """
+
+    configuration: ClassVar[type[Any]]
+    """The class of its configuration."""
+    title: ClassVar[str]
+    """What it is called in cards and messages."""
+    kl_is_exact: ClassVar[bool] = False
+    """Whether `kl` is computed, not estimated from draws or replaced by another Gaussian's."""
+    has_density: ClassVar[bool] = True
+    """Whether it has a `log_prob`."""
+
+    def __init__(self, config: Any, shape: tuple[int, ...], steps: int):
+        """`shape`: of one image's z; `steps`: its blocks, which must divide its values."""
+        super().__init__()
+        self.config = config
+        self.shape = shape
+        self.steps = steps
+        self.size = math.prod(shape) // steps
+        """Values of a block."""
+        self.register_buffer("_place", torch.empty(0), persistent=False)  # knows the device, holds nothing
+
+    @property
+    def device(self) -> torch.device:
+        return self._place.device  # type: ignore[union-attr]
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the noise behind one draw; flat, it falls into `steps` blocks as z does."""
+        return self.shape
+
+    @property
+    def mean(self) -> Float[Tensor, " *d"]:
+        """The mean of z under the prior."""
+        raise NotImplementedError
+
+    def generate(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        """Standard normal noise -> draws of z."""
+        raise NotImplementedError
+
+    def extend(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        """The first t blocks of z, and the blocks after them drawn given those from `noise`."""
+        raise NotImplementedError
+
+    def replace(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        """z with block t (from 1) drawn given all others from `noise`."""
+        raise NotImplementedError
+
+    def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
+        """Log-density of z in nats an image, constants included. Raises UserError where the prior has none."""
+        raise NotImplementedError
+
+    def potential(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
+        """-log p(z) but for a constant, in nats an image: what a search over z pays (section 4.4)."""
+        return -self.log_prob(z)
+
+    def kl(
+        self, posterior: DiagonalGaussian, per_image: bool = False, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        """KL(q(z|x) || p(z)) of every block in nats an image, `t`: the mean over images, or with `per_image` `b t`.
+
+        `generator` is for priors that estimate it (`kl_is_exact` is false) from a draw of each posterior.
+        """
+        raise NotImplementedError
+
+    def noise(self, count: int, seed: int = 0) -> Float[Tensor, " b *n"]:
+        """The standard normal noise of `count` draws, a function of the seed alone."""
+        return standard_draws(self.noise_shape, count, torch.Generator().manual_seed(seed)).to(self.device)
+
+    @torch.no_grad()
+    def draws(self, count: int, seed: int = 0, batch: int = BATCH) -> Iterator[Float[Tensor, " b *d"]]:
+        """`sample(count, seed)`, a batch at a time: memory does not grow with `count`."""
+        generator = torch.Generator().manual_seed(seed)
+        for first in range(0, count, batch):
+            noise = standard_draws(self.noise_shape, min(batch, count - first), generator)
+            yield self.generate(noise.to(self.device))
+
+    def sample(self, count: int, seed: int = 0) -> Float[Tensor, " b *d"]:
+        """`count` draws of z, a function of the seed alone; the first n are the same whatever `count`."""
+        return torch.cat(list(self.draws(count, seed)))
+
+    @torch.no_grad()
+    def draw_like(self, z: Float[Tensor, " b *d"], generator: torch.Generator | None = None) -> Float[Tensor, " b *d"]:
+        """As many draws as `z` has, on its device, from `generator` or torch's global one."""
+        noise = z.new_empty((len(z), *self.noise_shape)).normal_(generator=generator)
+        return self.generate(noise).to(z.dtype)
+
+    @torch.no_grad()
+    def fill(self, z: Float[Tensor, " b *d"], t: int, seed: int = 0) -> Float[Tensor, " b *d"]:
+        """The first t = 0..T blocks of z, and the rest drawn given those. Raises ValueError for no step."""
+        self._check(t, 0)
+        return z.clone() if t == self.steps else self.extend(z, t, self.noise(len(z), seed))
+
+    @torch.no_grad()
+    def redraw(self, z: Float[Tensor, " b *d"], t: int, seed: int = 0) -> Float[Tensor, " b *d"]:
+        """z with block t = 1..T drawn anew given all others. Raises ValueError for no step."""
+        self._check(t, 1)
+        return self.replace(z, t, self.noise(len(z), seed))
+
+    def mean_fill(self, z: Float[Tensor, " b *d"], t: int) -> Float[Tensor, " b *d"]:
+        """The first t = 0..T blocks of z, and the rest at the prior's mean. Raises ValueError for no step."""
+        self._check(t, 0)
+        return self.joined(z, self.mean.expand_as(z), t)
+
+    def joined(self, z: Float[Tensor, " b *d"], rest: Float[Tensor, " b *d"], t: int) -> Float[Tensor, " b *d"]:
+        """The first t blocks of `z`, the others of `rest`."""
+        kept = torch.arange(self.steps, device=z.device)[:, None] < t
+        return torch.where(kept, blocks(z, self.steps), blocks(rest, self.steps)).view(z.shape)
+
+    def swapped(self, z: Float[Tensor, " b *d"], other: Float[Tensor, " b *d"], t: int) -> Float[Tensor, " b *d"]:
+        """z with block t (from 1) of `other`."""
+        chosen = torch.arange(1, self.steps + 1, device=z.device)[:, None] == t
+        return torch.where(chosen, blocks(other, self.steps), blocks(z, self.steps)).view(z.shape)
+
+    def _check(self, t: int, least: int) -> None:
+        if not least <= t <= self.steps:
+            raise ValueError(f"{'steps' if least == 0 else 'step'} must be from {least} to {self.steps}, got {t}")
+
+
+class NormalPrior(Prior):
+    """N(0, I): the noise itself. Blocks are independent, so given the others a block is drawn as if alone."""
+
+    configuration = NormalPriorConfig
+    title = "standard normal, N(0, I)"
+    kl_is_exact = True
+
+    @property
+    def mean(self) -> Float[Tensor, " *d"]:
+        return torch.zeros(self.shape, device=self.device)
+
+    def generate(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        return noise
+
+    @torch.no_grad()
+    def draw_like(self, z: Float[Tensor, " b *d"], generator: torch.Generator | None = None) -> Float[Tensor, " b *d"]:
+        return torch.empty_like(z).normal_(generator=generator)
+
+    def extend(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        return self.joined(z, noise, t)
+
+    def replace(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        return self.swapped(z, noise, t)
+
+    def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
+        return standard_log_prob(z)
+
+    def potential(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
+        """|z|^2 / 2."""
+        return 0.5 * z.square().flatten(1).sum(1)
+
+    def kl(
+        self, posterior: DiagonalGaussian, per_image: bool = False, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        return posterior.kl(per_step=True, per_image=per_image)
