@@ -19,6 +19,7 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 highlight_language = "none"
+smartquotes_action = "q"  # options keep their two hyphens
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["page.css"]
