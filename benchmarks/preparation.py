@@ -80,7 +80,7 @@ def prepare(folder: Path, out: Path, workers: int, kill_at: int | None = None) -
     def watch() -> None:
         while not done.wait(0.5):
             samples.append(memory(process.pid))
-            if kill_at and len(list((out.parent / f".{out.name}.preparing").glob("run-*.json"))) >= kill_at:
+            if kill_at and len(list((out.parent / f".{out.name}.preparing").glob("chunk-*.json"))) >= kill_at:
                 os.killpg(process.pid, signal.SIGKILL)
                 return
 
@@ -118,7 +118,7 @@ def main() -> None:
         whole = prepare(folder, Path(scratch, "whole"), options.workers)
         half = options.images // 2048 // 2
         killed = prepare(folder, Path(scratch, "again"), options.workers, kill_at=half)
-        left = len(list(Path(scratch, ".again.preparing").glob("run-*.json")))
+        left = len(list(Path(scratch, ".again.preparing").glob("chunk-*.json")))
         finished = prepare(folder, Path(scratch, "again"), options.workers)
         card = json.loads(Path(scratch, "whole", "card.json").read_text())
         result = {

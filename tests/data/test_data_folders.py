@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crvae.data import open_data
-from crvae.data.sources.tree import grow
+from crvae.data.sources.tree import grow, is_image
 from crvae.errors import UserError
 
 
@@ -90,7 +90,11 @@ def test_two_images_are_enough_for_two_splits(crvae, tmp_path, picture):
         (("train", "val"), {"train", "validation"}),
         (("Train", "VALID", "Test"), {"train", "validation", "test"}),
         (("train", "test"), {"train", "validation", "test"}),
-        (("test", "cats"), {"train", "validation"}),
+        (("test", "cats"), {"train", "validation", "test"}),
+        (("seg_train", "seg_test"), {"train", "validation", "test"}),
+        (("train2017", "val2017"), {"train", "validation"}),
+        (("train", "cars", "planes"), {"train", "validation"}),
+        (("protest", "contrails"), {"train", "validation"}),
     ],
 )
 def test_split_folders(folders, expected, crvae, tmp_path, picture):
@@ -102,9 +106,13 @@ def test_split_folders(folders, expected, crvae, tmp_path, picture):
     assert crvae("prepare", tmp_path / "images", tmp_path / "out", "--size", 8)[0] == 0
     data = open_data(tmp_path / "out")
     assert set(data.card.splits) == expected
-    named = "train" in {folder.lower() for folder in folders}
-    assert data.card.columns["label"] == (("a", "b") if named else ("cats/a", "cats/b", "test/a", "test/b"))
-    if folders == ("train", "test"):
+    classes = {
+        ("test", "cats"): ("a", "b", "cats/a", "cats/b"),
+        ("train", "cars", "planes"): tuple(f"{c}/{d}" for c in ("cars", "planes", "train") for d in "ab"),
+        ("protest", "contrails"): tuple(f"{c}/{d}" for c in ("contrails", "protest") for d in "ab"),
+    }
+    assert data.card.columns["label"] == classes.get(folders, ("a", "b"))
+    if "test" in folders:
         assert {key.split("/")[0] for key in data.split("test").keys(range(12))} == {"test"}
 
 
@@ -163,7 +171,7 @@ def test_archives_are_never_unpacked_to_where_they_say(crvae, tmp_path, encoded,
         file.addfile(link)
     assert crvae("prepare", tmp_path / "evil.tar", tmp_path / "deep" / "er" / "out", "--size", 8)[0] == 0
     assert not list(tmp_path.rglob("escaped*"))
-    assert set(everything(open_data(tmp_path / "deep" / "er" / "out"))) == {"a/ok.png"}
+    assert set(everything(open_data(tmp_path / "deep" / "er" / "out"))) == {"ok.png"}
 
 
 def test_a_zip_bomb_is_skipped(crvae, tmp_path, encoded, picture):
@@ -247,7 +255,7 @@ def test_any_names_make_a_tree_or_a_sentence(names):
     except UserError:
         return
     items = list(tree.items())
-    assert sorted(item.key for item in items) == sorted(tree.names)
+    assert sorted(item.at for item in items) == sorted(filter(is_image, set(names)))
     assert all(
         -1 <= label < len(tree.columns["label"]) for item in items for label in item.labels.values() if tree.columns
     )

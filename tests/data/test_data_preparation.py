@@ -52,14 +52,14 @@ def test_the_number_of_workers_does_not_matter(many, whole, tmp_path):
 def test_an_interrupted_preparation_goes_on(number, code, many, whole, tmp_path):
     out, work = tmp_path / "out", tmp_path / ".out.preparing"
     process = subprocess.Popen(command(many, out, 1), stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (work / "run-000000.json").exists():
+    while process.poll() is None and not (work / "chunk-000000.json").exists():
         time.sleep(0.005)
     process.send_signal(number)
     _, err = process.communicate()
     assert process.returncode == code
     assert "Traceback" not in err
     assert not out.exists()
-    kept = {path.name: path.stat().st_mtime_ns for path in work.glob("run-*.json")}
+    kept = {path.name: path.stat().st_mtime_ns for path in work.glob("chunk-*.json")}
     assert len(kept) >= 1
     (work / ".train-000001.parquet.123").write_bytes(b"half a file of a killed process")
     before = (work / "train-000000.parquet").stat().st_mtime_ns

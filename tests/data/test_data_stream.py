@@ -31,7 +31,7 @@ def path(tmp_path_factory):
             image.paste((i, 255 - i, 255), (8, 0, 16, 16))
             image.save(source / split / f"{i}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "RUN", 7)
+        patch.setattr(preparation, "CHUNK", 7)
         preparation.prepare(folder(source, Form(sizes=(8, 16), resample="area")), out, workers=1)
     return out
 

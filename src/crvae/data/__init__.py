@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crvae.data.card import Card
     from crvae.data.prepared import PreparedData, Split, open_data
+    from crvae.data.registry import SOURCES
+    from crvae.data.request import prepare_source
+    from crvae.data.source import Item, Source
     from crvae.data.stream import batches
 
-_HOME = {"Card": "card", "PreparedData": "prepared", "Split": "prepared", "open_data": "prepared", "batches": "stream"}
+_HOME = {
+    "SOURCES": "registry",
+    "Card": "card",
+    "Item": "source",
+    "PreparedData": "prepared",
+    "Source": "source",
+    "Split": "prepared",
+    "batches": "stream",
+    "open_data": "prepared",
+    "prepare_source": "request",
+}
 
-__all__ = ["Card", "PreparedData", "Split", "batches", "open_data"]
+__all__ = ["SOURCES", "Card", "Item", "PreparedData", "Source", "Split", "batches", "open_data", "prepare_source"]
 
 
 def __getattr__(name: str) -> object:

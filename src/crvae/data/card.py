@@ -6,13 +6,16 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
 from crvae.config.base import FORMAT
 from crvae.errors import UserError
 
 CARD = "card.json"
 """The card's file name; a folder without one is not prepared data."""
+
+MOST_VALUES = 255
+"""A label column of more values is no attribute: an identity, a caption."""
 
 CARD_BYTES = 1 << 28
 """A larger card is refused unread."""
@@ -43,6 +46,36 @@ class Skipped(_Part):
 
     file: str
     reason: str
+
+
+class NotLookedAt(_Part):
+    """Files of one kind in the source that are no candidates for images."""
+
+    reason: str
+    count: Annotated[int, Field(ge=1)]
+    first: tuple[str, ...] = ()
+
+
+class Files(_Part):
+    """What became of every file (or row) of the source: `found = used + repeated + skipped + not_looked_at`."""
+
+    found: int
+    used: int
+    """Images whose content no earlier one has."""
+    repeated: int
+    """Those whose content an earlier one has; they are kept on its side of the split, unless the source says otherwise."""
+    skipped: int
+    not_looked_at: int
+
+
+class Attribute(_Part):
+    """A categorical property of the images that takes 2 to MOST_VALUES values."""
+
+    values: dict[str, int]
+    """Value -> how many images have it, over all splits."""
+    rarest: str
+    unknown: int
+    """Images without a value; what an image is known to lack is the value `none`."""
 
 
 class Duplicates(_Part):
@@ -77,8 +110,33 @@ class Card(_Part):
     notes: tuple[str, ...] = ()
     duplicates: Duplicates = Duplicates()
     skipped: tuple[Skipped, ...] = ()
+    not_looked_at: tuple[NotLookedAt, ...] = ()
+    files: Files | None = None
     versions: dict[str, str] = {}
     licences: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _columns_are_counted(self) -> Card:
+        for name, split in self.splits.items():
+            for column, values in self.columns.items():
+                if len(split.classes.get(column, ())) != len(values):
+                    raise ValueError(f"the classes of {column} in {name} are not counted")
+        return self
+
+    @computed_field
+    @property
+    def attributes(self) -> dict[str, Attribute]:
+        """The label columns besides `label` that have 2 to MOST_VALUES values with images."""
+        found = {}
+        for name, values in self.columns.items():
+            counts = [sum(split.classes[name][i] for split in self.splits.values()) for i in range(len(values))]
+            present = {value: count for value, count in zip(values, counts, strict=True) if count}
+            if name != "label" and 2 <= len(present) <= MOST_VALUES:
+                unknown = sum(split.count for split in self.splits.values()) - sum(counts)
+                found[name] = Attribute(
+                    values=present, rarest=min(present, key=lambda v: (present[v], v)), unknown=unknown
+                )
+        return found
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -109,6 +167,8 @@ def parse_card(text: bytes, path: str) -> Card:
         raise UserError(
             f"{path} was prepared in format {version}, this crvae reads up to format {FORMAT}: update crvae"
         )
+    if isinstance(raw, dict):
+        raw.pop("attributes", None)  # worked out from the columns
     try:
         return Card.model_validate(raw)
     except ValidationError as error:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.prepared import PreparedData, Split
 
@@ -31,17 +34,18 @@ def table(card: Card) -> Group:
         if len(names) > 60:
             parts.append(f"{column}: {len(names):,} classes")
             continue
-        counts = Table(column, *card.splits)
+        counts = Table(escape(column), *card.splits)
         for i, name in enumerate(names):
-            counts.add_row(name, *(f"{split.classes[column][i]:,}" for split in card.splits.values()))
+            counts.add_row(Text(name), *(f"{split.classes[column][i]:,}" for split in card.splits.values()))
         parts.append(counts)
     repeated = card.duplicates
     parts.append(f"{repeated.images:,} repeat an earlier image, {repeated.across_splits:,} of them across splits")
     parts.append(f"{len(card.skipped):,} files skipped")
     parts += [f"  {skipped.file} {skipped.reason}" for skipped in card.skipped[:20]]
+    parts += describe(card.not_looked_at)
     parts += [f"note: {note}" for note in card.notes]
     parts.append(f"fingerprint {card.fingerprint}")
-    return Group(*(part if isinstance(part, Table) else str(part) for part in parts))
+    return Group(*(part if isinstance(part, Table) else Text(str(part)) for part in parts))
 
 
 def contact_sheet(data: PreparedData) -> Image.Image:

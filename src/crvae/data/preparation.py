@@ -1,4 +1,4 @@
-"""The preparation of a source: runs of items on all cores, restartable, the same bytes for any number of workers."""
+"""The preparation of a source: chunks of items on all cores, restartable, the same bytes for any number of workers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crvae.config.base import FORMAT
-from crvae.data.card import CARD, Card, Duplicates, Shard, Skipped, SplitCard
-from crvae.data.rows import CONTENT_BYTES, RUN, receipt_path, schema, write_run, write_whole
+from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, Skipped, SplitCard
+from crvae.data.rows import CHUNK, CONTENT_BYTES, receipt_path, schema, write_chunk, write_whole
 from crvae.data.source import Item, Source
 from crvae.errors import UserError
 
@@ -89,7 +89,7 @@ def versions() -> dict[str, str]:
 def _same_request(source: Source, folder: Path) -> None:
     """Leaves a note of what is being prepared, or compares with the one that is there."""
     request = {"format": FORMAT, "name": source.name, "form": asdict(source.form), "source": source.description}
-    request |= {"columns": source.columns, "count": source.count, "run": RUN, "versions": versions()}
+    request |= {"columns": dict(source.columns), "count": source.count, "chunk": CHUNK, "versions": versions()}
     text = json.dumps(request, sort_keys=True)
     path = folder / "request.json"
     if not path.exists():
@@ -101,37 +101,37 @@ def _same_request(source: Source, folder: Path) -> None:
         )
 
 
-def _runs(source: Source) -> Iterator[tuple[int, list[Item]]]:
+def _chunks(source: Source) -> Iterator[tuple[int, list[Item]]]:
     items = source.items()
-    for run in itertools.count():
-        part = list(itertools.islice(items, RUN))
+    for chunk in itertools.count():
+        part = list(itertools.islice(items, CHUNK))
         if not part:
             return
-        yield run, part
+        yield chunk, part
 
 
 def _work(source: Source, folder: Path, workers: int, report: Report) -> None:
-    """Prepares every run that has no receipt yet, few at a time, so that memory stays flat."""
-    form, alone = schema(source.form.sizes, source.columns), source.count <= RUN
+    """Prepares every chunk that has no receipt yet, few at a time, so that memory stays flat."""
+    form, alone = schema(source.form.sizes, source.columns), source.count <= CHUNK
 
     def pending() -> Iterator[tuple[int, list[Item]]]:
-        for run, items in _runs(source):
-            if receipt_path(folder, run).exists():
+        for chunk, items in _chunks(source):
+            if receipt_path(folder, chunk).exists():
                 report(len(items))
             else:
-                yield run, items
+                yield chunk, items
 
     if workers == 1 or alone:
-        for run, items in pending():
-            write_run(source, run, items, form, folder, alone=alone)
+        for chunk, items in pending():
+            write_chunk(source, chunk, items, form, folder, alone=alone)
             report(len(items))
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(source, form, folder)) as pool:
         running: dict[Future[None], int] = {}
         try:
-            for run, items in pending():
-                running[pool.submit(_run, run, items)] = len(items)
+            for chunk, items in pending():
+                running[pool.submit(_chunk, chunk, items)] = len(items)
                 if len(running) >= 2 * workers:
                     _collect(running, report)
             while running:
@@ -155,9 +155,9 @@ def _start(source: Source, form: pa.Schema, folder: Path) -> None:
     _work_of_process = source, form, folder
 
 
-def _run(run: int, items: list[Item]) -> None:
+def _chunk(chunk: int, items: list[Item]) -> None:
     source, form, folder = _work_of_process
-    write_run(source, run, items, form, folder, alone=False)
+    write_chunk(source, chunk, items, form, folder, alone=False)
 
 
 def _collect(running: dict[Future[None], int], report: Report) -> None:
@@ -168,11 +168,11 @@ def _collect(running: dict[Future[None], int], report: Report) -> None:
 
 
 def _finish(source: Source, folder: Path) -> Card:
-    """The card, from the receipts in the order of the runs."""
+    """The card, from the receipts in the order of the chunks."""
     shards: dict[str, list[Shard]] = {}
     classes: dict[str, dict[str, list[int]]] = {}
     skipped: list[Skipped] = []
-    for path in sorted(folder.glob("run-*.json")):
+    for path in sorted(folder.glob("chunk-*.json")):
         receipt = json.loads(path.read_text())
         skipped += [Skipped(file=file, reason=reason) for file, reason in receipt["skipped"]]
         for split, entry in receipt["shards"].items():
@@ -185,7 +185,8 @@ def _finish(source: Source, folder: Path) -> Card:
         first = f"; the first: {skipped[0].file} {skipped[0].reason}" if skipped else ""
         shutil.rmtree(folder)
         raise UserError(f"{source.name} has no usable image ({len(skipped)} skipped{first}): nothing was prepared")
-    form = source.form
+    form, duplicates = source.form, find_duplicates(folder, shards)
+    ignored = tuple(NotLookedAt(**asdict(kind)) for kind in source.not_looked_at)
     return Card(
         name=source.name,
         size=form.sizes[0],
@@ -199,16 +200,35 @@ def _finish(source: Source, folder: Path) -> Card:
             )
             for split in sorted(shards, key=_SPLITS.index)
         },
-        columns=source.columns,
-        boxes=getattr(source, "boxes", {}),
+        columns=dict(source.columns),
+        boxes=dict(source.boxes),
         source=source.description,
         preparation={name: value for name, value in asdict(form).items() if name not in ("sizes", "channels")},
         notes=source.notes,
-        duplicates=find_duplicates(folder, shards),
+        duplicates=duplicates,
         skipped=tuple(skipped),
+        not_looked_at=ignored,
+        files=_accounts(
+            source, sum(shard.count for parts in shards.values() for shard in parts), duplicates, len(skipped)
+        ),
         versions=versions(),
-        licences=source.licences,
+        licences=dict(source.licences),
     )
+
+
+def _accounts(source: Source, stored: int, duplicates: Duplicates, skipped: int) -> Files:
+    """Every file of the source is one of these."""
+    ignored = sum(kind.count for kind in source.not_looked_at)
+    repeated = duplicates.images + source.left_out
+    found = source.count + source.left_out + ignored
+    files = Files(
+        found=found, used=stored - duplicates.images, repeated=repeated, skipped=skipped, not_looked_at=ignored
+    )
+    if files.used + files.repeated + files.skipped + files.not_looked_at != found:
+        raise UserError(
+            f"{source.name} changed while it was prepared ({found:,} files at first): run the same command again"
+        )
+    return files
 
 
 def find_duplicates(folder: Path, shards: dict[str, list[Shard]]) -> Duplicates:

@@ -70,6 +70,7 @@ class Split:
                 f"{data.path}/{CARD} is damaged (the shards of {name} do not add up): prepare the data again"
             )
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()
+        self._labels: dict[tuple[int, str], np.ndarray] = {}
         self._resident: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -108,13 +109,36 @@ class Split:
         """The labels at `indices`: positions in `classes(column)`, -1 where unknown. Raises UserError for an unknown column."""
         self.classes(column)
         rows = self._rows(indices)
-        labels = torch.empty(len(rows), dtype=torch.int64)
+        labels = np.empty(len(rows), dtype=np.int64)
         for shard, places in self._by_shard(rows):
-            values = self._table(shard)[column].to_numpy()
-            labels[torch.from_numpy(places)] = torch.from_numpy(
-                values[rows[places] - self.first[shard]].astype(np.int64)
-            )
-        return labels
+            labels[places] = self._values(shard, column)[rows[places] - self.first[shard]]
+        return torch.from_numpy(labels)
+
+    @property
+    def attributes(self) -> dict[str, tuple[str, ...]]:
+        """Attribute -> the names of its values: the label columns, besides `label`, of 2 to 255 values that occur.
+
+        What an image is known to lack (no glasses) is the value `none`.
+        """
+        card = self.data.card
+        return {name: card.columns[name] for name in card.attributes}
+
+    def attribute_values(
+        self, indices: Sequence[int] | Tensor | np.ndarray, names: Sequence[str] | None = None
+    ) -> Int64[Tensor, "b a"]:
+        """A column for each of `names` (all attributes by default): positions in `attributes[name]`, -1 where unknown.
+
+        Raises UserError for what is no attribute.
+        """
+        known = self.attributes
+        names = list(known) if names is None else list(names)
+        for name in names:
+            if name not in known:
+                only = f"only {', '.join(known)}" if known else "none at all"
+                raise UserError(f"{self.data.path} has no attribute {name!r}, {only}")
+        if not names:
+            return torch.empty(len(self._rows(indices)), 0, dtype=torch.int64)
+        return torch.stack([self.labels(indices, name) for name in names], 1)
 
     def keys(self, indices: Sequence[int] | Tensor | np.ndarray) -> list[str]:
         """The source's own names of the images at `indices`."""
@@ -157,23 +181,35 @@ class Split:
     def _table(self, shard: int) -> pa.Table:
         """A whole shard, encoded; the last few are kept."""
         if shard not in self._tables:
-            entry = self.card.shards[shard]
-            path = f"{self.data._root}/{entry.file}"
-            try:
-                with self.data._files.open(path, "rb") as file:
-                    table = pq.read_table(file).combine_chunks()
-            except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
-                what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
-                raise UserError(f"{self.data.path}/{entry.file} {what}: copy or prepare the data again") from None
-            if table.num_rows != entry.count:
-                raise UserError(
-                    f"{self.data.path}/{entry.file} is not the file that the card describes: prepare the data again"
-                )
+            table = self._read(shard)
             while len(self._tables) >= _SHARDS_KEPT:
                 self._tables.popitem(last=False)
             self._tables[shard] = table
         self._tables.move_to_end(shard)
         return self._tables[shard]
+
+    def _values(self, shard: int, column: str) -> np.ndarray:
+        """The labels of a shard, without reading its images; all are kept."""
+        if (shard, column) not in self._labels:
+            columns = [column] if column == "label" else list(self.data.card.columns)
+            table = self._tables.get(shard) or self._read(shard, columns)
+            for name in columns:
+                self._labels[shard, name] = table[name].to_numpy().astype(np.int32)
+        return self._labels[shard, column]
+
+    def _read(self, shard: int, columns: list[str] | None = None) -> pa.Table:
+        entry = self.card.shards[shard]
+        try:
+            with self.data._files.open(f"{self.data._root}/{entry.file}", "rb") as file:
+                table = pq.read_table(file, columns=columns).combine_chunks()
+        except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
+            what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+            raise UserError(f"{self.data.path}/{entry.file} {what}: copy or prepare the data again") from None
+        if table.num_rows != entry.count:
+            raise UserError(
+                f"{self.data.path}/{entry.file} is not the file that the card describes: prepare the data again"
+            )
+        return table
 
     def _decode(self, png: bytes, size: int) -> UInt8[Tensor, "c h w"]:
         """One stored image; its header is checked before it is decoded."""

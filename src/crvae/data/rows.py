@@ -1,11 +1,11 @@
-"""From a run of items to the rows of its shards: what a worker process of a preparation does."""
+"""From a chunk of items to the rows of its shards: what a worker process of a preparation does."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from crvae.data.card import column_of
 from crvae.data.images import Form, Unusable, decode, encode, scale
 from crvae.data.source import UNKNOWN, Item, Source
 
-RUN = 2048
-"""Items of one run; a run gives one shard a split."""
+CHUNK = 2048
+"""Items that are prepared together; a chunk gives one shard a split."""
 
 CONTENT_BYTES = 16
 """How much of a content's SHA-256 is stored, to find duplicates."""
@@ -28,7 +28,7 @@ CONTENT_BYTES = 16
 
 @dataclass
 class Rows:
-    """What one run gave, split by split."""
+    """What one chunk gave, split by split."""
 
     columns: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     """Split -> Parquet column -> values."""
@@ -58,8 +58,10 @@ def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:
             opened.append(_Opened(item, item.split or by_content(digest), digest, images))
     free = [row for row in opened if row.item.split is None]
     for needed, other in (("validation", "train"), ("train", "validation")):
-        if alone and len(free) > 1 and not any(row.split == needed for row in opened):
-            min((row for row in free if row.split == other), key=lambda row: row.digest).split = needed
+        digests = sorted({row.digest for row in free if row.split == other})
+        if alone and len(digests) > 1 and not any(row.split == needed for row in opened):
+            for row in free:  # copies move together
+                row.split = needed if row.digest == digests[0] else row.split
     for row in opened:
         columns: dict[str, object] = {"key": row.item.key, "content": bytes.fromhex(row.digest)[:CONTENT_BYTES]}
         columns |= {column_of(size, form.sizes[0]): png for size, png in zip(form.sizes, row.images, strict=True)}
@@ -91,7 +93,7 @@ def _row(content: bytes | Image.Image, form: Form, item: Item) -> tuple[str, lis
     return digest, [encode(part) for part in scale(image, form, item.box)]
 
 
-def schema(sizes: Sequence[int], columns: dict[str, tuple[str, ...]]) -> pa.Schema:
+def schema(sizes: Sequence[int], columns: Mapping[str, tuple[str, ...]]) -> pa.Schema:
     """The shards' schema, with the note by which `datasets.load_dataset("parquet", ...)` knows images and classes.
 
     The note is written by hand: importing `datasets` for it takes longer than preparing a small set.
@@ -110,20 +112,24 @@ def schema(sizes: Sequence[int], columns: dict[str, tuple[str, ...]]) -> pa.Sche
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def shard_name(split: str, run: int) -> str:
-    return f"{split}-{run:06d}.parquet"
+def shard_name(split: str, chunk: int) -> str:
+    return f"{split}-{chunk:06d}.parquet"
 
 
-def write_run(source: Source, run: int, items: Sequence[Item], form: pa.Schema, folder: Path, *, alone: bool) -> None:
-    """Prepares one run: a shard for each split that it touches, then a receipt, which says that the run is complete."""
+def write_chunk(
+    source: Source, chunk: int, items: Sequence[Item], form: pa.Schema, folder: Path, *, alone: bool
+) -> None:
+    """Prepares one chunk: a shard for each split that it touches, then a receipt, which says that the chunk is complete."""
     rows = collect(source, items, alone=alone)
-    shards = {split: _write_shard(source, split, run, columns, form, folder) for split, columns in rows.columns.items()}
+    shards = {
+        split: _write_shard(source, split, chunk, columns, form, folder) for split, columns in rows.columns.items()
+    }
     receipt = json.dumps({"items": len(items), "skipped": rows.skipped, "shards": shards})
-    write_whole(receipt_path(folder, run), lambda file: Path(file).write_text(receipt))
+    write_whole(receipt_path(folder, chunk), lambda file: Path(file).write_text(receipt))
 
 
 def _write_shard(
-    source: Source, split: str, run: int, columns: dict[str, list[Any]], form: pa.Schema, folder: Path
+    source: Source, split: str, chunk: int, columns: dict[str, list[Any]], form: pa.Schema, folder: Path
 ) -> dict[str, object]:
     """Writes one Parquet file; returns what the card says about it, and the images of each class."""
     arrays = []
@@ -132,7 +138,7 @@ def _write_shard(
         if isinstance(form.field(name).type, pa.StructType):
             values = [{"bytes": value, "path": None} for value in values]
         arrays.append(pa.array(values, form.field(name).type))
-    path = folder / shard_name(split, run)
+    path = folder / shard_name(split, chunk)
     table = pa.table(arrays, schema=form)
     write_whole(path, lambda file: pq.write_table(table, file, compression="none", use_dictionary=False))
     with path.open("rb") as file:
@@ -144,8 +150,8 @@ def _write_shard(
     return {"file": path.name, "count": len(table), "sha256": digest, "classes": classes}
 
 
-def receipt_path(folder: Path, run: int) -> Path:
-    return folder / f"run-{run:06d}.json"
+def receipt_path(folder: Path, chunk: int) -> Path:
+    return folder / f"chunk-{chunk:06d}.json"
 
 
 def write_whole(path: Path, write: Callable[[str], object]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from PIL import Image
 
+from crvae.data.accounts import Ignored
 from crvae.data.images import Box, Form, Unusable
 
 UNKNOWN = -1
@@ -30,43 +31,40 @@ class Item:
     """Region of interest."""
 
 
-class Source(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
     """Where images come from. Picklable: worker processes open the items."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
+    form: Form
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Label column -> class names."""
+    notes: tuple[str, ...] = ()
+    licences: Mapping[str, str] = field(default_factory=dict)
+    not_looked_at: tuple[Ignored, ...] = ()
+    """Files that are no candidates, by kind."""
+    left_out: int = 0
+    """Candidates that repeat another and are no items."""
+    boxes: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    """Part of an aligned face -> where it lies: top, left, bottom, right, as fractions of the image."""
 
     @property
-    def form(self) -> Form: ...
-
-    @property
-    def columns(self) -> dict[str, tuple[str, ...]]:
-        """Label column -> class names."""
-        ...
-
-    @property
+    @abstractmethod
     def count(self) -> int:
         """Number of items."""
-        ...
 
     @property
+    @abstractmethod
     def description(self) -> dict[str, object]:
         """Goes into the card: what decides the content, with no path of this machine."""
-        ...
 
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
-    @property
-    def licences(self) -> dict[str, str]: ...
-
+    @abstractmethod
     def items(self) -> Iterator[Item]:
         """All items, in the same order every time."""
-        ...
 
+    @abstractmethod
     def open(self, item: Item) -> bytes | Image.Image:
         """The image's file, or the image itself where there is none. Raises Unusable, OSError."""
-        ...
 
 
 def read_file(path: Path, form: Form) -> bytes:

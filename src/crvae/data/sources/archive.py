@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gzip
+import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -14,87 +15,147 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from crvae.data.accounts import Tally, printable
 from crvae.data.images import Form, Unusable
-from crvae.data.source import Item
-from crvae.data.sources.tree import Tree, grow, is_image
-from crvae.errors import UserError
+from crvae.data.registry import source
+from crvae.data.source import Item, Source
+from crvae.data.sources.folder import Labels
+from crvae.data.sources.tree import Tree, grow, is_metadata
+from crvae.errors import UserError, brief
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 
+_METADATA_BYTES = 1 << 28
+"""A larger metadata table is not read."""
 
-@dataclass(frozen=True)
-class Archive:
+
+@dataclass(frozen=True, kw_only=True)
+class Archive(Source):
     """The image files of an archive. A tar is read at the offsets of its members."""
 
     path: Path
-    form: Form
-    tree: Tree
-    places: dict[str, tuple[int, int]] = field(repr=False)
-    """tar: name -> (offset, size), in bytes; empty for a ZIP."""
-    name: str
+    tree: Tree = field(repr=False)
+    places: dict[str, tuple[int, int] | str] = field(repr=False)
+    """Name -> where it lies: tar: (offset, size), in bytes; ZIP: the member's own name."""
     unpacked: Path | None = None
     """Where a compressed tar lies unpacked while it is prepared."""
-    notes: tuple[str, ...] = ()
-    licences: dict[str, str] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        return len(self.tree.names)
-
-    @property
-    def columns(self) -> dict[str, tuple[str, ...]]:
-        return self.tree.columns
+        return len(self.tree.pictures)
 
     @property
     def description(self) -> dict[str, object]:
-        return {"kind": "archive", "file": self.path.name, "files": self.count, "listing": self.tree.listing}
+        return {"kind": "archive", "file": printable(self.path.name), "files": self.count, "listing": self.tree.listing}
 
     def items(self) -> Iterator[Item]:
         return self.tree.items()
 
     def open(self, item: Item) -> bytes:
-        limit = self.form.byte_limit
-        if self.places:
-            offset, size = self.places[item.key]
-            if size > limit:
-                raise Unusable(f"is a file of more than {limit >> 20} MiB, which no image within the pixel limit needs")
-            with open(self.unpacked or self.path, "rb") as file:
-                file.seek(offset)
-                return file.read(size)
+        return _read(self.unpacked or self.path, self.places[str(item.at)], self.form.byte_limit)
+
+
+@source("archive", takes=lambda name: name.lower().endswith(ENDINGS) and Path(name).is_file())
+def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
+    """Lists an archive. Raises UserError where it is damaged or holds no images."""
+    path, tally, unpacked = Path(where), Tally(), None
+    try:
+        if path.name.lower().endswith(".zip"):
+            places = _in_zip(path, tally)
+        else:
+            unpacked = _unpack(path) if path.name.lower().endswith("gz") else None
+            places = _in_tar(unpacked or path, tally)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): fetch it again") from None
+    metadata = {}
+    for name in filter(is_metadata, places) if labels is None else ():
         try:
-            with _zip(self.path).open(item.key) as member:
-                data = member.read(limit + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise Unusable(f"cannot be unpacked ({error})") from None
-        if len(data) > limit:
-            raise Unusable(f"unpacks to more than {limit >> 20} MiB, which no image within the pixel limit needs")
-        return data
+            metadata[name] = _read(unpacked or path, places[name], _METADATA_BYTES)
+        except Unusable:
+            tally.add("table of labels that cannot be read", name)
+    listed = [name for name in places if name in metadata or labels is not None or not is_metadata(name)]
+    tree = grow(listed, str(path), labels, tally, metadata)
+    ending = next(ending for ending in ENDINGS if path.name.lower().endswith(ending))
+    name = printable(path.name[: -len(ending)])
+    return Archive(name=name, form=form, path=path, tree=tree, places=places, unpacked=unpacked, **tree.declared)
+
+
+def _in_zip(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
+    """The files of a ZIP. Names with backslashes, as some Windows programs write them, are read as paths."""
+    places: dict[str, tuple[int, int] | str] = {}
+    with zipfile.ZipFile(path) as file:
+        for info in file.infolist():
+            name = _clean(info.filename.replace("\\", "/"))
+            if info.is_dir() or info.filename.endswith("\\"):
+                continue
+            if name in places:
+                tally.add("name that comes twice in the archive", name)
+            elif (info.external_attr >> 28) == 0xA:
+                tally.add("link in a ZIP", name)
+            else:
+                places[name] = info.filename
+    return places
+
+
+def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
+    """The files of a tar. A link stands for the file that it leads to, where that one is in the archive."""
+    places: dict[str, tuple[int, int] | str] = {}
+    links: dict[str, str] = {}
+    with tarfile.open(path, "r:") as file:
+        for member in file:
+            name = _clean(member.name)
+            if member.isdir():
+                continue
+            if name in places or name in links:
+                tally.add("name that comes twice in the archive", name)
+            elif member.isreg() and not member.issparse():
+                places[name] = member.offset_data, member.size
+            elif member.islnk():
+                links[name] = _clean(member.linkname)
+            elif member.issym():
+                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+            else:
+                tally.add("pipe, device or sparse file", name)
+    found = dict(places)
+    for name, target in links.items():
+        for _ in range(8):
+            target = links.get(target, target)
+        inside = [other for other in places if other.startswith(f"{target}/")] if target not in places else []
+        if target in places:
+            found[name] = places[target]
+        elif inside:
+            found |= {f"{name}/{other.removeprefix(f'{target}/')}": places[other] for other in inside}
+        else:
+            tally.add("link that leads nowhere in the archive", name)
+    return found
+
+
+def _clean(name: str) -> str:
+    return name.removeprefix("./")
+
+
+def _read(path: Path, place: tuple[int, int] | str, limit: int) -> bytes:
+    """One member's content. Raises Unusable where it is larger than `limit` bytes or damaged."""
+    if not isinstance(place, str):
+        offset, size = place
+        if size > limit:
+            raise Unusable(f"is a file of more than {limit >> 20} MiB, which no image within the pixel limit needs")
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    try:
+        with _zip(path).open(place) as member:
+            data = member.read(limit + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise Unusable(f"cannot be unpacked ({brief(error)})") from None
+    if len(data) > limit:
+        raise Unusable(f"unpacks to more than {limit >> 20} MiB, which no image within the pixel limit needs")
+    return data
 
 
 @lru_cache(maxsize=1)
 def _zip(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
-
-
-def archive(path: Path, form: Form, labels: str | None = None) -> Archive:
-    """Lists an archive. Raises UserError where it is damaged or holds no images."""
-    places: dict[str, tuple[int, int]] = {}
-    unpacked = None
-    try:
-        if path.name.lower().endswith(".zip"):
-            with zipfile.ZipFile(path) as file:
-                names = [info.filename for info in file.infolist() if not info.is_dir()]
-        else:
-            unpacked = _unpack(path) if path.name.lower().endswith("gz") else None
-            with tarfile.open(unpacked or path, "r:") as file:
-                for member in file:
-                    if member.isreg() and not member.issparse() and is_image(member.name.removeprefix("./")):
-                        places[member.name.removeprefix("./")] = (member.offset_data, member.size)
-            names = list(places)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"SOURCE {path} cannot be opened as an archive ({error}): fetch it again") from None
-    name = path.name[: -len(next(ending for ending in ENDINGS if path.name.lower().endswith(ending)))]
-    return Archive(path, form, grow(dict.fromkeys(names), str(path), labels), places, name, unpacked)
 
 
 def _unpack(path: Path) -> Path:

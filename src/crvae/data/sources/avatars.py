@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from crvae.data.images import Form
-from crvae.data.source import UNKNOWN, Item
+from crvae.data.registry import source
+from crvae.data.source import Item, Source
 from crvae.data.sources.drawing import render
 from crvae.data.sources.npm import install, version
 from crvae.errors import UserError
@@ -45,6 +47,8 @@ class Style:
     licence: str
     names: dict[str, str] = field(default_factory=dict)
     """Attributes that this style alone names otherwise."""
+    hides: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """(part or colour, its value) -> parts that lie wholly under it, or have its colour: measured in the pixels."""
     parts: dict[str, tuple[str, float, float]] = field(
         default_factory=lambda: {"eyes": ("eyes", 0.0, 1.0), "mouth": ("mouth", 0.0, 1.0)}
     )
@@ -57,39 +61,39 @@ STYLES = {
         "Pablo Stanley",
         "free for personal and commercial use",
         {"accessories": "glasses", "accessoriesColor": "glasses_color"},
+        {
+            ("accessories", "kurt"): ("eyes",),
+            ("clothesColor", "ffffff"): ("clothingGraphic",),
+            ("top", "hijab"): ("clothingGraphic",),
+        },
     ),
-    "adventurer": Style("Lisa Wischofsky", _CC_BY),
+    "adventurer": Style("Lisa Wischofsky", _CC_BY, hides={("glasses", "variant01"): ("eyes",)}),
     "micah": Style("Micah Lanier", _CC_BY),
     "open-peeps": Style(
         "Pablo Stanley",
         _CC0,
         {"head": "hair", "accessories": "glasses", "headContrastColor": "hair_color"},
-        {"eyes": ("face", 0.0, 0.48), "mouth": ("face", 0.57, 1.0)},
+        parts={"eyes": ("face", 0.0, 0.48), "mouth": ("face", 0.57, 1.0)},
     ),
-    "personas": Style("Draftbit", _CC_BY),
-    "lorelei": Style("Lisa Wischofsky", _CC0),
-    "big-smile": Style("Ashley Seo", _CC_BY),
+    "personas": Style("Draftbit", _CC_BY, hides={("facialHair", "beardMustache"): ("mouth",)}),
+    "lorelei": Style("Lisa Wischofsky", _CC0, hides={("glasses", "variant02"): ("eyes",)}),
+    "big-smile": Style(
+        "Ashley Seo",
+        _CC_BY,
+        hides={("accessories", "sleepMask"): ("eyes",), ("accessories", "faceMask"): ("mouth",)},
+    ),
     "toon-head": Style("Johan Melin", _CC_BY),
 }
 
 
-@dataclass(frozen=True)
-class Avatars:
+@dataclass(frozen=True, kw_only=True)
+class Avatars(Source):
     """Drawn faces; every attribute is a label column."""
 
     style: str
-    form: Form
-    columns: dict[str, tuple[str, ...]]
-    boxes: dict[str, tuple[float, float, float, float]]
     drawings: Path
     """Where the SVG documents lie, one after the other, while they are prepared."""
     faces: tuple[Item, ...] = field(repr=False)
-    repeated: tuple[int, ...] = ()
-    """Seeds whose face another seed had drawn."""
-
-    @property
-    def name(self) -> str:
-        return "avatars" if self.style == "avataaars" else f"avatars-{self.style}"
 
     @property
     def count(self) -> int:
@@ -98,20 +102,8 @@ class Avatars:
     @property
     def description(self) -> dict[str, object]:
         packages = {f"@dicebear/{name}": VERSION for name in ("core", self.style)}
-        seeds = len(self.faces) + len(self.repeated)
+        seeds = len(self.faces) + self.left_out
         return {"kind": "avatars", "style": self.style, "packages": packages, "seeds": seeds, "ground": f"#{GROUND}"}
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        if not self.repeated:
-            return ()
-        first = ", ".join(map(str, self.repeated[:10])) + ", …" * (len(self.repeated) > 10)
-        return (f"{len(self.repeated)} seeds drew a face that a smaller one had drawn, and are left out: {first}",)
-
-    @property
-    def licences(self) -> dict[str, str]:
-        style = STYLES[self.style]
-        return {self.style: f"{style.licence}, {style.designer}", "@dicebear/core": "MIT, Florian Körner"}
 
     def items(self) -> Iterator[Item]:
         return iter(self.faces)
@@ -123,11 +115,19 @@ class Avatars:
             return render(file.read(length).decode(), self.form, f"#{GROUND}")
 
 
-def avatars(form: Form, *, root: Path | None = None, style: str = "avataaars", count: int = 12_000) -> Avatars:
+@source("avatars")
+def avatars(
+    form: Form,
+    *,
+    root: Annotated[Path | None, "a folder with the npm packages; fetched without it"] = None,
+    style: Annotated[str | None, "whose drawings: avataaars by default, or " + ", ".join(list(STYLES)[1:])] = None,
+    count: Annotated[int | None, "how many faces to draw, 12000 by default"] = None,
+) -> Avatars:
     """Draws the faces of seeds 0..count - 1, with packages from `root` or fetched by npm.
 
     Raises UserError for an unknown style, without Node.js or npm, or where drawing fails.
     """
+    style, count = style or "avataaars", 12_000 if count is None else count
     if style not in STYLES:
         raise UserError(f"--style knows {', '.join(STYLES)}, not {style!r}")
     if not 12 <= count <= 1_000_000:
@@ -146,16 +146,35 @@ def avatars(form: Form, *, root: Path | None = None, style: str = "avataaars", c
                 repeated.append(line["seed"])
                 continue
             faces.append((line["seed"], (drawings.tell(), len(svg))))
-            shown.append({attribute_of(style, name): value for name, value in line["shown"].items()})
+            shown.append(_seen(style, line["shown"]))
             drawings.write(svg)
     columns = _columns(shown)
     index = {name: {value: i for i, value in enumerate(values)} for name, values in columns.items()}
     items = [
-        Item(str(seed), at, split_of(seed), {name: index[name].get(own.get(name, ABSENT), UNKNOWN) for name in columns})
+        Item(str(seed), at, split_of(seed), {name: index[name][own.get(name, ABSENT)] for name in columns})
         for (seed, at), own in zip(faces, shown, strict=True)
     ]
-    items.sort(key=lambda item: _hash(int(item.key)))
-    return Avatars(style, form, columns, _boxes(style, layers), folder / "drawings", tuple(items), tuple(repeated))
+    items.sort(key=lambda item: hashlib.sha256(f"order of {item.key}".encode()).digest())
+    first = ", ".join(map(str, repeated[:10])) + ", …" * (len(repeated) > 10)
+    note = f"{len(repeated)} seeds drew a face that a smaller one had drawn, and are left out: {first}"
+    return Avatars(
+        name="avatars" if style == "avataaars" else f"avatars-{style}",
+        form=form,
+        columns=columns,
+        notes=(note,) * bool(repeated),
+        licences={style: f"{STYLES[style].licence}, {STYLES[style].designer}", "@dicebear/core": "MIT, Florian Körner"},
+        left_out=len(repeated),
+        boxes=_boxes(style, layers),
+        style=style,
+        drawings=folder / "drawings",
+        faces=tuple(items),
+    )
+
+
+def _seen(style: str, drawn: dict[str, str]) -> dict[str, str]:
+    """Attribute -> value, of what is drawn and not wholly hidden."""
+    hidden = {part for cover, parts in STYLES[style].hides.items() if drawn.get(cover[0]) == cover[1] for part in parts}
+    return {attribute_of(style, name): value for name, value in drawn.items() if name not in hidden}
 
 
 def attribute_of(style: str, name: str) -> str:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 from crvae.data.images import Box, Form
-from crvae.data.source import Item, read_file
-from crvae.data.sources.lists import lines, number
+from crvae.data.registry import source
+from crvae.data.source import Item, Source, read_file
+from crvae.data.sources.index_files import lines, number
 from crvae.errors import UserError
 
 PAPER = "the paper counts 106,474 training and 5,974 validation images"
@@ -32,17 +34,12 @@ class _Bird:
     split: str
 
 
-@dataclass(frozen=True)
-class Birds:
+@dataclass(frozen=True, kw_only=True)
+class Birds(Source):
     """All images of the chosen sets, labelled by species (`label`) and by origin (`dataset`)."""
 
     roots: dict[str, Path]
-    form: Form
-    columns: dict[str, tuple[str, ...]]
     birds: tuple[_Bird, ...] = field(repr=False)
-    notes: tuple[str, ...]
-    licences: dict[str, str]
-    name: str = "birds"
 
     @property
     def count(self) -> int:
@@ -70,8 +67,18 @@ class Birds:
             raise
 
 
-def birds(form: Form, *, cub: Path | None, nabirds: Path | None, birdsnap: Path | None) -> Birds:
-    """Reads the index files of any subset of the three. Raises UserError naming the file that is missing or wrong."""
+@source("birds", boxes=True, margin=0.25)
+def birds(
+    form: Form,
+    *,
+    cub: Annotated[Path | None, "the folder CUB_200_2011"] = None,
+    nabirds: Annotated[Path | None, "the folder nabirds"] = None,
+    birdsnap: Annotated[Path | None, "the folder birdsnap, its images in download/images"] = None,
+) -> Birds:
+    """Reads the index files of any subset of the three. Raises UserError naming the file that is missing or wrong.
+
+    The margin of 0.25 makes the square 1.5 times as wide as the box, as StackGAN's Birds are cropped.
+    """
     given = {"cub": cub, "nabirds": nabirds, "birdsnap": birdsnap}
     roots = {name: root for name, root in given.items() if root is not None}
     if not roots:
@@ -94,9 +101,8 @@ def birds(form: Form, *, cub: Path | None, nabirds: Path | None, birdsnap: Path 
     train = sum(bird.split == "train" for bird in unified)
     notes = (f"listed: {', '.join(counts)}: {train:,} training and {len(unified) - train:,} validation; {PAPER}", WHY)
     columns = {"label": tuple(sorted({bird.species for bird in unified})), "dataset": tuple(roots)}
-    return Birds(
-        roots, form, columns, unified, notes, dict.fromkeys(roots, "non-commercial research; see the set's terms")
-    )
+    licences = dict.fromkeys(roots, "non-commercial research; see the set's terms")
+    return Birds(name="birds", form=form, columns=columns, notes=notes, licences=licences, roots=roots, birds=unified)
 
 
 def same_species(name: str) -> str:

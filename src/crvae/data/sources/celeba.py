@@ -6,17 +6,23 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from crvae.data.images import Form
-from crvae.data.source import Item, read_file
-from crvae.data.sources.lists import lines
+from crvae.data.images import Box, Form, region
+from crvae.data.registry import source
+from crvae.data.source import Item, Source, read_file
+from crvae.data.sources.index_files import lines
 from crvae.data.sources.table import COLUMN
 from crvae.errors import UserError
 
 FACE = (15.0, 40.0, 163.0, 188.0)
 """The usual centre crop of the 178x218 aligned images: 148x148 pixels around the face, 15 from the left, 40 from the top."""
+
+PARTS: dict[str, Box] = {"eyes": (52.0, 98.0, 126.0, 126.0), "mouth": (60.0, 138.0, 118.0, 168.0)}
+"""Eyes and mouth in the 178x218 aligned images, left, top, right, bottom: around the means of the published landmarks
+(eyes at 69, 111 and 108, 111; corners of the mouth at 73, 152 and 105, 152)."""
 
 SPLITS = ("train", "validation", "test")
 NOTES = (
@@ -25,20 +31,15 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class CelebA:
+@dataclass(frozen=True, kw_only=True)
+class CelebA(Source):
     """Faces, labelled by `identity` and by the 40 attributes (`no`, `yes`)."""
 
     images: Path
-    form: Form
-    columns: dict[str, tuple[str, ...]]
     files: tuple[str, ...] = field(repr=False)
     partition: np.ndarray = field(repr=False)
     values: np.ndarray = field(repr=False)
     """`file column`: the labels."""
-    notes: tuple[str, ...] = NOTES
-    name: str = "celeba"
-    licences: dict[str, str] = field(default_factory=lambda: {"celeba": "non-commercial research; see the set's terms"})
 
     @property
     def count(self) -> int:
@@ -63,7 +64,12 @@ class CelebA:
             raise
 
 
-def celeba(form: Form, root: Path | None) -> CelebA:
+@source("celeba", boxes=True)
+def celeba(
+    form: Form,
+    *,
+    root: Annotated[Path | None, "the folder with img_align_celeba and list_eval_partition.txt"] = None,
+) -> CelebA:
     """Reads the index files below `root`, flat or in Img/, Eval/ and Anno/ as published.
 
     Raises UserError naming the file that is missing or wrong.
@@ -94,7 +100,29 @@ def celeba(form: Form, root: Path | None) -> CelebA:
     files = sorted(partition, key=lambda file: hashlib.sha256(file.encode()).digest())
     values = np.array([[number[identity[file]], *attributes[file]] for file in files], dtype=np.int32)
     columns = {"identity": tuple(people)} | dict.fromkeys(names, ("no", "yes"))
-    return CelebA(images, form, columns, tuple(files), np.array([partition[file] for file in files], np.uint8), values)
+    return CelebA(
+        name="celeba",
+        form=form,
+        columns=columns,
+        notes=NOTES,
+        licences={"celeba": "non-commercial research; see the set's terms"},
+        boxes=_boxes(form),
+        images=images,
+        files=tuple(files),
+        partition=np.array([partition[file] for file in files], np.uint8),
+        values=values,
+    )
+
+
+def _boxes(form: Form) -> dict[str, tuple[float, float, float, float]]:
+    """Eyes and mouth after the crop, as far as it holds them: top, left, bottom, right, as fractions."""
+    left, top, right, bottom = region((178, 218), form, FACE)
+    width, height, found = right - left, bottom - top, {}
+    for name, part in PARTS.items():
+        edges = ((part[1] - top) / height, (part[0] - left) / width, (part[3] - top) / height, (part[2] - left) / width)
+        upper, first, lower, last = (round(min(max(edge, 0.0), 1.0), 4) for edge in edges)
+        found[name] = (upper, first, lower, last)
+    return found
 
 
 def _attributes(path: Path) -> tuple[list[str], dict[str, bytes]]:

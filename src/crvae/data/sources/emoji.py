@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from PIL import Image
 
 from crvae.data.images import Form
-from crvae.data.source import Item
+from crvae.data.registry import source
+from crvae.data.source import Item, Source
 from crvae.data.sources.drawing import render
-from crvae.data.sources.npm import install
+from crvae.data.sources.npm import install, version
 from crvae.errors import UserError
 
 VENDORS = {
@@ -45,18 +46,17 @@ def split_of(key: str) -> str:
     return "validation" if int(hashlib.sha256(key.encode()).hexdigest(), 16) % 10 == 0 else "train"
 
 
-@dataclass(frozen=True)
-class Emoji:
+@dataclass(frozen=True, kw_only=True)
+class Emoji(Source):
     """Base emoji (no skin tones) that have a code point and a category; the category is the label."""
 
     folders: dict[str, Path]
-    form: Form
-    columns: dict[str, tuple[str, ...]]
-    description: dict[str, object]
-    licences: dict[str, str]
     drawings: tuple[Item, ...] = field(repr=False)
-    notes: tuple[str, ...] = ()
-    name: str = "emoji"
+
+    @property
+    def description(self) -> dict[str, object]:
+        versions = {vendor: version(folder) for vendor, folder in self.folders.items()}
+        return {"kind": "emoji", "packages": versions, "split": "by concept"}
 
     @property
     def count(self) -> int:
@@ -98,16 +98,26 @@ def _svg(folder: Path, name: str) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}">{icon["body"]}</svg>'
 
 
-def emoji(form: Form, *, root: Path | None, vendors: tuple[str, ...] = tuple(VENDORS)) -> Emoji:
+@source("emoji")
+def emoji(
+    form: Form,
+    *,
+    root: Annotated[Path | None, "a folder with the npm packages; fetched without it"] = None,
+    vendors: Annotated[
+        str | None, "whose drawings, separated by commas; all of " + ",".join(VENDORS) + " by default"
+    ] = None,
+) -> Emoji:
     """Finds the drawings under `root` (installed packages), or installs them with npm into the cache.
 
     Raises UserError for an unknown vendor, without npm, or where a package's file is missing.
     """
-    for vendor in vendors:
+    given = [name.strip() for name in (vendors or "").split(",") if name.strip()]
+    chosen = tuple(dict.fromkeys(given)) or tuple(VENDORS)
+    for vendor in chosen:
         if vendor not in VENDORS:
             raise UserError(f"--vendors knows {', '.join(VENDORS)}, not {vendor!r}")
-    packages = [f"@iconify-json/{vendor}" for vendor in vendors]
-    folders = dict(zip(vendors, install(packages, root), strict=True))
+    packages = [f"@iconify-json/{vendor}" for vendor in chosen]
+    folders = dict(zip(chosen, install(packages, root), strict=True))
     tables = {
         vendor: (_json(folder / "metadata.json"), _json(folder / "chars.json")) for vendor, folder in folders.items()
     }
@@ -118,15 +128,14 @@ def emoji(form: Form, *, root: Path | None, vendors: tuple[str, ...] = tuple(VEN
         icons = _icons(folders[vendor])["icons"]
         for code_points, icon in chars.items():
             if icon in label and icon in icons and not SKIN_TONES & set(code_points.lower().split("-")):
-                labels = {"label": label[icon], "vendor": vendors.index(vendor)}
+                labels = {"label": label[icon], "vendor": chosen.index(vendor)}
                 drawings.append(Item(f"{vendor}/{icon}", None, split_of(concept(code_points)), labels))
     drawings.sort(key=lambda item: hashlib.sha256(item.key.encode()).digest())
-    versions = {vendor: _json(folder / "package.json").get("version") for vendor, folder in folders.items()}
     return Emoji(
+        name="emoji",
         folders=folders,
         form=form,
-        columns={"label": categories, "vendor": vendors},
-        description={"kind": "emoji", "packages": versions, "split": "by concept"},
-        licences={vendor: VENDORS[vendor] for vendor in vendors},
+        columns={"label": categories, "vendor": chosen},
+        licences={vendor: VENDORS[vendor] for vendor in chosen},
         drawings=tuple(drawings),
     )

@@ -6,34 +6,34 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
+from crvae.data.accounts import Tally, printable
+from crvae.data.card import CARD
 from crvae.data.images import Form
-from crvae.data.source import Item, read_file
-from crvae.data.sources.tree import Tree, grow
+from crvae.data.registry import source
+from crvae.data.source import Item, Source, read_file
+from crvae.data.sources import table_files
+from crvae.data.sources.tree import Tree, grow, is_image, is_metadata
 from crvae.errors import UserError
 
+Labels = Annotated[
+    str | None,
+    "none, or a CSV table (header file,COLUMN…) in place of class folders; for tables and hub: none, or label columns "
+    "separated by commas",
+]
 
-@dataclass(frozen=True)
-class Folder:
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Source):
     """Images in a local folder, symbolic links followed."""
 
     root: Path
-    form: Form
-    tree: Tree
-    notes: tuple[str, ...] = ()
-    licences: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return self.root.resolve().name
+    tree: Tree = field(repr=False)
 
     @property
     def count(self) -> int:
-        return len(self.tree.names)
-
-    @property
-    def columns(self) -> dict[str, tuple[str, ...]]:
-        return self.tree.columns
+        return len(self.tree.pictures)
 
     @property
     def description(self) -> dict[str, object]:
@@ -44,31 +44,81 @@ class Folder:
 
     def open(self, item: Item) -> bytes:
         try:
-            return read_file(self.root / item.key, self.form)
+            return read_file(self.root / str(item.at), self.form)
         except OSError:
             if not self.root.is_dir():
                 raise UserError(f"SOURCE {self.root} has vanished: bring it back and run the same command") from None
             raise
 
 
-def folder(root: Path, form: Form, labels: str | None = None) -> Folder:
-    """Looks through a folder. Raises UserError where it is missing or holds no images."""
-    if not root.is_dir():
+@source("folder", takes=lambda name: Path(name).is_dir())
+def folder(
+    root: str | Path,
+    form: Form,
+    *,
+    labels: Labels = None,
+    image_column: Annotated[str | None, "tables and hub: which column holds the images"] = None,
+    take: Annotated[str | None, "tables or pictures, where a folder holds both"] = None,
+) -> Source:
+    """What a folder holds: prepared data (by its card), else tables, else pictures.
+
+    Raises UserError where it is missing or holds none of them, or tables and pictures and nothing says which.
+    """
+    path = Path(root)
+    if not path.is_dir():
         raise UserError(f"SOURCE {root} is neither a folder, a file nor a named set: check the spelling")
-    return Folder(root, form, grow(files_below(root), str(root), labels))
+    if take not in (None, "tables", "pictures"):
+        raise UserError(f"--take must be tables or pictures, got {take!r}")
+    if (path / CARD).is_file() and take is None:
+        from crvae.data.sources.prepared_again import prepared_again
+
+        return prepared_again(path, form)
+    tally = Tally()
+    names = list(files_below(path, tally))
+    tables = table_files.tables_among(names)
+    pictures = [name for name in names if is_image(name)]
+    if tables and pictures and take is None:
+        raise UserError(
+            f"SOURCE {root} holds tables ({printable(tables[0])}{', …' * (len(tables) > 1)}) and pictures "
+            f"({printable(pictures[0])}{', …' * (len(pictures) > 1)}): choose with --take tables or --take pictures"
+        )
+    if tables and take != "pictures":
+        for name in names:
+            if name not in tables:
+                tally.add("beside tables", name)
+        return table_files.tables(path, tables, form, labels=labels, image_column=image_column, tally=tally)
+    if image_column is not None:
+        raise UserError(f"--image-column means nothing for {root}, which holds no tables: leave it out")
+    metadata: dict[str, bytes] = {}
+    for name in filter(is_metadata, names) if labels is None else ():
+        metadata[name] = (path / name).read_bytes()
+    tree = grow(names, str(root), labels, tally, metadata)
+    return Folder(name=printable(path.resolve().name), form=form, root=path, tree=tree, **tree.declared)
 
 
-def files_below(root: Path) -> Iterator[str]:
-    """Paths of all regular files below `root`, with forward slashes. A folder that is reached twice is visited once."""
+def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
+    """Paths of all regular files below `root`, with forward slashes; what else is there is tallied.
+
+    Links are followed; a folder that is reached twice is visited once.
+    """
+    tally = Tally() if tally is None else tally
     seen: set[str] = set()
-    for base, folders, files in os.walk(root, followlinks=True):
+
+    def unreadable(error: OSError) -> Any:
+        tally.add("folder that cannot be read", os.path.relpath(str(error.filename), root))
+
+    for base, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
         real = os.path.realpath(base)
         if real in seen:
+            tally.add("folder that is reached a second time, by a link", os.path.relpath(base, root))
             folders.clear()
             continue
         seen.add(real)
         folders.sort()
         for file in sorted(files):
             path = os.path.join(base, file)
+            name = os.path.relpath(path, root).replace(os.sep, "/")
             if os.path.isfile(path):
-                yield os.path.relpath(path, root).replace(os.sep, "/")
+                yield name
+            else:
+                tally.add("link that leads nowhere" if os.path.islink(path) else "pipe or device", name)

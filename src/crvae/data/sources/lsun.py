@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from crvae.data.images import Form, Unusable
-from crvae.data.source import Item
+from crvae.data.registry import source
+from crvae.data.source import Item, Source
 from crvae.errors import UserError
 
 FOLDERS = {"validation": "bedroom_val_lmdb", "train": "bedroom_train_lmdb"}
 
 
-@dataclass(frozen=True)
-class Lsun:
+@dataclass(frozen=True, kw_only=True)
+class Lsun(Source):
     """Bedrooms: keys are hashes, so the order of the file is already a shuffled one."""
 
     root: Path
-    form: Form
     counts: dict[str, int]
-    notes: tuple[str, ...] = ("the paper counts 3,033,042 training and 300 validation images",)
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    name: str = "lsun-bedroom"
-    licences: dict[str, str] = field(
-        default_factory=lambda: {"lsun-bedroom": "non-commercial research; see the set's terms"}
-    )
 
     @property
     def count(self) -> int:
@@ -62,7 +56,10 @@ def _database(folder: Path) -> Any:
         raise UserError(f"{folder / 'data.mdb'} cannot be opened as LMDB ({error}): fetch and unzip it again") from None
 
 
-def lsun(form: Form, root: Path | None) -> Lsun:
+@source("lsun-bedroom")
+def lsun(
+    form: Form, *, root: Annotated[Path | None, "the folder with bedroom_train_lmdb and bedroom_val_lmdb"] = None
+) -> Lsun:
     """Opens both databases. Raises UserError naming the one that is missing or damaged."""
     if root is None:
         raise UserError(f"lsun-bedroom needs --root, the folder with {' and '.join(FOLDERS.values())}")
@@ -71,4 +68,11 @@ def lsun(form: Form, root: Path | None) -> Lsun:
         if not (root / folder / "data.mdb").is_file():
             raise UserError(f"{root / folder / 'data.mdb'} is missing: --root must be the folder that holds {folder}")
         counts[split] = _database(root / folder).stat()["entries"]
-    return Lsun(root, form, counts)
+    return Lsun(
+        name="lsun-bedroom",
+        form=form,
+        notes=("the paper counts 3,033,042 training and 300 validation images",),
+        licences={"lsun-bedroom": "non-commercial research; see the set's terms"},
+        root=root,
+        counts=counts,
+    )

@@ -1,25 +1,52 @@
-"""What the names of image files in a tree say: class folders become labels, train/ and validation/ become splits."""
+"""What the names of image files in a tree say: folders become classes and splits, tables beside them labels."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from crvae.data.accounts import Ignored, Tally, ending, printable
 from crvae.data.source import UNKNOWN, Item
-from crvae.data.sources.table import Table, read_table
+from crvae.data.sources.splits import class_of, in_folders, split_in, wrapper
+from crvae.data.sources.table import METADATA, Table, plain, read_metadata, read_table
 from crvae.errors import UserError
 
-SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Names of first-level folders that are splits, whatever their case."""
-
-EXTENSIONS = (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff")
+EXTENSIONS = (
+    ".png",
+    ".apng",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".mpo",
+    ".gif",
+    ".bmp",
+    ".dib",
+    ".webp",
+    ".tif",
+    ".tiff",
+)
 """Endings of the files that are taken for images; what is inside decides what they are."""
+
+_BESIDE = (".cls", ".txt", ".json", ".xml", ".caption")
+"""Endings of files that carry labels or captions beside a picture of the same name: no convention says which."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image file of a tree."""
+
+    key: str
+    """Its path below the folders that hold everything, with forward slashes."""
+    name: str
+    """Its path as the source finds it."""
+    split: str | None
+    label: str
 
 
 @dataclass(frozen=True)
@@ -29,21 +56,29 @@ class Tree:
     Training reads whole shards, so neighbours must not be of one class.
     """
 
-    names: tuple[str, ...]
-    """Paths from the root, with forward slashes."""
+    pictures: tuple[Picture, ...] = field(repr=False)
     columns: dict[str, tuple[str, ...]]
-    splits: frozenset[str]
-    """The splits that first-level folders name; empty where they name none."""
     table: Table | None
+    notes: tuple[str, ...]
+    not_looked_at: tuple[Ignored, ...]
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What a source of these files says of itself."""
+        return {"columns": self.columns, "notes": self.notes, "not_looked_at": self.not_looked_at}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(picture.key for picture in self.pictures)
 
     def items(self) -> Iterator[Item]:
         index = {name: i for i, name in enumerate(self.columns.get("label", ()))}
-        for name in self.names:
-            split, label = _place(name, self.splits)
-            if split == "train" and "validation" not in self.splits:
-                split = None
-            labels = {"label": index.get(label, UNKNOWN)} if self.table is None else self.table.labels(name)
-            yield Item(name, None, split, labels)
+        own = self.table is None or "label" not in self.table.columns
+        for picture in self.pictures:
+            labels = {"label": index.get(picture.label, UNKNOWN)} if own and index else {}
+            if self.table is not None:
+                labels |= self.table.labels(picture.key)
+            yield Item(printable(picture.key), picture.name, picture.split, labels)
 
     @property
     def listing(self) -> str:
@@ -51,33 +86,128 @@ class Tree:
         return hashlib.sha256("\0".join(self.names).encode(errors="surrogatepass")).hexdigest()
 
 
-def grow(names: Iterable[str], what: str, labels: str | None) -> Tree:
+def grow(
+    names: Iterable[str],
+    what: str,
+    labels: str | None,
+    tally: Tally | None = None,
+    tables: Mapping[str, bytes] | None = None,
+) -> Tree:
     """Makes sense of the file names that `what` holds. Raises UserError where none of them is an image.
 
-    `labels`: None for class folders, `none`, or the path of a CSV table.
+    `labels`: None for class folders and metadata, `none`, or the path of a CSV table. `tables`: path and content of the
+    metadata tables. What is no image is counted in `tally`.
     """
-    chosen = [name for name in names if is_image(name)]
+    tally = Tally() if tally is None else tally
+    chosen, beside = _images(names, tally, set(tables or ()))
     if not chosen:
-        raise UserError(f"SOURCE {what} has no image files ({', '.join(EXTENSIONS)}): give a folder of images")
-    chosen.sort(key=lambda name: hashlib.sha256(name.encode(errors="surrogatepass")).digest())
-    tops = {name.split("/")[0].lower() if "/" in name else "" for name in chosen}
-    splits = frozenset(SPLIT_FOLDERS[top] for top in tops) if tops <= set(SPLIT_FOLDERS) else frozenset()
-    splits = splits if "train" in splits else frozenset()
+        raise UserError(
+            f"SOURCE {what} has no image files ({', '.join(EXTENSIONS)}): give a folder of images{_seen(tally)}"
+        )
+    folders = [tuple(name.split("/")[:-1]) for name in chosen]
+    depth = wrapper(folders)
+    splits = in_folders(path[depth:] for path in folders)
+    notes, pictures = [], []
+    trains, held_out = "train" in splits.values(), {"validation", "test"} & set(splits.values())
+    by_name = {} if splits else _in_files(chosen, notes)
+    for name, path in zip(chosen, folders, strict=True):
+        inside = path[depth:]
+        split = by_name.get(name) or splits.get(inside)
+        if split is None and splits and trains:
+            tally.add("outside of the split folders", name)
+            continue
+        key = "/".join((*inside, name.rsplit("/", 1)[-1]))
+        label = unicodedata.normalize("NFC", printable(class_of(inside, splits=bool(splits))))
+        pictures.append(Picture(key, name, split, label))
+    if splits or by_name:
+        notes.insert(0, _in_words(splits or by_name, pictures))
+    if "validation" not in (held_out or by_name.values()):
+        pictures = [Picture(p.key, p.name, None if p.split == "train" else p.split, p.label) for p in pictures]
+    pictures.sort(key=lambda picture: hashlib.sha256(picture.key.encode(errors="surrogatepass")).digest())
+    table, columns = None, {}
+    paths = {plain(picture.name): plain(picture.key) for picture in pictures}
     if labels not in (None, "none"):
-        table = read_table(Path(labels), chosen)
-        return Tree(tuple(chosen), table.columns, splits, table)
-    classes = sorted({label for name in chosen if (label := _place(name, splits)[1])})
-    return Tree(tuple(chosen), {"label": tuple(classes)} if classes and not labels else {}, splits, None)
+        table = read_table(Path(labels).expanduser(), paths)
+    elif labels is None:
+        table = read_metadata(tables or {}, paths)
+    if labels is None and any(picture.label for picture in pictures):
+        columns["label"] = tuple(sorted({picture.label for picture in pictures} - {""}))
+    if table is not None:
+        if "label" in columns and "label" in table.columns:
+            notes.append("metadata names a label, so class folders are not used")
+        columns |= table.columns
+        notes += table.notes
+    if beside:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in beside.most_common())
+        notes.append(f"files beside pictures of the same name are not read as labels: {kinds} (use --labels TABLE.csv)")
+    return Tree(tuple(pictures), columns, table, tuple(notes), tuple(tally))
 
 
 def is_image(name: str) -> bool:
     """Whether a file name is one of an image that nobody hides."""
-    hidden = any(part.startswith((".", "__")) for part in name.split("/"))
-    return name.lower().endswith(EXTENSIONS) and not hidden
+    return name.lower().endswith(EXTENSIONS) and not is_hidden(name)
 
 
-def _place(name: str, splits: frozenset[str]) -> tuple[str | None, str]:
-    """The split (None: by content) and the class ("": none) of an image, from the folders that it lies in."""
-    folders = name.split("/")[:-1]
-    split = SPLIT_FOLDERS[folders.pop(0).lower()] if splits else None
-    return split, "/".join(folders)
+def is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__")) for part in name.split("/"))
+
+
+def is_metadata(name: str) -> bool:
+    return name.rsplit("/", 1)[-1].lower() in METADATA and not is_hidden(name)
+
+
+def _images(names: Iterable[str], tally: Tally, read: set[str]) -> tuple[list[str], Counter[str]]:
+    """The image files, all others tallied; and how many files of each ending lie beside a picture of the same name."""
+    chosen, others = [], []
+    for name in names:
+        if is_image(name):
+            chosen.append(name)
+        else:
+            kind = ending(name)
+            reason = (
+                "hidden"
+                if is_hidden(name)
+                else "table of labels, read"
+                if name in read
+                else f"ending {kind}"
+                if kind
+                else "no ending"
+            )
+            tally.add(reason, name)
+            others += [(name, kind)] * (kind in _BESIDE)
+    stems = {name.rpartition(".")[0] for name in chosen} if others else set()
+    return chosen, Counter(kind for name, kind in others if name.rpartition(".")[0] in stems)
+
+
+def _in_files(names: list[str], notes: list[str]) -> dict[str, str]:
+    """File -> the split that its name says, where every name says one."""
+    found = {name: split for name in names if (split := split_in(name.rsplit("/", 1)[-1].rpartition(".")[0]))}
+    held_out = [name for name, split in found.items() if split != "train"]
+    if held_out and len(found) == len(names):
+        return found
+    if held_out:
+        first = printable(held_out[0])
+        notes.append(
+            f"{len(held_out):,} file names say validation or test ({first}, …), others name no split: none is held out for it"
+        )
+    return {}
+
+
+def _in_words(splits: Mapping[Any, str], pictures: list[Picture]) -> str:
+    """`splits by folder: train (train), validation (valid)`."""
+    counts = Counter(picture.split or "train" for picture in pictures)
+    where: dict[str, list[str]] = {}
+    for place, split in splits.items():
+        part = next((part for part in place if split_in(part)), "") if isinstance(place, tuple) else "file names"
+        if part not in where.setdefault(split, []):
+            where[split].append(part)
+    found = ", ".join(
+        f"{split} {counts[split]:,} ({', '.join(printable(part) for part in sorted(where.get(split, ['the rest']))[:3])})"
+        for split in counts
+    )
+    return f"splits found in names: {found}"
+
+
+def _seen(tally: Tally) -> str:
+    kinds = [f"{kind.count:,} {kind.reason}" for kind in tally][:3]
+    return f" (it holds {', '.join(kinds)})" if kinds else ""

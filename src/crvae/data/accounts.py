@@ -1,0 +1,80 @@
+"""What becomes of every file of a source: used, repeated, skipped with a reason, or not looked at, counted by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+FIRST = 5
+"""How many names stand beside a count."""
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Files of one kind that are not looked at."""
+
+    reason: str
+    """Completes "N files: ..."."""
+    count: int
+    first: tuple[str, ...]
+    """The first of their names."""
+
+
+class Kind(Protocol):
+    """What `describe` needs of an `Ignored`, or of its like in a card."""
+
+    @property
+    def reason(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def first(self) -> tuple[str, ...]: ...
+
+
+@dataclass
+class Tally:
+    """Counts what is not looked at, while a source lists its files."""
+
+    _kinds: dict[str, list[str]] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reason: str, name: str, count: int = 1) -> None:
+        self._counts[reason] = self._counts.get(reason, 0) + count
+        if len(names := self._kinds.setdefault(reason, [])) < FIRST:
+            names.append(printable(name))
+
+    def __iter__(self) -> Iterator[Ignored]:
+        """The commonest kind first."""
+        for reason in sorted(self._counts, key=lambda reason: (-self._counts[reason], reason)):
+            yield Ignored(reason, self._counts[reason], tuple(self._kinds[reason]))
+
+
+def printable(name: str) -> str:
+    """A name as it can be stored and shown: bytes that are no UTF-8 as `\\xe9`, characters that steer a terminal as `?`."""
+    return name if name.isprintable() else "".join(map(_shown, name))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that Python could not decode in a file's name
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if 0xD800 <= code <= 0xDFFF else "?"
+
+
+def ending(name: str) -> str:
+    """`.heic` of `IMG_1.HEIC`; empty where a name has none."""
+    base = name.rsplit("/", 1)[-1]
+    stem, dot, last = base.rpartition(".")
+    return f".{last.lower()}" if dot and stem and last and len(last) <= 16 else ""
+
+
+def describe(ignored: Iterable[Kind]) -> list[str]:
+    """One line for each kind: `16 files not looked at: ending .heic (IMG_0004.HEIC, IMG_0005.HEIC, …)`."""
+    lines = []
+    for kind in ignored:
+        names = ", ".join(kind.first) + ", …" * (kind.count > len(kind.first))
+        lines.append(f"{kind.count:,} not looked at: {kind.reason} ({names})")
+    return lines
