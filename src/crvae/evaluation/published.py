@@ -24,6 +24,10 @@ COST = {
 """Section 5: a batch of 128 images of 64 pixels on a Titan X."""
 
 
+TITLES = {"is": "inception score (the authors' VGG11)"}
+"""What the paper's scores are called where none of ours stands beside them."""
+
+
 def published(recipe: str) -> dict[str, float]:
     """The paper's numbers for the model of `recipe`; none for recipes that are not the paper's."""
     found: dict[str, float] = {}

@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 
 from crvae.evaluation.comparison import Comparison, Entry
+from crvae.evaluation.published import TITLES
+from crvae.evaluation.registry import SCORES
 from crvae.evaluation.score import Score
 from crvae.files import write_text
 
@@ -54,13 +56,14 @@ def _columns(comparison: Comparison) -> list[tuple[str, Entry, bool]]:
 def _rows(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
     """Name and cells of every row: the scores in the order computed, then cost."""
     columns = _columns(comparison)
-    keys = list(dict.fromkeys(key for entry in comparison.entries for key in entry.scores))
-    if "is" not in keys and any("is" in entry.published for entry in comparison.entries):
-        keys.append("is")
+    measured = {key for kind in SCORES.values() for key in kind.gives}
+    computed = dict.fromkeys(key for entry in comparison.entries for key in entry.scores)
+    printed = dict.fromkeys(key for entry in comparison.entries for key in entry.published if key in measured)
+    keys = list(computed | printed)
     rows = []
     for key in keys:
         scores = [entry.scores[key] for entry in comparison.entries if key in entry.scores]
-        name, best = _heading(scores), _best(scores)
+        name, best = _heading(scores) if scores else TITLES[key], _best(scores)
         cells: list[Cell] = []
         for _, entry, paper in columns:
             if paper:
@@ -82,8 +85,6 @@ def _rows(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
 
 
 def _heading(scores: list[Score]) -> str:
-    if not scores:
-        return "inception score (the authors' VGG11)"
     arrow = {"higher": " ↑", "lower": " ↓"}.get(scores[0].better, "")
     return f"{scores[0].name}, {scores[0].unit}{arrow}"
 
