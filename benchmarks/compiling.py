@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
-
-import torch
 
 from benchmarks.measuring import turns
 from benchmarks.steps import stage1
-from crvae.evaluation.cost import TrainingStep
+from crvae.evaluation.cost import random_batch
 from crvae.training.launch import devices
+from crvae.training.stage1 import Stage1
+from crvae.training.step import TrainingStep
 
 
 def measure(recipe: str, rounds: int) -> dict[str, Any]:
     """Images/s with and without, seconds of warm-up, and the images after which the compiled step is ahead (None: never)."""
     config = stage1(recipe)
     fabric, precision = devices("auto", deterministic=False)
-    shape = (config.train.batch, config.model.channels, config.model.size, config.model.size)
-    x = torch.rand(*shape, device=fabric.device) * 2 - 1
-    eager, compiled = TrainingStep(config, fabric), TrainingStep(config, fabric)
-    model, discriminator = compiled.stage.model, compiled.stage.discriminator
-    model.encoder.compile()
-    model.decoder.compile()
-    if discriminator is not None:
-        discriminator.features.compile()
+    stored = random_batch(config, config.train.batch, fabric.device)
+    stage = Stage1(config)
+    eager, compiled = TrainingStep(Stage1(config), fabric), TrainingStep(stage, fabric)
+    stage.model.encoder.compile()
+    stage.model.decoder.compile()
+    if stage.adversary is not None:
+        stage.adversary.discriminator.features.compile()
     started = time.perf_counter()
     for _ in range(2):
-        compiled(x)
+        compiled(stored, compiled.complete)
     warm_up = time.perf_counter() - started
-    seconds = turns({"eager": lambda: eager(x), "compiled": lambda: compiled(x)}, rounds)
-    rates = {name: len(x) / time_ for name, time_ in seconds.items()}
+    both = {"eager": eager, "compiled": compiled}
+    seconds = turns({name: partial(step, stored, step.complete) for name, step in both.items()}, rounds)
+    rates = {name: config.train.batch / time_ for name, time_ in seconds.items()}
     gained = 1 / rates["eager"] - 1 / rates["compiled"]
     pays = (warm_up - 2 * seconds["eager"]) / gained if gained > 0 else None
     return {

@@ -8,9 +8,10 @@ import torch
 
 from benchmarks.measuring import turns
 from benchmarks.steps import DENSE, RECURRENT, stage1
-from crvae.evaluation.cost import BATCHES, TrainingStep, peak_memory, prepared, works
+from crvae.evaluation.cost import BATCHES, peak_memory, prepared, random_batch, works
 from crvae.training.launch import devices
-from crvae.training.stage1 import build
+from crvae.training.stage1 import Stage1, build
+from crvae.training.step import TrainingStep
 
 SMALL = "emoji-crvae-gan-mi"
 
@@ -61,7 +62,6 @@ def growth(rounds: int) -> dict[str, dict[str, float]]:
 
 def _rate(model: dict[str, int], batch: int, rounds: int, fabric: Any) -> float:
     config = stage1(SMALL, **model)
-    step = TrainingStep(config, fabric)
-    size = config.model.size
-    x = torch.rand(batch, 3, size, size, device=fabric.device) * 2 - 1
-    return batch / turns({"step": lambda: step(x)}, rounds)["step"]
+    step = TrainingStep(Stage1(config), fabric)
+    stored = random_batch(config, batch, fabric.device)
+    return batch / turns({"step": lambda: step(stored, step.complete)}, rounds)["step"]

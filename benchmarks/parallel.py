@@ -14,8 +14,10 @@ import time
 import torch
 
 from benchmarks.steps import stage1
-from crvae.evaluation.cost import TrainingStep
+from crvae.evaluation.cost import random_batch
 from crvae.training.launch import devices
+from crvae.training.stage1 import Stage1
+from crvae.training.step import TrainingStep
 
 
 def measure(recipe: str, steps: int) -> dict[str, float]:
@@ -41,16 +43,16 @@ def main(recipe: str, steps: int) -> None:
     config = stage1(recipe)
     fabric, _ = devices("auto", deterministic=False)
     torch.manual_seed(0)
-    step = TrainingStep(config, fabric)
+    step = TrainingStep(Stage1(config), fabric)
     batch = config.train.batch // fabric.world_size
-    x = torch.rand(batch, config.model.channels, config.model.size, config.model.size, device=fabric.device) * 2 - 1
-    step(x)
+    stored = random_batch(config, batch, fabric.device)
+    step(stored, step.complete)
     fabric.barrier()
     if fabric.device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()
     for _ in range(steps):
-        step(x)
+        step(stored, step.complete)
     fabric.barrier()
     if fabric.device.type == "cuda":
         torch.cuda.synchronize()

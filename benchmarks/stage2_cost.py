@@ -20,9 +20,8 @@ from crvae.config.stage2 import Stage2Config
 from crvae.evaluation.cost import device_name
 from crvae.recipes import RECIPES
 from crvae.training.launch import devices
-from crvae.training.optimising import Optimising
-from crvae.training.stage import seeded
 from crvae.training.stage2 import Stage2, adopt
+from crvae.training.step import TrainingStep
 
 STEPS = 6
 
@@ -32,21 +31,15 @@ def measure(config: Stage2Config, stage1: str) -> dict:
     config = adopt(config, stage1)
     torch.manual_seed(0)
     stage = Stage2(config, stage1)
-    for network in (*stage.networks.values(), stage.averaged):
-        network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    sides = [Optimising(side, config.train, fabric) for side in stage.sides]
+    training = TrainingStep(stage, fabric)
     model, batch = config.model, config.train.batch
-    small, large = (
-        torch.rand(batch, model.channels, size, size, device=fabric.device) * 2 - 1 for size in stage.sizes()
+    stored = tuple(
+        torch.randint(0, 256, (batch, model.channels, size, size), dtype=torch.uint8, device=fabric.device)
+        for size in (model.size, model.output_size)
     )
 
     def step() -> None:
-        carry = None
-        for number, side in enumerate(sides):
-            seeded(0, number)
-            loss, _, carry = side.forward(small, large) if number == 0 else side.forward(small, large, carry)
-            side.backward(loss, last=True)
-            side.update(0)
+        training(stored, training.complete)
 
     step()
     wall, core = time.perf_counter(), time.process_time()
@@ -56,13 +49,13 @@ def measure(config: Stage2Config, stage1: str) -> dict:
         torch.cuda.synchronize()
     wall, core = time.perf_counter() - wall, time.process_time() - core
     with FlopCounterMode(display=False) as flops:
-        stage.averaged.network(small[:1])
+        stage.averaged.network(torch.zeros(1, model.channels, model.size, model.size, device=fabric.device))
     on_gpu = fabric.device.type == "cuda"
     return {
         "recipe": config.recipe,
         "parameters": {
             "upsampler": sum(p.numel() for p in stage.model.network.parameters()),
-            "discriminator": sum(p.numel() for p in stage.discriminator.parameters()),
+            "discriminator": sum(p.numel() for p in stage.adversary.discriminator.parameters()),
             "stage1": sum(p.numel() for p in stage.model.stage1.parameters()),
         },
         "flops_per_upsampled_image": flops.get_total_flops(),

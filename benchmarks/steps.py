@@ -12,9 +12,12 @@ from torch import Tensor
 from benchmarks.measuring import ceiling, default_allocation, shares, turns
 from benchmarks.port import Port
 from crvae.config.stage1 import Stage1Config
-from crvae.evaluation.cost import TrainingStep, count_flops, flops_per_image
+from crvae.evaluation.cost import count_flops, flops_per_image, random_batch
+from crvae.pictures import from_8_bit
 from crvae.recipes import RECIPES
 from crvae.training.launch import devices
+from crvae.training.stage1 import Stage1
+from crvae.training.step import TrainingStep
 
 RECURRENT, DENSE = "birds-crvae-gan-mi", "birds-vae-gan"
 PYTHAE = importlib.util.find_spec("pythae") is not None and importlib.util.find_spec("cloudpickle") is not None
@@ -32,14 +35,15 @@ def measure(batch: int, rounds: int, width: int = 32, precisions: tuple[str, ...
     """Images/s and operations of every contestant, the machine's ceilings, and where our step's time goes."""
     recurrent, dense = stage1(RECURRENT, width=width), stage1(DENSE, width=width)
     device = devices("fp32", deterministic=False)[0].device
-    x = torch.rand(batch, 3, 64, 64, device=device) * 2 - 1
+    stored = random_batch(recurrent, batch, device)
+    x = from_8_bit(stored[0])
     contestants: dict[str, Callable[[], object]] = {}
     flops: dict[str, float] = {}
 
     def joint(config: Stage1Config, precision: str) -> Callable[[], object]:
         fabric, _ = devices(precision, deterministic=False)
-        step = TrainingStep(config, fabric)
-        return lambda: step(x)
+        step = TrainingStep(Stage1(config), fabric)
+        return lambda: step(stored, step.complete)
 
     for precision in precisions:
         contestants[f"crvae {RECURRENT} {precision}"] = joint(recurrent, precision)

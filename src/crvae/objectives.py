@@ -1,13 +1,15 @@
 """The objectives: pure functions, one per equation; none knows a network or an optimiser.
 
 Reductions, everywhere: squared and Bernoulli errors are means over all values (the release's scale; `nats` converts),
-KL is nats an image summed over the latent and averaged over images, adversarial terms are means over images.
+KL is nats an image summed over the latent and averaged over images, adversarial terms are means over images, and over the
+map where a discriminator gives an image many logits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,19 +34,61 @@ def weighted_kl(kl_per_step: Float[Tensor, " t"], weights: Float[Tensor, " t"]) 
     return (weights * kl_per_step).sum()
 
 
-def fool(realism: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+def fool(realism: Float[Tensor, b * map]) -> Float[Tensor, ""]:
     """What the generating side minimises (3.3.1): -E[log D(x~)], not saturating, from logits."""
     return F.softplus(-realism).mean()
 
 
-def recognise_real(realism: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+def recognise_real(realism: Float[Tensor, b * map]) -> Float[Tensor, ""]:
     """What the discriminator minimises on real images (3.3.1): -E[log D(x)], from logits."""
     return F.softplus(-realism).mean()
 
 
-def recognise_fake(realism: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+def recognise_fake(realism: Float[Tensor, b * map]) -> Float[Tensor, ""]:
     """What the discriminator minimises on reconstructions or samples (3.3.1): -E[log(1 - D(x~))], from logits."""
     return F.softplus(realism).mean()
+
+
+def fool_critic(realism: Float[Tensor, b * map]) -> Float[Tensor, ""]:
+    """What the generating side minimises against a hinge: -E[f(x~)] (Lim and Ye 2017)."""
+    return -realism.mean()
+
+
+def recognise_real_by_hinge(realism: Float[Tensor, b * map]) -> Float[Tensor, ""]:
+    """What the discriminator minimises on real images: E[max(0, 1 - f(x))] (Lim and Ye 2017)."""
+    return F.relu(1 - realism).mean()
+
+
+def recognise_fake_by_hinge(realism: Float[Tensor, b * map]) -> Float[Tensor, ""]:
+    """What the discriminator minimises on reconstructions or samples: E[max(0, 1 + f(x~))] (Lim and Ye 2017)."""
+    return F.relu(1 + realism).mean()
+
+
+class Game(NamedTuple):
+    """The terms of one adversarial objective: the generating side's, and the discriminator's on both kinds of images."""
+
+    fool: Callable[[Tensor], Tensor]
+    recognise_real: Callable[[Tensor], Tensor]
+    recognise_fake: Callable[[Tensor], Tensor]
+
+    def tell_apart(self, real: Tensor, reconstruction: Tensor, sample: Tensor) -> Float[Tensor, ""]:
+        """What the discriminator minimises, from logits: reconstructions and samples weigh as much as the real images together."""
+        return self.recognise_real(real) + 0.5 * (self.recognise_fake(reconstruction) + self.recognise_fake(sample))
+
+
+GAMES = {
+    "softplus": Game(fool, recognise_real, recognise_fake),
+    "hinge": Game(fool_critic, recognise_real_by_hinge, recognise_fake_by_hinge),
+}
+"""Adversarial objective by name; the paper's is softplus."""
+
+
+def error_rate(
+    real: Float[Tensor, b * map], reconstruction: Float[Tensor, b2 * map], sample: Float[Tensor, b3 * map]
+) -> Float[Tensor, ""]:
+    """Share of logits on the wrong side of 0, weighted as the discriminator's loss weighs the three kinds; 0.5 is a guess."""
+    wrong = (reconstruction > 0).float().mean() + (sample > 0).float().mean()
+    return 0.5 * (real < 0).float().mean() + 0.25 * wrong
 
 
 def recover(

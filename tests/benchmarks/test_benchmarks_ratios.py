@@ -16,10 +16,13 @@ from benchmarks import goals, scaling, steps
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
 from crvae.devices import cpu_has_bf16
-from crvae.evaluation.cost import TrainingStep, count_flops, flops_per_image, parameters
+from crvae.evaluation.cost import count_flops, flops_per_image, parameters, random_batch
 from crvae.models.layers import TransposedConvolution
 from crvae.models.recurrence import ChannelRecurrence
+from crvae.pictures import from_8_bit
 from crvae.training.launch import devices
+from crvae.training.stage1 import Stage1
+from crvae.training.step import TrainingStep
 
 CPU = torch.device("cpu")
 
@@ -61,9 +64,10 @@ def test_the_bias_of_a_transposed_convolution_is_no_slower_than_torchs():
 def test_a_step_in_fp32_is_not_slower_than_the_straightforward_port():
     config = steps.stage1(steps.RECURRENT, width=8)
     fabric, _ = devices("fp32", deterministic=False)
-    step, port = TrainingStep(config, fabric), Port(8, CPU)
-    x = torch.rand(16, 3, 64, 64) * 2 - 1
-    seconds = turns({"ours": lambda: step(x), "port": lambda: port(x)}, 3)
+    step, port = TrainingStep(Stage1(config), fabric), Port(8, CPU)
+    stored = random_batch(config, 16)
+    x = from_8_bit(stored[0])
+    seconds = turns({"ours": lambda: step(stored, step.complete), "port": lambda: port(x)}, 3)
     assert seconds["ours"] < 1.3 * seconds["port"]
 
 

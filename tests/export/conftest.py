@@ -16,7 +16,7 @@ import torch
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.config.stage2 import UpsamplerConfig
 from crvae.models.autoencoder import Autoencoder
-from crvae.models.discriminator import Discriminator
+from crvae.models.discriminator import PaperDiscriminator
 from crvae.models.upsampler import Upsampler
 from crvae.storage.models import save, save_upsampler
 
@@ -50,7 +50,9 @@ def small():
 def folder(small, tmp_path):
     """A Stage1 model as a run keeps it, with its discriminator."""
     model = small()
-    discriminator = lively(Discriminator(DiscriminatorConfig(kernels=4, group=4), model.config, model.latent_shape))
+    discriminator = lively(
+        PaperDiscriminator(DiscriminatorConfig(kernels=4, group=4), model.config, model.latent_shape)
+    )
     save(tmp_path / "model", model, recipe="emoji-crvae-gan-mi", images=12_800, discriminator=discriminator)  # type: ignore[arg-type]
     return tmp_path / "model"
 

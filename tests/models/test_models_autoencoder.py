@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 from crvae import objectives
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
-from crvae.models import Autoencoder, Discriminator
+from crvae.models import Autoencoder, PaperDiscriminator
 
 LATENTS = ("dense", "convolutional", "recurrent")
 
@@ -40,7 +40,7 @@ def test_every_size(size: int, channels: int):
         for images in (model.decode(posterior.sample()), model.reconstruct(x), model.sample(2)):
             assert images.shape == x.shape
             assert images.abs().max() <= 1
-        discriminator = Discriminator(DiscriminatorConfig(kernels=2), model.config, model.latent.transformed_shape)
+        discriminator = PaperDiscriminator(DiscriminatorConfig(kernels=2), model.config, model.latent.transformed_shape)
         realism, estimate = discriminator(x)
         assert realism.shape == (2,)
         assert estimate is not None
@@ -105,12 +105,14 @@ def test_overrides_of_the_recurrence_work_in_a_model(latent: str):
 
 def test_a_narrow_discriminator_is_narrower():
     config = ModelConfig(width=2, size=32)
-    wide, narrow = (Discriminator(DiscriminatorConfig(narrow=narrow, kernels=2), config) for narrow in (False, True))
+    wide, narrow = (
+        PaperDiscriminator(DiscriminatorConfig(narrow=narrow, kernels=2), config) for narrow in (False, True)
+    )
     assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in wide.parameters())
 
 
 def test_shapes_are_checked_in_the_tests():
     with pytest.raises(TypeCheckError):
-        objectives.fool(torch.zeros(2, 2))
+        objectives.weighted_kl(torch.zeros(2), torch.zeros(3))
     with pytest.raises(TypeCheckError):
         made().encode(torch.zeros(3, 32, 32))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
-from crvae.models import Autoencoder, Discriminator
+from crvae.models import Autoencoder, PaperDiscriminator
 from crvae.recipes import RECIPES
 from crvae.training.stage1 import build
 
@@ -60,7 +60,7 @@ def test_parts_of_the_dense_model():
 )
 def test_discriminator(narrow: bool, width: int, features: int, total: int):
     with torch.device("meta"):
-        discriminator = Discriminator(DiscriminatorConfig(narrow=narrow), ModelConfig(width=width))
+        discriminator = PaperDiscriminator(DiscriminatorConfig(narrow=narrow), ModelConfig(width=width))
     assert count(discriminator.features) == features
     assert count(discriminator) == total
 
@@ -68,7 +68,7 @@ def test_discriminator(narrow: bool, width: int, features: int, total: int):
 @pytest.mark.parametrize(("width", "total"), [(32, 1_202_560), (64, 1_649_216)])
 def test_latent_head(width: int, total: int):
     with torch.device("meta"):
-        discriminator = Discriminator(DiscriminatorConfig(), ModelConfig(width=width), (64, 4, 4))
+        discriminator = PaperDiscriminator(DiscriminatorConfig(), ModelConfig(width=width), (64, 4, 4))
     assert count(discriminator.latent_head) == total
 
 

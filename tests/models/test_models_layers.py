@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
-from crvae.models import Autoencoder, Discriminator
+from crvae.models import Autoencoder, PaperDiscriminator
 from crvae.models.layers import (
     CReLU,
     MinibatchDiscrimination,
@@ -113,7 +113,7 @@ def test_every_size_decodes_with_smooth_upsampling(size: int):
 def test_through_average_pooling_every_position_has_a_gradient_and_through_a_maximum_one_in_four(pooling: str):
     torch.manual_seed(0)
     model = ModelConfig(width=2)
-    stage = Discriminator(DiscriminatorConfig(pooling=pooling, dropout=0), model).features[0]  # type: ignore[arg-type]
+    stage = PaperDiscriminator(DiscriminatorConfig(pooling=pooling, dropout=0), model).features[0]  # type: ignore[arg-type]
     features = stage[0](torch.randn(4, 3, 64, 64)).detach().requires_grad_()
     stage[1:](features).sum().backward()
     reached = (features.grad != 0).float().mean().item()  # type: ignore[union-attr]

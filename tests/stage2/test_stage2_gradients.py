@@ -12,7 +12,9 @@ from crvae.frozen.pyramids import feature_pyramid
 from crvae.models import Autoencoder
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.storage.models import save
-from crvae.training.stage2 import Fakes, Stage2DiscriminatorStep, UpsamplerStep, adopt, small_fakes
+from crvae.training.adversary import Fakes
+from crvae.training.perceptual import Perceptual
+from crvae.training.stage2 import UpsamplerStep, adopt, adversary, small_fakes
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def touched(module) -> set[str]:
 )
 def test_the_upsamplers_terms_move_its_network_alone(setting, term: str):
     config, model, discriminator, pyramid, small, large = setting
-    loss, terms, _ = UpsamplerStep(config, model, discriminator, pyramid)(small, large)
+    loss, terms, _ = UpsamplerStep(config, model, adversary(config, discriminator), Perceptual(pyramid))(small, large)
     (loss if term == "loss" else terms[term]).backward()
     assert touched(model.network) == {name for name, _ in model.network.named_parameters()}
     assert not touched(model.stage1)
@@ -71,7 +73,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(setting):
         sample_pixel=11.0,
         consistency=7.0,
     )
-    step = UpsamplerStep(config.model_copy(update={"objective": weights}), model, discriminator, pyramid)
+    step = UpsamplerStep(
+        config.model_copy(update={"objective": weights}), model, adversary(config, discriminator), Perceptual(pyramid)
+    )
     loss, terms, _ = step(small, large)
     adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
     expected = 0.3 * adversarial + 2 * terms["perceptual"] + 5 * terms["reconstruction"]
@@ -83,10 +87,10 @@ def test_consistency_holds_both_kinds_to_stage1_at_its_size(setting):
     """Means over 2x2 pixels of the large images beside the small ones."""
     config, model, discriminator, _, small, large = setting
     torch.manual_seed(3)
-    _, terms, fakes = UpsamplerStep(config, model, discriminator, None)(small, large)
+    _, terms, (_, fakes) = UpsamplerStep(config, model, adversary(config, discriminator), None)(small, large)
     torch.manual_seed(3)
     sources = small_fakes(model.stage1, small)
-    found = torch.cat(list(fakes)).unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
+    found = torch.cat(fakes[:2]).unfold(2, 2, 2).unfold(3, 2, 2).mean((-1, -2))
     assert found.shape == sources.shape == (16, 3, 32, 32)
     assert terms["consistency"].item() == pytest.approx((found - sources).square().mean().item(), rel=1e-4)
 
@@ -94,7 +98,7 @@ def test_consistency_holds_both_kinds_to_stage1_at_its_size(setting):
 def test_samples_are_held_to_their_own_enlargement(setting):
     config, model, discriminator, _, small, large = setting
     torch.manual_seed(3)
-    _, terms, fakes = UpsamplerStep(config, model, discriminator, None)(small, large)
+    _, terms, (_, fakes) = UpsamplerStep(config, model, adversary(config, discriminator), None)(small, large)
     torch.manual_seed(3)
     sources = small_fakes(model.stage1, small)[8:]
     enlarged = torch.nn.functional.interpolate(sources, scale_factor=2, mode="bilinear")
@@ -110,10 +114,11 @@ def test_the_perceptual_network_sees_the_same_window_of_both_and_not_always_the_
             seen.append(x)
             return [x]
 
+    step = UpsamplerStep(config, model, adversary(config, discriminator), Perceptual(Spy()))  # type: ignore[arg-type]
     places = set()
     for _ in range(8):
         seen.clear()
-        _, _, fakes = UpsamplerStep(config, model, discriminator, Spy())(small, large)  # type: ignore[arg-type]
+        _, _, (_, fakes) = step(small, large)
         original, reconstruction = seen
         assert original.shape == reconstruction.shape == (8, 3, 57, 57)
         (place,) = [(r, c) for r in range(8) for c in range(8) if torch.equal(original, window(large, r, c))]
@@ -128,34 +133,35 @@ def window(images, row: int, column: int):
 
 def test_without_a_perceptual_network_there_is_no_such_term(setting):
     config, model, discriminator, _, small, large = setting
-    _, terms, _ = UpsamplerStep(config, model, discriminator, None)(small, large)
+    _, terms, _ = UpsamplerStep(config, model, adversary(config, discriminator), None)(small, large)
     assert "perceptual" not in terms
 
 
 def test_the_discriminators_loss_moves_the_discriminator_alone(setting):
     config, model, discriminator, pyramid, small, large = setting
-    _, _, fakes = UpsamplerStep(config, model, discriminator, pyramid)(small, large)
-    assert not any(images.requires_grad for images in fakes)
-    loss, terms, carry = Stage2DiscriminatorStep(discriminator)(small, large, fakes)
+    _, _, (_, fakes) = UpsamplerStep(config, model, adversary(config, discriminator), Perceptual(pyramid))(small, large)
+    assert not any(images.requires_grad for images in fakes[:2])
+    loss, terms, carry = adversary(config, discriminator)(large, fakes)
     loss.backward()
     assert touched(discriminator) == {name for name, _ in discriminator.named_parameters()}
     assert not touched(model)
-    assert carry is None
+    assert carry == ()
+    assert fakes.latent is None
     assert 0 <= terms["discriminator_error"] <= 1
 
 
 def test_the_discriminators_loss_against_a_plain_derivation(setting):
     """Section 4.3: both kinds are fakes, together as heavy as the real ones; all moved alike."""
-    _, _, discriminator, _, small, large = setting
-    fakes = Fakes(torch.rand_like(large), -torch.rand_like(large))
+    config, _, discriminator, _, _, large = setting
+    fakes = Fakes(torch.rand_like(large), -torch.rand_like(large), None)
     torch.manual_seed(2)
-    loss, terms, _ = Stage2DiscriminatorStep(discriminator)(small, large, fakes)
+    loss, terms, _ = adversary(config, discriminator)(large, fakes)
     torch.manual_seed(2)
     down, right = torch.randint(8, (2,)).tolist()
     assert down or right
-    moved = [torch.cat([x[..., -right:], x[..., :-right]], 3) for x in (large, *fakes)]
+    moved = [torch.cat([x[..., -right:], x[..., :-right]], 3) for x in (large, *fakes[:2])]
     moved = [torch.cat([x[..., -down:, :], x[..., :-down, :]], 2) for x in moved]
-    d = [torch.sigmoid(discriminator(x).double()) for x in moved]
+    d = [torch.sigmoid(discriminator(x)[0].double()) for x in moved]
     expected = -d[0].log().mean() - 0.5 * (1 - d[1]).log().mean() - 0.5 * (1 - d[2]).log().mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
     wrong = 0.5 * (d[0] < 0.5).double().mean() + 0.25 * ((d[1] > 0.5).double().mean() + (d[2] > 0.5).double().mean())
@@ -164,12 +170,12 @@ def test_the_discriminators_loss_against_a_plain_derivation(setting):
 
 def test_the_two_sides_pull_the_images_in_opposite_directions(setting):
     config, model, discriminator, pyramid, small, large = setting
-    _, _, fakes = UpsamplerStep(config, model, discriminator, pyramid)(small, large)
-    for images in fakes:
+    _, _, (_, fakes) = UpsamplerStep(config, model, adversary(config, discriminator), Perceptual(pyramid))(small, large)
+    for images in fakes[:2]:
         x = images.clone().requires_grad_()
-        (generator,) = torch.autograd.grad(objectives.fool(discriminator(x)), x)
-        (adversary,) = torch.autograd.grad(objectives.recognise_fake(discriminator(x)), x)
-        assert torch.nn.functional.cosine_similarity(generator.flatten(), adversary.flatten(), dim=0) < 0
+        (generator,) = torch.autograd.grad(objectives.fool(discriminator(x)[0]), x)
+        (theirs,) = torch.autograd.grad(objectives.recognise_fake(discriminator(x)[0]), x)
+        assert torch.nn.functional.cosine_similarity(generator.flatten(), theirs.flatten(), dim=0) < 0
 
 
 def test_fakes_are_stage1s_reconstructions_and_samples_in_evaluation_mode(setting):
@@ -192,7 +198,9 @@ def test_steps_bring_reconstructions_nearer_to_the_originals(setting):
     config, model, discriminator, pyramid, small, large = setting
     weights = Stage2ObjectiveConfig(adversarial=1e-6, perceptual=1.0, perceptual_network="squeezenet", pixel=1.0)
     large = torch.tensor([0.6, -0.3, 0.1])[:, None, None].expand(large.shape)  # to be had from any reconstruction
-    step = UpsamplerStep(config.model_copy(update={"objective": weights}), model, discriminator, pyramid)
+    step = UpsamplerStep(
+        config.model_copy(update={"objective": weights}), model, adversary(config, discriminator), Perceptual(pyramid)
+    )
     optimiser = torch.optim.Adam(model.network.parameters(), lr=5e-3)
     history = []
     for number in range(40):

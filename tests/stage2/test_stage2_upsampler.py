@@ -47,7 +47,8 @@ def test_any_output_size(size: int, output: int, channels: int):
     discriminator = Stage2Discriminator(Stage2DiscriminatorConfig(width=4), output, channels)
     images = upsampler(torch.rand(2, channels, size, size) * 2 - 1)
     assert images.shape == (2, channels, output, output)
-    realism = discriminator(images)
+    realism, estimate = discriminator(images)
+    assert estimate is None
     assert realism.shape == (2,)
     (realism * torch.tensor([1.0, -2.0])).sum().backward()
     for module in (upsampler, discriminator):

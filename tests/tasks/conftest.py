@@ -10,7 +10,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig  # noqa: E402
-from crvae.models import Autoencoder, Discriminator  # noqa: E402
+from crvae.models import Autoencoder, PaperDiscriminator  # noqa: E402
 from crvae.storage.models import save  # noqa: E402
 
 
@@ -27,10 +27,10 @@ def build(latent: str = "recurrent", **options) -> Autoencoder:
     return model.eval().requires_grad_(False)
 
 
-def judge(model: Autoencoder, **options) -> Discriminator:
+def judge(model: Autoencoder, **options) -> PaperDiscriminator:
     torch.manual_seed(1)
     config = DiscriminatorConfig(**{"kernels": 5, "kernel_size": 3, "group": 4} | options)
-    return Discriminator(config, model.config, None).eval().requires_grad_(False)
+    return PaperDiscriminator(config, model.config, None).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def model() -> Autoencoder:
 
 
 @pytest.fixture(scope="session")
-def discriminator(model) -> Discriminator:
+def discriminator(model) -> PaperDiscriminator:
     return judge(model)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crvae import objectives
-from crvae.training.stage1 import DiscriminatorStep, GeneratorStep, build
+from crvae.training.stage1 import GeneratorStep, adversary, build
 
 LATENTS = ("dense", "convolutional", "recurrent")
 GENERATING = {"transform", "project", "decoder"}
@@ -65,7 +65,7 @@ def setting(config, training: bool = False):
 def test_which_term_moves_what(wide, latent: str, on: str):
     config = wide(latent, objective={"mutual_information_on": on})
     model, discriminator, x = setting(config)
-    _, terms, _ = GeneratorStep(config, model, discriminator)(x)
+    _, terms, _ = GeneratorStep(config, model, adversary(config, discriminator))(x)
     groups = parts(model)
     everything = {name for name, parameters in groups.items() if parameters}
     assert reached(terms["kl"], groups) == INFERRING
@@ -82,11 +82,12 @@ def test_which_term_moves_what(wide, latent: str, on: str):
 def test_which_term_moves_what_of_the_discriminator(wide, latent: str):
     config = wide(latent)
     model, discriminator, x = setting(config)
-    _, _, fakes = GeneratorStep(config, model, discriminator)(x)
+    judge = adversary(config, discriminator)
+    _, _, (_, fakes) = GeneratorStep(config, model, judge)(x)
     assert not any(part.requires_grad for part in fakes)
-    loss, terms, carry = DiscriminatorStep(config, discriminator)(x, fakes)
+    loss, terms, carry = judge(x, fakes)
     theirs = {name: list(m.parameters()) for name, m in discriminator.named_children()}
-    assert carry is None
+    assert carry == ()
     assert reached(terms["discriminator"], theirs) == {"features", "adversarial_head"}
     assert reached(loss, theirs) == {"features", "adversarial_head", "latent_head"}
     assert not reached(loss, parts(model))
@@ -96,12 +97,13 @@ def test_which_term_moves_what_of_the_discriminator(wide, latent: str):
 def test_no_step_writes_to_the_other_side(wide, latent: str):
     config = wide(latent)
     model, discriminator, x = setting(config, training=True)
-    loss, _, fakes = GeneratorStep(config, model, discriminator)(x)
+    judge = adversary(config, discriminator)
+    loss, _, (_, fakes) = GeneratorStep(config, model, judge)(x)
     loss.backward()
     assert all(p.grad is None for p in discriminator.parameters())
     assert all(p.grad is not None for p in model.parameters())
     before = {name: p.grad.clone() for name, p in model.named_parameters()}
-    loss, _, _ = DiscriminatorStep(config, discriminator)(x, fakes)
+    loss, _, _ = judge(x, fakes)
     loss.backward()
     assert all(torch.equal(before[name], p.grad) for name, p in model.named_parameters())
     assert all(p.grad is not None for p in discriminator.parameters())
@@ -127,11 +129,12 @@ def test_a_step_that_fools_costs_the_discriminator(wide, latent: str):
     """Through the real steps: walking down the generator's adversarial terms raises the discriminator's loss on fakes."""
     config = wide(latent, kappa=0)
     model, discriminator, x = setting(config)
-    generator, judge = GeneratorStep(config, model, discriminator), DiscriminatorStep(config, discriminator)
+    judge = adversary(config, discriminator)
+    generator = GeneratorStep(config, model, judge)
 
     def both() -> tuple[Tensor, Tensor]:
         torch.manual_seed(7)
-        _, terms, fakes = generator(x)
+        _, terms, (_, fakes) = generator(x)
         _, judged, _ = judge(x, fakes)
         return terms["adversarial_reconstruction"] + terms["adversarial_sample"], judged["discriminator"]
 
@@ -164,7 +167,7 @@ def test_the_recovered_latent_is_a_constant(wide, latent: str, on: str, normalis
         )
 
     torch.manual_seed(1)
-    _, terms, _ = GeneratorStep(config, model, discriminator)(x)
+    _, terms, _ = GeneratorStep(config, model, adversary(config, discriminator))(x)
     found = gradient(terms["mutual_information"])
 
     def derived(detach: bool) -> Tensor:
@@ -192,7 +195,7 @@ def test_the_encoder_can_be_spared_the_adversary(wide, latent: str):
         config = wide(latent, kappa=0, objective={"encoder_adversarial": reaches})
         model, discriminator, x = setting(config, training=True)
         torch.manual_seed(3)
-        _, terms, fakes = GeneratorStep(config, model, discriminator)(x)
+        _, terms, (_, fakes) = GeneratorStep(config, model, adversary(config, discriminator))(x)
         adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
         groups = parts(model)
         results[reaches] = (fakes, terms, groups, adversarial)
@@ -217,8 +220,9 @@ def test_the_encoder_can_be_spared_the_adversary(wide, latent: str):
 def test_a_resting_discriminator_gets_no_adversarial_gradient(wide):
     config = wide(objective={"margin": 0.99})
     model, discriminator, x = setting(config)
-    _, _, fakes = GeneratorStep(config, model, discriminator)(x)
-    loss, terms, _ = DiscriminatorStep(config, discriminator)(x, fakes)
+    judge = adversary(config, discriminator)
+    _, _, (_, fakes) = GeneratorStep(config, model, judge)(x)
+    loss, terms, _ = judge(x, fakes)
     assert terms["discriminator_error"] < 0.99
     theirs = {name: list(m.parameters()) for name, m in discriminator.named_children()}
     assert reached(loss, theirs) == {"features", "latent_head"}  # mutual information goes on
@@ -228,8 +232,9 @@ def test_the_release_discriminates_one_mixed_batch(wide):
     """Of every four images two real, then a sample, then a reconstruction (specification 4)."""
     config = wide(kappa=0, discriminator={"mixed_batch": True, "group": 0, "dropout": 0.0})
     model, discriminator, x = setting(config)
-    _, _, fakes = GeneratorStep(config, model, discriminator)(x)
-    _, terms, _ = DiscriminatorStep(config, discriminator)(x, fakes)
+    judge = adversary(config, discriminator)
+    _, _, (_, fakes) = GeneratorStep(config, model, judge)(x)
+    _, terms, _ = judge(x, fakes)
     mixed = torch.stack([(x, x, fakes.samples, fakes.reconstructions)[i % 4][i] for i in range(8)])
     realism = discriminator(mixed)[0]
     is_real = torch.tensor([i % 4 < 2 for i in range(8)])

@@ -61,7 +61,7 @@ def weights(training: Training) -> dict:
 
 
 def step(training: Training, images: torch.Tensor) -> bool:
-    _, finite = training._step((images,))
+    _, finite = training.step((images,), training.images)
     return bool(finite)
 
 
@@ -96,7 +96,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(training):
     images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     assert step(trainee, images)
     before = weights(trainee)
-    parameter = trainee.sides[0].parameters[0]
+    parameter = trainee.step.sides[0].parameters[0]
     handle = parameter.register_hook(lambda gradient: gradient * torch.inf)
     assert not step(trainee, images)
     handle.remove()

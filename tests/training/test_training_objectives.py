@@ -10,7 +10,7 @@ import torch
 
 from crvae import objectives
 from crvae.config.stage1 import ObjectiveConfig
-from crvae.training.stage1 import DiscriminatorStep, GeneratorStep, build
+from crvae.training.stage1 import GeneratorStep, adversary, build
 
 
 def test_reconstruction_errors():
@@ -74,7 +74,8 @@ def test_the_generators_whole_objective(small):
     torch.manual_seed(0)
     model, discriminator = build(config)
     x = torch.rand(8, 3, 32, 32) * 2 - 1
-    loss, terms, fakes = GeneratorStep(config, model, discriminator)(x)
+    assert discriminator is not None
+    loss, terms, (_, fakes) = GeneratorStep(config, model, adversary(config, discriminator))(x)
     assert terms["kl_per_step"].shape == (4,)
     expected = (
         terms["reconstruction"]
@@ -95,8 +96,9 @@ def test_the_discriminators_whole_objective(small):
     assert discriminator is not None
     discriminator.eval()
     x = torch.rand(8, 3, 32, 32) * 2 - 1
-    _, _, fakes = GeneratorStep(config, model, discriminator)(x)
-    loss, terms, _ = DiscriminatorStep(config, discriminator)(x, fakes)
+    judge = adversary(config, discriminator)
+    _, _, (_, fakes) = GeneratorStep(config, model, judge)(x)
+    loss, terms, _ = judge(x, fakes)
     real, reconstruction, sample = (discriminator(images)[0] for images in (x, fakes.reconstructions, fakes.samples))
     log_sigmoid = torch.nn.functional.logsigmoid
     adversarial = (
@@ -115,8 +117,8 @@ def test_bernoulli_objective(small):
     model, discriminator = build(config)
     assert discriminator is None
     x = torch.randint(0, 2, (8, 1, 28, 28)).float() * 2 - 1
-    loss, terms, fakes = GeneratorStep(config, model, None)(x)
-    assert fakes is None
+    loss, terms, carry = GeneratorStep(config, model, None)(x)
+    assert carry == ()
     assert set(terms) == {"kl", "kl_per_step", "posterior_deviation", "reconstruction"}
     assert terms["reconstruction"].item() == pytest.approx(math.log(2), abs=0.2)  # an untrained decoder says one half
     weights = torch.tensor(config.objective.kl_per_step(8))

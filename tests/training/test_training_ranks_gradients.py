@@ -32,13 +32,12 @@ def gradients(out: Path) -> None:
     halves = images.chunk(2)
     slots = [fabric.global_rank] if fabric.world_size == 2 else [0, 1]
     sides = [Optimising(side, config.train, fabric) for side in stage.sides]
-    carries: dict[int, tuple] = dict.fromkeys(slots, ())
+    carries: dict[int, tuple] = {slot: (halves[slot],) for slot in slots}
     for number, side in enumerate(sides):
         for slot in slots:
             seeded(SEED, number, slot, 0)
-            loss, _, carry = side.forward(halves[slot], *carries[slot])
+            loss, _, carries[slot] = side.forward(*carries[slot])
             side.backward(loss / len(slots), last=slot == slots[-1])
-            carries[slot] = (carry,)
     if fabric.is_global_zero:
         found = {f"{name}.{p}": q.grad for name, net in stage.networks.items() for p, q in net.named_parameters()}
         save_file({name: gradient.contiguous() for name, gradient in found.items() if gradient is not None}, out)

@@ -75,6 +75,8 @@ class ModelConfig(Frozen):
 class DiscriminatorConfig(Frozen):
     """The discriminator: shared features, adversarial head, latent head (sections 3.3.1 and 3.3.3)."""
 
+    kind: str = Field(default="paper", max_length=64)
+    """Which discriminator: `paper` is the paper's, and the other options are its."""
     narrow: bool = False
     """Use the release baseline's widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b."""
     pooling: Literal["max", "average"] = "max"
@@ -104,6 +106,8 @@ class ObjectiveConfig(Frozen):
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
     adversarial_after_images: int = Field(default=0, ge=0)
     """Images seen before the discriminator, and all terms that need it, join in: until then an autoencoder trains alone."""
+    adversarial_loss: Literal["softplus", "hinge"] = "softplus"
+    """Adversarial terms: the paper's logarithms of probabilities (softplus of logits), or the hinge."""
     encoder_adversarial: bool = True
     """Let the gradients that come through the discriminator reach the encoder, as the paper writes it."""
     margin: float = Field(default=0.0, ge=0, lt=1)

@@ -18,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from crvae.config.stage1 import Stage1Config
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
-from crvae.training import averaging
 from crvae.training.launch import devices
-from crvae.training.optimising import Optimising
 from crvae.training.stage1 import Stage1, build
+from crvae.training.step import TrainingStep
 
 BATCHES = (1, 16, 128)
 """Batch sizes at which latency is measured; the paper's is 128."""
@@ -57,8 +56,8 @@ def parameters(config: Stage1Config) -> dict[str, int]:
     model, discriminator = build(config)
     decoder = sum(_count(part) for part in (model.decoder, *model.latent.decoding()))
     counts = {"encoder": _count(model) - decoder, "decoder": decoder, "autoencoder": _count(model)}
-    latent_head = 0 if discriminator is None or discriminator.latent_head is None else _count(discriminator.latent_head)
-    whole = 0 if discriminator is None else _count(discriminator)
+    head = [] if discriminator is None else discriminator.groups().get("latent_head", [])
+    latent_head, whole = sum(p.numel() for p in head), 0 if discriminator is None else _count(discriminator)
     return {**counts, "discriminator": whole - latent_head, "latent_head": latent_head}
 
 
@@ -68,16 +67,23 @@ def flops_per_image(config: Stage1Config) -> dict[str, int]:
     `train` is one step of both sides, `inference` image -> z, `generation` z -> image. Counted in fp32 on the processor.
     """
     batch = 4
-    step = TrainingStep(config, Fabric(accelerator="cpu", devices=1))
-    model = step.stage.model.train()
+    stage = Stage1(config)
+    step = TrainingStep(stage, Fabric(accelerator="cpu", devices=1))
+    model, stored = stage.model.train(), random_batch(config, batch)
     x = torch.rand(batch, *model.image_shape) * 2 - 1
     z = model.prior.sample(batch)
     works: dict[str, Callable[[], Any]] = {
-        "train": lambda: step(x),
+        "train": lambda: step(stored, step.complete),
         "inference": torch.no_grad()(lambda: model.encode(x).sample()),
         "generation": torch.no_grad()(lambda: model.decode(z)),
     }
-    return {name: count_flops(step.modules(), work) // batch for name, work in works.items()}
+    return {name: count_flops(list(stage.networks.values()), work) // batch for name, work in works.items()}
+
+
+def random_batch(config: Stage1Config, batch: int, device: torch.device | str = "cpu") -> tuple[Tensor]:
+    """Stored images of noise, as a training step takes them: uint8 `b c h w`."""
+    model = config.model
+    return (torch.randint(0, 256, (batch, model.channels, model.size, model.size), dtype=torch.uint8, device=device),)
 
 
 def count_flops(modules: list[nn.Module], work: Callable[[], Any]) -> int:
@@ -164,36 +170,6 @@ def peak_memory(config: Stage1Config) -> int | None:
             f"a training step of {config.recipe} did not fit into memory or failed ({last}): lower --batch"
         ) from None
     return json.loads(done.stdout)
-
-
-class TrainingStep:
-    """One step of both sides and the average on ready images, as the training loop makes it, on one device.
-
-    images: those of the batches so far.
-    """
-
-    def __init__(self, config: Stage1Config, fabric: Fabric):
-        self.config, self.fabric, self.images = config.train, fabric, 0
-        self.stage = Stage1(config)
-        for network in (*self.stage.networks.values(), self.stage.averaged):
-            network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sides = [Optimising(side, config.train, fabric) for side in self.stage.sides]
-
-    def modules(self) -> list[nn.Module]:
-        return list(self.stage.networks.values())
-
-    def __call__(self, x: Tensor) -> None:
-        """x: `b c h w` in [-1, 1]."""
-        carry: tuple[Any, ...] = ()
-        for side in self.sides:
-            loss, _, carried = side.forward(x, *carry)
-            side.backward(loss, last=True)
-            side.update(self.images)
-            carry = (carried,)
-        self.images += len(x)
-        half_life = self.config.average_half_life_images
-        average, model = self.stage.averaged, self.stage.model
-        averaging.update(average, model, images=self.images, batch=len(x), half_life=half_life)
 
 
 def device_name(device: torch.device) -> str:

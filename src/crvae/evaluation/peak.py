@@ -12,8 +12,10 @@ from pathlib import Path
 import torch
 
 from crvae.config.stage1 import Stage1Config
-from crvae.evaluation.cost import TrainingStep
+from crvae.evaluation.cost import random_batch
 from crvae.training.launch import devices
+from crvae.training.stage1 import Stage1
+from crvae.training.step import TrainingStep
 
 
 def resident(name: str) -> int | None:
@@ -29,11 +31,10 @@ def peak(config: Stage1Config) -> int | None:
     """Bytes; see the module."""
     fabric, _ = devices(config.train.precision, deterministic=False)
     before = resident("VmRSS")
-    step = TrainingStep(config, fabric)
-    model = config.model
-    x = torch.rand(config.train.batch, model.channels, model.size, model.size, device=fabric.device) * 2 - 1
+    step = TrainingStep(Stage1(config), fabric)
+    stored = random_batch(config, config.train.batch, fabric.device)
     for _ in range(2):  # the optimisers' moments appear in the first
-        step(x)
+        step(stored, step.complete)
     if fabric.device.type == "cuda":
         return torch.cuda.max_memory_allocated()
     after = resident("VmHWM")

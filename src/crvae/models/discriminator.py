@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -11,8 +12,44 @@ from torch import Tensor, nn
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.models.layers import MinibatchDiscrimination, Offset, UnscaledDropout
 
+WHOLE_BATCH = 64
+"""Images of a group where the discriminator was trained on groups as large as its batch."""
+
 
 class Discriminator(nn.Module):
+    """What the adversary, completion and storage know of a discriminator.
+
+    `forward(images, real=0)`: images `b c h w` in [-1, 1] -> logits of being real, `b` or a map `b h2 w2`, and the estimated
+    latent `b *e`, None without a latent head. The first `real` images are real ones, whose latent nobody knows: none is estimated.
+    A frozen network that a kind looks through stands outside its modules (in a tuple), so that it is neither trained nor stored.
+    """
+
+    config: Any
+    latent_shape: tuple[int, ...] | None = None
+    """Shape of the latent that is estimated; None: no latent head."""
+    together: bool = True
+    """Whether images of several kinds may share a batch; else (batch norm) each kind passes alone."""
+    company: int = 0
+    """Images beside which an image is judged, as in training; 0: each alone."""
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters that share a learning rate, by name: `features`, `adversarial_head`, `latent_head`, or all as one."""
+        return {"discriminator": list(self.parameters())}
+
+    def estimate(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b *e"]:
+        """The estimated latent alone."""
+        return self(images)[1]
+
+    def remember(self, images: Float[Tensor, "b c h w"]) -> Tensor | None:
+        """What `judge_alone` needs of the images beside which others are judged; there are `company` of them."""
+        return None
+
+    def judge_alone(self, images: Float[Tensor, "b c h w"], company: Tensor | None = None) -> Float[Tensor, " b"]:
+        """Logit of each image alone beside the `company` that `remember` gave; the mean of a map's. In evaluation mode."""
+        return self(images)[0].reshape(len(images), -1).mean(1)
+
+
+class PaperDiscriminator(Discriminator):
     """Images `b c h w` in [-1, 1] -> logits of being real `b`, and (with `latent_shape`) the estimated latent `b *e`.
 
     No batch norm but in the latent head; widths and kernels as in specification 3.5 (`narrow`: 2.3).
@@ -22,6 +59,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.config = config
         self.latent_shape = latent_shape
+        self.company = (config.group or WHOLE_BATCH) - 1 if config.kernels else 0
         b = model.width
         widths = [b, 2 * b, 4 * b, 8 * b] if config.narrow else [2 * b, 4 * b, 8 * b, 8 * b]
         poolings = round(math.log2(model.size)) - 2  # 28 and 32 pixels: 3, 64: 4, 256: 6
@@ -42,11 +80,29 @@ class Discriminator(nn.Module):
         self.adversarial_head = AdversarialHead(config, widths[-1] * side * side, 16 * 2 * b)
         self.latent_head = None if latent_shape is None else LatentHead(model, widths[-1], side, latent_shape)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b *e"] | None]:
-        """Both heads on one pass of the features; the estimate is None where there is no latent head."""
+    def forward(
+        self, images: Float[Tensor, "b c h w"], real: int = 0
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b2 *e"] | None]:
+        """Both heads on one pass of the features."""
         features = self.features(images)
-        estimate = None if self.latent_head is None else self.latent_head(features)
+        estimate = None
+        if self.latent_head is not None and real < len(images):
+            estimate = self.latent_head(features[real:])
         return self.adversarial_head(features), estimate
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        return {name: list(part.parameters()) for name, part in self.named_children()}
+
+    def estimate(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b *e"]:
+        assert self.latent_head is not None
+        return self.latent_head(self.features(images))
+
+    def remember(self, images: Float[Tensor, "b c h w"]) -> Tensor | None:
+        head = self.adversarial_head
+        return None if head.minibatch is None else head.minibatch.points(head.represent(self.features(images)))
+
+    def judge_alone(self, images: Float[Tensor, "b c h w"], company: Tensor | None = None) -> Float[Tensor, " b"]:
+        return self.adversarial_head(self.features(images), company)
 
 
 def _halve(pooling: str) -> tuple[nn.Module, nn.Module]:
@@ -78,10 +134,11 @@ class AdversarialHead(nn.Module):
         hidden = F.normalize(hidden, dim=1, eps=1e-5)  # the release: x / sqrt(sum x^2 + 1e-10)
         return F.relu(self.dropout(hidden))
 
-    def forward(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, " b"]:
+    def forward(self, features: Float[Tensor, "b k h w"], company: Tensor | None = None) -> Float[Tensor, " b"]:
+        """Each group's images beside each other, or with `company` each image beside those alone."""
         hidden = self.represent(features)
         if self.minibatch is not None:
-            hidden = self.minibatch(hidden)
+            hidden = self.minibatch(hidden) if company is None else self.minibatch.beside(hidden, company)
         return self.logit(hidden)[:, 0].float()
 
 

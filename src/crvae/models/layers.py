@@ -115,6 +115,18 @@ class MinibatchDiscrimination(nn.Module):
             closeness = torch.cat([self._closeness(part[None])[0] for part in groups])
         return torch.cat([x, closeness.to(x.dtype)], dim=1)
 
+    def points(self, x: Float[Tensor, "b features"]) -> Float[Tensor, "b kernels s"]:
+        """What the kernels compare of each image."""
+        return rearrange(self.project(x).float(), "b (k s) -> b k s", s=self.kernel_size)
+
+    def beside(
+        self, x: Float[Tensor, "b features"], others: Float[Tensor, "g kernels s"]
+    ) -> Float[Tensor, "b features_and_kernels"]:
+        """The same, each image alone in a group with the images whose `points` are `others`."""
+        distance = (self.points(x)[:, None] - others).abs().sum(-1)  # b g kernels
+        closeness = (1 + torch.exp(-distance).sum(1)) / (1 + len(others))
+        return torch.cat([x, closeness.to(x.dtype)], dim=1)
+
     def _closeness(self, m: Float[Tensor, "n g k"]) -> Float[Tensor, "n g kernels"]:
         m = rearrange(m, "n g (k s) -> n g k s", s=self.kernel_size)
         distance = (m[:, :, None] - m[:, None]).abs().sum(-1)  # n g g k

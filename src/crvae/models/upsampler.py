@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from crvae.config.stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
+from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.prior import Prior
 
@@ -169,12 +170,14 @@ class Upsampler(nn.Module):
         return self.upscale(self.stage1.sample(count, seed, truncation))
 
 
-class Stage2Discriminator(nn.Module):
+class Stage2Discriminator(Discriminator):
     """Large images `b c h w` -> logits of being real `b`.
 
     Halved until below 8 pixels, narrowed to 8 base widths, one residual block, one logit over the whole map. Batch norm
     everywhere but at the ends, always with the batch's own statistics: give it images of one kind at a time.
     """
+
+    together = False
 
     def __init__(self, config: Stage2DiscriminatorConfig, size: int, channels: int):
         super().__init__()
@@ -200,9 +203,9 @@ class Stage2Discriminator(nn.Module):
         )
         _initialise(self)
 
-    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    def forward(self, images: Float[Tensor, "b c h w"], real: int = 0) -> tuple[Float[Tensor, " b"], None]:
         features = self.features(images)
-        return self.logit(F.leaky_relu(features + self.residual(features), 0.2)).flatten().float()
+        return self.logit(F.leaky_relu(features + self.residual(features), 0.2)).flatten().float(), None
 
 
 def _block(config: UpsamplerConfig, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:

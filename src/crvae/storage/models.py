@@ -13,6 +13,7 @@ from crvae.config.stage2 import UpsamplerConfig
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.discriminators import build_discriminator
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
@@ -120,7 +121,7 @@ def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> 
     if head not in (None, list(latent.shape), list(latent.transformed_shape)):
         raise UserError(f"{folder / 'config.json'}: latent_head must be null or the shape of the model's latent")
     shape = None if head is None else tuple(head)
-    discriminator = skeleton(folder, lambda: Discriminator(config, model, shape))
+    discriminator = skeleton(folder, lambda: build_discriminator(config, model, shape))
     load_weights(folder / "discriminator.safetensors", discriminator)
     return discriminator.to(device).eval().requires_grad_(False)
 

@@ -9,9 +9,6 @@ from torch import Tensor
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 
-WHOLE_BATCH = 64
-"""Size of the group where the discriminator was trained on groups as large as its batch."""
-
 
 class Realism:
     """Images `b c h w` -> logits of being real `b`, the discriminator in evaluation mode.
@@ -23,20 +20,10 @@ class Realism:
 
     def __init__(self, discriminator: Discriminator, model: Autoencoder, seed: int = 0):
         self.discriminator = discriminator.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        head = discriminator.adversarial_head
-        self.others: Tensor | None = None
-        if head.minibatch is not None:
-            group = discriminator.config.group or WHOLE_BATCH
+        self.company: Tensor | None = None
+        if discriminator.company:
             with torch.no_grad():
-                hidden = head.represent(discriminator.features(model.sample(group - 1, seed)))
-                self.others = head.minibatch.project(hidden).float().unflatten(1, (-1, head.minibatch.kernel_size))
+                self.company = discriminator.remember(model.sample(discriminator.company, seed))
 
     def __call__(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-        head = self.discriminator.adversarial_head
-        hidden = head.represent(self.discriminator.features(images))
-        if head.minibatch is not None and self.others is not None:
-            m = head.minibatch.project(hidden).float().unflatten(1, (-1, head.minibatch.kernel_size))
-            distance = (m[:, None] - self.others).abs().sum(-1)  # b g k
-            closeness = (1 + torch.exp(-distance).sum(1)) / (1 + len(self.others))
-            hidden = torch.cat([hidden, closeness.to(hidden.dtype)], 1)
-        return head.logit(hidden)[:, 0].float()
+        return self.discriminator.judge_alone(images, self.company)

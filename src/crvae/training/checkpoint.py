@@ -143,7 +143,7 @@ def capture(images: int, stage: Stage, sides: list[Optimising]) -> State:
         "images": images,
         "networks": {name: network.state_dict() for name, network in stage.networks.items()},
         "averaged": {name: parameter.detach() for name, parameter in stage.averaged.named_parameters()},
-        "optimisers": {side.side.name: side.optimiser.state_dict() for side in sides},
+        "optimisers": {side.name: side.optimiser.state_dict() for side in sides},
     }
 
 
@@ -163,14 +163,14 @@ def restore(state: State, stage: Stage, sides: list[Optimising]) -> int:
         for name, saved, own in pairs:
             _compare(name, saved, own)
         for side in sides:
-            _compare_optimiser(side, state["optimisers"][side.side.name]["state"])
+            _compare_optimiser(side, state["optimisers"][side.name]["state"])
 
         with torch.no_grad():
             for _, saved, own in pairs:
                 for name, tensor in own.items():
                     tensor.copy_(saved[name])
         for side in sides:  # the moments only: rates and the like are the configuration's
-            moments = state["optimisers"][side.side.name]["state"]
+            moments = state["optimisers"][side.name]["state"]
             side.optimiser.load_state_dict(side.optimiser.state_dict() | {"state": moments})
     except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
         raise UserError(f"the checkpoint does not fit the run's configuration: {brief(error)}") from None
@@ -194,4 +194,4 @@ def _compare_optimiser(side: Optimising, saved: dict[int, dict[str, Tensor]]) ->
     for index, moments in saved.items():
         parameter = side.parameters[index]
         own = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
-        _compare(f"{side.side.name}'s optimiser, parameter {index}", moments, own)
+        _compare(f"{side.name}'s optimiser, parameter {index}", moments, own)

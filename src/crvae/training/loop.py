@@ -1,4 +1,4 @@
-"""The training loop. It knows images, sides and checkpoints, and nothing of which model it trains.
+"""The training loop. It knows batches, steps and checkpoints, and nothing of what it trains.
 
 Progress is counted in images seen. Every random draw follows from the seed and that count, so nothing but the count, the
 weights, their averages and the optimisers need be restored for a run to go on exactly where it stopped.
@@ -10,25 +10,20 @@ import contextlib
 import hashlib
 import signal
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from crvae.data import PreparedData, batches
+from crvae.data import PreparedData
 from crvae.errors import UserError
 from crvae.files import replaced
 from crvae.pictures import save_grid
-from crvae.training import averaging, checkpoint
-from crvae.training.optimising import Optimising
+from crvae.training import checkpoint
 from crvae.training.reporting import Meter, Reporter
 from crvae.training.run import Run
 from crvae.training.stage import Stage, seeded
-
-CALIBRATION_IMAGES = 2048
-"""Training images whose batch statistics the published weights get."""
+from crvae.training.step import TrainingStep
 
 PUBLISHING = 99
 """Key of the random draws of publishing, in the place of a side's number."""
@@ -51,48 +46,23 @@ class Training:
     def __init__(self, stage: Stage, run: Run | None, data: PreparedData, fabric: Fabric):
         """`run` is None on every rank but the first: only rank 0 writes."""
         self.stage, self.run, self.data, self.fabric = stage, run, data, fabric
-        self.config = stage.config.train
+        self.config = stage.schedule
         self.images = 0
-        for network in (*stage.networks.values(), stage.averaged):
-            network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sides = [Optimising(side, self.config, fabric) for side in stage.sides]
-        parts = fabric.world_size * self.config.accumulate
-        if self.config.batch % parts:
-            raise UserError(
-                f"--train.batch must be a multiple of devices times --train.accumulate ({parts}), got {self.config.batch}"
-            )
+        self.step = TrainingStep(stage, fabric)
 
     # ---- the loop -------------------------------------------------------------------------------------------------
 
     def fit(self) -> None:
         """Trains until `config.train.images`. Raises Interrupted after a signal, UserError where a loss is not finite."""
         config, fabric = self.config, self.fabric
-        split = self.data.split("train")
-        stream = batches(
-            split,
-            batch=config.batch,
-            seed=config.seed,
-            start=self.images,
-            flip=self.stage.config.input.flip,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-            sizes=self.stage.sizes(),
-        )
+        stream = self.stage.batches(self.data, self.images, fabric.global_rank, fabric.world_size)
         meter = Meter()
         with Reporter(self.run, self.images, config.images) as reporter, _Signals() as signals:
             pending: Tensor | None = None
             while self.images < config.images:
-                terms, finite = self._step(next(stream))
+                terms, finite = self.step(next(stream), self.images)
                 meter.add(terms)
                 before, self.images = self.images, self.images + config.batch
-                average = self.stage.networks[self.stage.averaged_network]
-                averaging.update(
-                    self.stage.averaged,
-                    average,
-                    images=self.images,
-                    batch=config.batch,
-                    half_life=config.average_half_life_images,
-                )
                 reporter.advance(self.images)
 
                 # read one step late, so that the device never waits: was the last step finite, does any rank want to stop?
@@ -103,7 +73,7 @@ class Training:
                 done = self.images >= config.images
                 if done or self._passed(before, config.report_images):
                     self._heed(pending, meter, self.images)
-                    reporter.report(self.images, meter.take(), self._rates())
+                    reporter.report(self.images, meter.take(), self.step.rates(self.images))
                 if self._passed(before, config.checkpoint_images) or done:
                     self._heed(pending, meter, self.images)
                     self.save()
@@ -112,39 +82,6 @@ class Training:
                 if config.snapshot_images and self._passed(before, config.snapshot_images) and not done:
                     self.publish(snapshot=True)
             self.publish(snapshot=True)  # also where a run was killed between its last checkpoint and this
-
-    def _step(self, stored: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], Tensor]:
-        """One optimiser step of each side on one batch, in `accumulate` parts. Returns its terms and whether all is finite."""
-        config, fabric = self.config, self.fabric
-        stored = tuple(part.to(fabric.device, non_blocking=True) for part in stored)
-        micros = list(zip(*(part.chunk(config.accumulate) for part in stored), strict=True))
-        first_slot = fabric.global_rank * config.accumulate
-        inputs: list[tuple[Any, ...]] = [()] * len(micros)
-        carries: list[Any] = [None] * len(micros)
-        finite = torch.ones((), dtype=torch.bool, device=fabric.device)
-        named: dict[str, Tensor] = {}
-        self.stage.begin(self.images)
-        for number, side in enumerate(self.sides):
-            if self.images < side.side.after:
-                continue
-            for i in range(len(micros)):
-                seeded(config.seed, number, first_slot + i, self.images)
-                if number == 0:
-                    inputs[i] = self.stage.inputs(micros[i])
-                arguments = inputs[i] if number == 0 else (*inputs[i], carries[i])
-                loss, terms, carries[i] = side.forward(*arguments)
-                guard = (
-                    1 + 0 * loss.detach()
-                )  # not a number where the loss is not finite, and so are all gradients then
-                side.backward(guard * loss / len(micros), last=i == len(micros) - 1)
-                finite = finite & torch.isfinite(loss.detach())
-                for name, term in terms.items():
-                    named[name] = named.get(name, 0) + term.detach() / len(micros)
-            finite = finite & side.update(self.images)
-        return named, finite
-
-    def _rates(self) -> dict[str, float]:
-        return {name: rate for side in self.sides for name, rate in side.rates(self.images).items()}
 
     def _passed(self, before: int, every: int) -> bool:
         return before // every != self.images // every
@@ -175,11 +112,11 @@ class Training:
     # ---- state ----------------------------------------------------------------------------------------------------
 
     def state(self) -> checkpoint.State:
-        return checkpoint.capture(self.images, self.stage, self.sides)
+        return checkpoint.capture(self.images, self.stage, self.step.sides)
 
     def restore(self, saved: checkpoint.State) -> None:
         """Takes over a saved state. Raises UserError where it is not this configuration's, or not finite."""
-        self.images = checkpoint.restore(saved, self.stage, self.sides)
+        self.images = checkpoint.restore(saved, self.stage, self.step.sides)
 
     def save(self) -> None:
         """Writes a checkpoint, after making sure that all ranks hold the same weights."""
@@ -197,20 +134,10 @@ class Training:
         if self.run is not None:
             seeded(self.config.seed, PUBLISHING)
             with replaced(self.run.model) as folder:
-                self.stage.publish(folder, self.images, self._calibration())
+                self.stage.publish(folder, self.images, self.data)
             if snapshot:
                 save_grid(self.stage.snapshot(), self.run.samples / f"{self.images:012d}.png")
         self.fabric.barrier()
-
-    def _calibration(self) -> Iterator[tuple[Tensor, ...]]:
-        """Evenly spaced training images in batches of the run's size: the same at every call."""
-        split = self.data.split("train")
-        count = min(CALIBRATION_IMAGES, len(split))
-        batch = min(self.config.batch, count)
-        rows = torch.linspace(0, len(split) - 1, count).long()
-        for part in rows.split(batch):
-            if len(part) == batch:
-                yield tuple(split.images(part, size=size).to(self.fabric.device) for size in self.stage.sizes())
 
     def _compare_ranks(self) -> None:
         if self.fabric.world_size == 1:

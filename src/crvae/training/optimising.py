@@ -14,7 +14,8 @@ class Optimising:
     """A side with its optimiser, wrapped for the device; `forward`, `backward` and `update` make its step."""
 
     def __init__(self, side: Side, config: ScheduleConfig, fabric: Fabric):
-        self.side, self.config, self.fabric = side, config, fabric
+        self.name, self.groups, self.after = side.name, side.groups, side.after
+        self.config, self.fabric = config, fabric
         groups = [{"params": group.parameters} for group in side.groups]
         self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, 0.999), fused=True)
         self.forward, self._wrapped = fabric.setup(side.step, self.optimiser)
@@ -24,10 +25,10 @@ class Optimising:
         """Learning rate of each group after `images` seen."""
         config = self.config
         halvings = images // config.halve_every_images if config.halve_every_images else 0
-        steps = (images - self.side.after) // config.batch
+        steps = (images - self.after) // config.batch
         warming = 1 / 50 if steps < 10 else 1 / 5 if steps < 30 else 1.0
         rate = config.rate * 0.5**halvings
-        return {g.name: rate * g.rate * (warming if g.warm_up else 1.0) for g in self.side.groups}
+        return {g.name: rate * g.rate * (warming if g.warm_up else 1.0) for g in self.groups}
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
         """Adds the loss's gradients; only the `last` part of an accumulated batch averages them over ranks."""
@@ -40,7 +41,7 @@ class Optimising:
         finite = torch.isfinite(torch.nn.utils.get_total_norm(gradients))
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused kernel
         for group, rate, options in zip(
-            self.side.groups, self.rates(images).values(), self.optimiser.param_groups, strict=True
+            self.groups, self.rates(images).values(), self.optimiser.param_groups, strict=True
         ):
             options["lr"] = rate
             if group.clip:

@@ -1,15 +1,30 @@
-"""What the training loop knows of a model: its networks, its sides, and how to turn stored images into its inputs."""
+"""What the training loop knows of what it trains: its networks, its sides, where its batches come from."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from crvae.config.schedule import ScheduleConfig
+from crvae.data import PreparedData
+
+Terms = dict[str, Tensor]
+"""Named loss terms, and what else a step tells the log."""
+
+Stored = tuple[Tensor, ...]
+"""One batch as it is kept: the same rows in one or several forms."""
+
+Carry = tuple[Any, ...]
+"""What one side's step hands to the next one's."""
+
+SNAPSHOT = 64
+"""Images in a snapshot grid."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Side:
-    """One optimiser step of every batch. `step(*inputs)` or `step(*inputs, carry)` -> (loss, named terms, carry)."""
+    """One optimiser step of every batch: `step(*carry)` -> (loss, named terms, what the next side's step takes)."""
 
     name: str
     step: nn.Module
@@ -35,32 +50,42 @@ class Side:
 
 
 class Stage(Protocol):
-    """Stage1 or Stage2, as the loop sees it."""
+    """What is trained, as the loop sees it: Stage1 or Stage2."""
 
-    config: Any
     networks: dict[str, nn.Module]
-    averaged: nn.Module
+    """What a checkpoint holds."""
     averaged_network: str
+    """Which of the networks the averaged weights follow."""
     sides: list[Side]
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The averaged weights, which are published."""
+        ...
+
+    @property
+    def schedule(self) -> ScheduleConfig:
+        """How long, how fast, how often."""
+        ...
+
+    def batches(self, data: PreparedData, start: int, rank: int, world: int) -> Iterator[Stored]:
+        """This rank's endless batches from `start` images seen on: a function of the seed and of `start` alone."""
+        ...
 
     def begin(self, images: int) -> None:
         """Called before each batch with the images seen so far, which what is optimised may depend on."""
         ...
 
-    def inputs(self, stored: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Stored 8-bit images on the device -> what the first side's step takes."""
+    def inputs(self, stored: Stored) -> Carry:
+        """A batch on the device (8-bit images, say) -> what the first side's step takes."""
         ...
 
-    def sizes(self) -> tuple[int, ...]:
-        """The image sizes, in pixels, that training reads of every row."""
-        ...
-
-    def publish(self, folder: Path, images: int, batches: Iterable[tuple[Tensor, ...]]) -> None:
-        """Makes the averaged weights fit for use (batch statistics over `batches`) and writes them to `folder`."""
+    def publish(self, folder: Path, images: int, data: PreparedData) -> None:
+        """Makes the averaged weights fit for use and writes them to `folder`, `images` seen; global draws are the run's seed's."""
         ...
 
     def snapshot(self) -> Tensor:
-        """Samples of the averaged weights from one fixed z: `b c h w` in [-1, 1]. Call it after `publish`."""
+        """SNAPSHOT samples of the averaged weights from one fixed z: `b c h w` in [-1, 1]. Call it after `publish`."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What one Stage1 step optimises (section 3.3): the generating side first, then the discriminator on the same images.
+"""What one Stage1 step optimises (section 3.3): the generating side first, then the adversary on the same images.
 
 Each side is one module whose single `forward` gives its whole objective, so that a data-parallel wrapper sees one
 forward for each backward.
@@ -6,38 +6,27 @@ forward for each backward.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from crvae import objectives
-from crvae.config.stage1 import Stage1Config
+from crvae.config.stage1 import Stage1Config, TrainConfig
+from crvae.data import PreparedData
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.discriminators import build_discriminator
 from crvae.pictures import from_8_bit
 from crvae.storage.models import save
+from crvae.training.adversary import Adversary, Recovery
 from crvae.training.averaging import average_of, recalibrate
-from crvae.training.ranks import mean_over_ranks, world_size
-from crvae.training.stage import Group, Side
-
-Terms = dict[str, Tensor]
-
-SNAPSHOT = 64
-"""Images in a snapshot grid."""
-
-
-class Fakes(NamedTuple):
-    """What the generating side made, for the discriminator: images in [-1, 1], and the latent to recover; detached."""
-
-    reconstructions: Float[Tensor, "b c h w"]
-    samples: Float[Tensor, "b c h w"]
-    latent: Float[Tensor, " b2 *d"]
+from crvae.training.images import calibration, stream
+from crvae.training.ranks import world_size
+from crvae.training.stage import SNAPSHOT, Carry, Group, Side, Stored, Terms
 
 
 def build(config: Stage1Config) -> tuple[Autoencoder, Discriminator | None]:
@@ -49,43 +38,62 @@ def build(config: Stage1Config) -> tuple[Autoencoder, Discriminator | None]:
     if config.objective.mutual_information:
         on_u = config.objective.mutual_information_on == "u"
         latent = model.latent.transformed_shape if on_u else model.latent_shape
-    return model, Discriminator(config.discriminator, config.model, latent)
+    return model, build_discriminator(config.discriminator, config.model, latent)
+
+
+def adversary(config: Stage1Config, judge: Discriminator) -> Adversary:
+    """The adversarial side of sections 3.3.1 and 3.3.3 around its discriminator."""
+    objective, train = config.objective, config.train
+    rates = {
+        "features": train.discriminator_rate,
+        "adversarial_head": train.adversarial_head_rate,
+        "latent_head": train.latent_head_rate,
+        "discriminator": train.discriminator_rate,
+    }
+    recovery = None
+    if objective.mutual_information:
+        weights = objective.mutual_information_per_step(config.model.steps)
+        recovery = Recovery(weights, objective.mutual_information_normalise, objective.mutual_information_head)
+    return Adversary(
+        judge,
+        rates,
+        loss=objective.adversarial_loss,
+        margin=objective.margin,
+        after=objective.adversarial_after_images,
+        warm_up=train.warm_up,
+        mixed=config.discriminator.mixed_batch,
+        recovery=recovery,
+    )
 
 
 class GeneratorStep(nn.Module):
     """What encoder, latent construction and decoder minimise (section 3.3.1, equations 1 and 2).
 
-    forward(x) -> (loss, named terms, fakes). The discriminator is frozen and not a child: gradients pass through it
-    to the images and stop there.
+    forward(x) -> (loss, named terms, (x, fakes)). The adversary is no child: gradients pass through it to the images and
+    stop there.
     """
 
-    def __init__(self, config: Stage1Config, model: Autoencoder, discriminator: Discriminator | None):
+    def __init__(self, config: Stage1Config, model: Autoencoder, adversary: Adversary | None):
         super().__init__()
         self.model = model
-        self._discriminator = [
-            discriminator
-        ]  # in a list: not registered, so neither trained nor wrapped with this side
+        self._adversary = (adversary,)  # in a tuple: not registered, so neither trained nor wrapped with this side
         self._objective = config.objective
-        self.alone = False
-        """Leave out every term that needs the discriminator."""
-        steps = config.model.steps
-        self.register_buffer("kl_weights", torch.tensor(config.objective.kl_per_step(steps)), persistent=False)
-        weights = config.objective.mutual_information_per_step(steps)
-        self.register_buffer("mutual_information_weights", torch.tensor(weights), persistent=False)
+        weights = config.objective.kl_per_step(config.model.steps)
+        self.register_buffer("kl_weights", torch.tensor(weights), persistent=False)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Terms, Fakes | None]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> tuple[Tensor, Terms, Carry]:
         posterior = self.model.encode(x)
         kl = self.model.prior.kl(posterior)
         deviation = torch.exp(0.5 * posterior.log_variance.detach()).mean()
         terms: Terms = {"kl": kl.sum(), "kl_per_step": kl, "posterior_deviation": deviation}
         loss = objectives.weighted_kl(kl, self.kl_weights)  # type: ignore[arg-type]
-        discriminator = self._discriminator[0]
-        if discriminator is None or self.alone:
+        (adversary,) = self._adversary
+        if adversary is None or adversary.waiting:
             outputs = self.model.outputs(self.model.transform(posterior.sample())).float()
             bernoulli = self.model.config.likelihood == "bernoulli"
             error = objectives.bernoulli_error if bernoulli else objectives.gaussian_error
             terms["reconstruction"] = error(outputs, x)
-            return loss + terms["reconstruction"], terms, None
+            return loss + terms["reconstruction"], terms, ()
 
         z = posterior.sample()
         z = torch.cat([z, self.model.prior.draw_like(z)])  # posterior, prior: decoded in one pass
@@ -97,75 +105,13 @@ class GeneratorStep(nn.Module):
             u = self.model.transform(z)
             images = self.model.outputs(u).float()
 
-        frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
-        realism, estimate = functional_call(discriminator, frozen, (images,))
-        realism_reconstruction, realism_sample = realism.chunk(2)
-        terms["adversarial_reconstruction"] = objectives.fool(realism_reconstruction)
-        terms["adversarial_sample"] = objectives.fool(realism_sample)
+        judgement = adversary.judge(images, u if self._objective.mutual_information_on == "u" else z)
+        terms |= judgement.terms
         adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
         loss = loss + terms["reconstruction"] + self._objective.adversarial * adversarial
-        latent = (u if self._objective.mutual_information_on == "u" else z).detach()
-        if estimate is not None:
-            if self._objective.mutual_information_normalise:
-                latent = objectives.normalised(latent)
-            weights = self.mutual_information_weights
-            terms["mutual_information"] = objectives.recover(estimate, latent, weights)  # type: ignore[arg-type]
-            terms["mutual_information_explained"] = objectives.explained(estimate, latent)
+        if "mutual_information" in terms:
             loss = loss + self._objective.mutual_information * terms["mutual_information"]
-        reconstructions, samples = images.detach().chunk(2)
-        return loss, terms, Fakes(reconstructions, samples, latent.float())
-
-
-class DiscriminatorStep(nn.Module):
-    """What features, adversarial head and latent head minimise (section 3.3.1, equation 2).
-
-    forward(x, fakes) -> (loss, named terms, None). Under a margin the adversarial part rests while the error rate, over all
-    ranks, is below it.
-    """
-
-    def __init__(self, config: Stage1Config, discriminator: Discriminator):
-        super().__init__()
-        self.discriminator = discriminator
-        self._objective = config.objective
-        self._mixed = config.discriminator.mixed_batch
-        weights = config.objective.mutual_information_per_step(config.model.steps)
-        self.register_buffer("mutual_information_weights", torch.tensor(weights), persistent=False)
-
-    def forward(self, x: Float[Tensor, "b c h w"], fakes: Fakes) -> tuple[Tensor, Terms, None]:
-        fake = torch.cat([fakes.reconstructions, fakes.samples])
-        estimate = None
-        if self._mixed:
-            realism = self._mixed_realism(x, fakes)
-            if self.discriminator.latent_head is not None:
-                estimate = self.discriminator.latent_head(self.discriminator.features(fake))
-        else:
-            features = self.discriminator.features(torch.cat([x, fake]))
-            realism = self.discriminator.adversarial_head(features).split([len(x), len(x), len(x)])
-            if self.discriminator.latent_head is not None:
-                estimate = self.discriminator.latent_head(features[len(x) :])
-        real, reconstruction, sample = realism
-        adversarial = objectives.recognise_real(real) + 0.5 * (
-            objectives.recognise_fake(reconstruction) + objectives.recognise_fake(sample)
-        )
-        wrong = 0.5 * (real < 0).float().mean() + 0.25 * (
-            (reconstruction > 0).float().mean() + (sample > 0).float().mean()
-        )
-        error = mean_over_ranks(wrong.detach())
-        terms = {"discriminator": adversarial, "discriminator_error": error}
-        loss = adversarial * (error >= self._objective.margin)
-        if estimate is not None:
-            weights = self.mutual_information_weights
-            recovered = objectives.recover(estimate, fakes.latent, weights)  # type: ignore[arg-type]
-            loss = loss + self._objective.mutual_information_head * recovered
-        return loss, terms, None
-
-    def _mixed_realism(self, x: Tensor, fakes: Fakes) -> tuple[Tensor, Tensor, Tensor]:
-        """One batch in fixed places: of every four images two real, then a sample, then a reconstruction (spec. 4)."""
-        place = torch.arange(len(x), device=x.device) % 4
-        is_sample, is_reconstruction = (place == 2).view(-1, 1, 1, 1), (place == 3).view(-1, 1, 1, 1)
-        mixed = torch.where(is_sample, fakes.samples, torch.where(is_reconstruction, fakes.reconstructions, x))
-        realism = self.discriminator.adversarial_head(self.discriminator.features(mixed))
-        return realism[place < 2], realism[place == 3], realism[place == 2]
+        return loss, terms, (x, judgement.fakes)
 
 
 class Stage1:
@@ -180,49 +126,44 @@ class Stage1:
         if problem := config.undivided(world_size() * config.train.accumulate):
             raise UserError(problem)
         self.config = config
-        self.model, self.discriminator = build(config)
+        self.model, judge = build(config)
+        self.adversary = None if judge is None else adversary(config, judge)
         self.averaged = average_of(self.model)
         self.networks: dict[str, nn.Module] = {"model": self.model}
-        self._generator = GeneratorStep(config, self.model, self.discriminator)
-        self.sides = [Side("generator", self._generator, self._generator_groups())]
-        if self.discriminator is not None:
-            self.networks["discriminator"] = self.discriminator
-            step = DiscriminatorStep(config, self.discriminator)
-            groups, after = self._discriminator_groups(self.discriminator), config.objective.adversarial_after_images
-            self.sides.append(Side("discriminator", step, groups, after))
+        self.sides = [Side("generator", GeneratorStep(config, self.model, self.adversary), self._groups())]
+        if self.adversary is not None:
+            self.networks["discriminator"] = self.adversary.discriminator
+            self.sides.append(self.adversary.side())
 
-    def _generator_groups(self) -> list[Group]:
+    def _groups(self) -> list[Group]:
         rated = self.model.latent.groups(self.config.train)
         ids = {id(parameter) for group in rated for parameter in group.parameters}
         rest = [parameter for parameter in self.model.parameters() if id(parameter) not in ids]
         return [Group("trunk", rest, 1.0), *(Group(*group) for group in rated)]
 
-    def _discriminator_groups(self, discriminator: Discriminator) -> list[Group]:
-        train = self.config.train
-        head = list(discriminator.adversarial_head.parameters())
-        groups = [
-            Group("features", list(discriminator.features.parameters()), train.discriminator_rate),
-            Group("adversarial_head", head, train.adversarial_head_rate, warm_up=train.warm_up),
-        ]
-        if discriminator.latent_head is not None:
-            groups.append(Group("latent_head", list(discriminator.latent_head.parameters()), train.latent_head_rate))
-        return groups
+    @property
+    def schedule(self) -> TrainConfig:
+        return self.config.train
 
-    def sizes(self) -> tuple[int, ...]:
-        return (self.config.model.size,)
+    def batches(self, data: PreparedData, start: int, rank: int, world: int) -> Iterator[Stored]:
+        return stream(data, self.config, (self.config.model.size,), start, rank, world)
 
     def begin(self, images: int) -> None:
-        self._generator.alone = images < self.config.objective.adversarial_after_images
+        if self.adversary is not None:
+            self.adversary.begin(images)
 
-    def inputs(self, stored: tuple[Tensor, ...]) -> tuple[Tensor]:
+    def inputs(self, stored: Stored) -> tuple[Tensor]:
         x = from_8_bit(stored[0])
         if self.config.input.binarise:
             x = torch.bernoulli((x + 1) / 2) * 2 - 1
         return (x,)
 
-    def publish(self, folder: Path, images: int, batches: Iterable[tuple[Tensor, ...]]) -> None:
-        recalibrate(self.averaged, (self.inputs(batch)[0] for batch in batches), self.config.train.seed)
-        save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=self.discriminator)
+    def publish(self, folder: Path, images: int, data: PreparedData) -> None:
+        train, size = self.config.train, self.config.model.size
+        batches = calibration(data, train.batch, (size,), self.averaged.device)
+        recalibrate(self.averaged, (self.inputs(batch)[0] for batch in batches), train.seed)
+        judge = None if self.adversary is None else self.adversary.discriminator
+        save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=judge)
 
     def snapshot(self) -> Tensor:
         return self.averaged.sample(SNAPSHOT, seed=self.config.train.seed)

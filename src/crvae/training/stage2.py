@@ -7,47 +7,31 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from crvae import objectives
-from crvae.config.stage2 import Stage2Config
+from crvae.config.stage2 import Stage2Config, Stage2TrainConfig
+from crvae.data import PreparedData
 from crvae.errors import UserError
-from crvae.frozen.pyramids import FeaturePyramid, feature_pyramid
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.pictures import from_8_bit
 from crvae.storage.hub import FILES
 from crvae.storage.models import load, model_folder, save_upsampler
+from crvae.training.adversary import Adversary
 from crvae.training.averaging import average_of, recalibrating
-from crvae.training.ranks import mean_over_ranks
-from crvae.training.stage import Group, Side
-
-Terms = dict[str, Tensor]
-
-SNAPSHOT = 64
-"""Images in a snapshot grid."""
+from crvae.training.images import calibration, stream
+from crvae.training.perceptual import SHIFT, Perceptual, perceptual
+from crvae.training.stage import SNAPSHOT, Carry, Group, Side, Stored, Terms
 
 CALIBRATION_IMAGES = 512
 """Training images whose batch statistics the published weights get: each has hundreds of positions in every map."""
-
-
-SHIFT = 8
-"""The frozen networks see images moved by 0..7 pixels each way: their strides would else print their grid into what they judge."""
-
-
-class Fakes(NamedTuple):
-    """What the upsampler made, for the discriminator: images in [-1, 1], detached."""
-
-    reconstructions: Float[Tensor, "b c h w"]
-    samples: Float[Tensor, "b c h w"]
 
 
 @torch.no_grad()
@@ -59,91 +43,52 @@ def small_fakes(
     return stage1.decode(torch.cat([z, stage1.prior.draw_like(z, generator)]))
 
 
-def _moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+def moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """All images by the same draw, down and right; what leaves comes in on the other side."""
     return images.roll(torch.randint(SHIFT, (2,)).tolist(), (2, 3))
 
 
-def _enlarged(images: Float[Tensor, "b c h w"], size: int) -> Float[Tensor, "b c h2 w2"]:
-    """Small images by bilinear interpolation: what the upsampler starts from with its residual path."""
-    return F.interpolate(images, size=(size, size), mode="bilinear")
+def adversary(config: Stage2Config, judge: Stage2Discriminator) -> Adversary:
+    """The adversarial side of section 4.3 around its discriminator."""
+    return Adversary(judge, {"discriminator": config.train.discriminator_rate}, augment=moved)
 
 
 class UpsamplerStep(nn.Module):
     """What the upsampler minimises: to pass for real, near the originals, and true to Stage1.
 
-    forward(small, large) -> (loss, named terms, fakes): the same images at Stage1's size and at the upsampler's. The
-    discriminator and the perceptual network are frozen and no children: gradients pass through them and stop at the images.
+    forward(small, large) -> (loss, named terms, (large, fakes)): the same images at Stage1's size and at the upsampler's. The
+    adversary and the perceptual network are no children: gradients pass through them and stop at the images.
     """
 
-    def __init__(
-        self, config: Stage2Config, model: Upsampler, discriminator: Stage2Discriminator, pyramid: FeaturePyramid | None
-    ):
+    def __init__(self, config: Stage2Config, model: Upsampler, adversary: Adversary, perceptual: Perceptual | None):
         super().__init__()
         self.model = model
-        self._frozen = (
-            discriminator,
-            pyramid,
-        )  # in a tuple: not registered, so neither trained nor wrapped with this side
+        self._adversary = (adversary,)  # in a tuple: not registered, so neither trained nor wrapped with this side
+        self._perceptual = perceptual
         self._objective = config.objective
 
     def forward(
         self, small: Float[Tensor, "b c h w"], large: Float[Tensor, "b c h2 w2"]
-    ) -> tuple[Tensor, Terms, Fakes]:
-        discriminator, pyramid = self._frozen
+    ) -> tuple[Tensor, Terms, Carry]:
         sources = small_fakes(self.model.stage1, small)
         images = self.model.network(sources).float()
         reconstructions, samples = images.chunk(2)
-
-        frozen = {name: parameter.detach() for name, parameter in discriminator.named_parameters()}
-        moved = _moved(images)
+        enlarged = F.interpolate(sources[len(large) :], size=large.shape[-2:], mode="bilinear")
+        judgement = self._adversary[0].judge(images)
         terms = {
             "reconstruction": objectives.gaussian_error(reconstructions, large),
-            "sample": objectives.gaussian_error(samples, _enlarged(sources[len(large) :], large.shape[-1])),
+            "sample": objectives.gaussian_error(samples, enlarged),
             "consistency": objectives.gaussian_error(F.adaptive_avg_pool2d(images, small.shape[-1]), sources),
-            "adversarial_reconstruction": objectives.fool(
-                functional_call(discriminator, frozen, (moved[: len(large)],))
-            ),
-            "adversarial_sample": objectives.fool(functional_call(discriminator, frozen, (moved[len(large) :],))),
+            **judgement.terms,
         }
         weights = self._objective
         adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
         loss = weights.adversarial * adversarial + weights.pixel * terms["reconstruction"]
         loss = loss + weights.sample_pixel * terms["sample"] + weights.consistency * terms["consistency"]
-        if pyramid is not None:
-            pyramid = pyramid.to(large.device)
-            top, left = torch.randint(SHIFT, (2,)).tolist()
-            height, width = (side - SHIFT + 1 for side in large.shape[-2:])
-            window = (..., slice(top, top + height), slice(left, left + width))
-            with torch.no_grad():
-                targets = pyramid(large[window])
-            terms["perceptual"] = objectives.perceptual(pyramid(reconstructions[window]), targets)
+        if self._perceptual is not None:
+            terms["perceptual"] = self._perceptual(reconstructions, large)
             loss = loss + weights.perceptual * terms["perceptual"]
-        return loss, terms, Fakes(reconstructions.detach(), samples.detach())
-
-
-class Stage2DiscriminatorStep(nn.Module):
-    """What the discriminator minimises: to tell real images from upsampled reconstructions and samples, each at half weight.
-
-    forward(small, large, fakes) -> (loss, named terms, None). Each kind passes alone, for the batch norm's sake.
-    """
-
-    def __init__(self, discriminator: Stage2Discriminator):
-        super().__init__()
-        self.discriminator = discriminator
-
-    def forward(
-        self, small: Float[Tensor, "b c h w"], large: Float[Tensor, "b c h2 w2"], fakes: Fakes
-    ) -> tuple[Tensor, Terms, None]:
-        moved = _moved(torch.cat([large, *fakes])).chunk(3)
-        real, reconstruction, sample = (self.discriminator(images) for images in moved)
-        loss = objectives.recognise_real(real) + 0.5 * (
-            objectives.recognise_fake(reconstruction) + objectives.recognise_fake(sample)
-        )
-        wrong = 0.5 * (real < 0).float().mean() + 0.25 * (
-            (reconstruction > 0).float().mean() + (sample > 0).float().mean()
-        )
-        return loss, {"discriminator": loss, "discriminator_error": mean_over_ranks(wrong.detach())}, None
+        return loss, terms, (large, judgement.fakes)
 
 
 class Stage2:
@@ -153,41 +98,40 @@ class Stage2:
 
     def __init__(self, config: Stage2Config, stage1: str | Path):
         """`stage1`: the run or folder that holds the Stage1 model. Raises UserError where it is not the configuration's."""
-        self.config = config
+        self.config, objective = config, config.objective
         self.model = Upsampler(config.model, _stage1(config, stage1))
-        self.discriminator = Stage2Discriminator(config.discriminator, config.model.output_size, config.model.channels)
-        self.pyramid = feature_pyramid(config.objective.perceptual_network) if config.objective.perceptual else None
+        judge = Stage2Discriminator(config.discriminator, config.model.output_size, config.model.channels)
+        self.adversary = adversary(config, judge)
         self.averaged = average_of(self.model)
-        self.networks: dict[str, nn.Module] = {"model": self.model, "discriminator": self.discriminator}
-        trained, rate = list(self.model.network.parameters()), config.train.discriminator_rate
-        self.sides = [
-            Side(
-                "upsampler",
-                UpsamplerStep(config, self.model, self.discriminator, self.pyramid),
-                [Group("upsampler", trained, 1.0)],
-            ),
-            Side(
-                "discriminator",
-                Stage2DiscriminatorStep(self.discriminator),
-                [Group("discriminator", list(self.discriminator.parameters()), rate)],
-            ),
-        ]
+        self.networks: dict[str, nn.Module] = {"model": self.model, "discriminator": judge}
+        frozen = perceptual(objective.perceptual, objective.perceptual_network)
+        step = UpsamplerStep(config, self.model, self.adversary, frozen)
+        trained = Group("upsampler", list(self.model.network.parameters()), 1.0)
+        self.sides = [Side("upsampler", step, [trained]), self.adversary.side()]
 
-    def sizes(self) -> tuple[int, ...]:
+    @property
+    def schedule(self) -> Stage2TrainConfig:
+        return self.config.train
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
         return (self.config.model.size, self.config.model.output_size)
 
-    def begin(self, images: int) -> None:
-        """Nothing depends on the images seen."""
+    def batches(self, data: PreparedData, start: int, rank: int, world: int) -> Iterator[Stored]:
+        return stream(data, self.config, self._sizes, start, rank, world)
 
-    def inputs(self, stored: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def begin(self, images: int) -> None:
+        self.adversary.begin(images)
+
+    def inputs(self, stored: Stored) -> tuple[Tensor, Tensor]:
         small, large = stored
         return from_8_bit(small), from_8_bit(large)
 
-    def publish(self, folder: Path, images: int, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    def publish(self, folder: Path, images: int, data: PreparedData) -> None:
         generator = torch.Generator(self.averaged.device).manual_seed(self.config.train.seed)
         with torch.no_grad(), recalibrating(self.averaged.network):
             seen = 0
-            for batch in batches:
+            for batch in calibration(data, self.config.train.batch, self._sizes, self.averaged.device):
                 small, _ = self.inputs(batch)
                 self.averaged.network(small_fakes(self.averaged.stage1, small, generator))
                 seen += len(small)

@@ -1,0 +1,20 @@
+"""The discriminators by the `kind` of their configuration. A new one is a file with a `Discriminator`, and a line here."""
+
+from __future__ import annotations
+
+from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
+from crvae.errors import UserError
+from crvae.models.discriminator import Discriminator, PaperDiscriminator
+
+DISCRIMINATORS: dict[str, type[Discriminator]] = {
+    "paper": PaperDiscriminator,
+}
+
+
+def build_discriminator(
+    config: DiscriminatorConfig, model: ModelConfig, latent_shape: tuple[int, ...] | None = None
+) -> Discriminator:
+    """The discriminator of a Stage1 run; with `latent_shape` it has a latent head. Raises UserError for an unknown kind."""
+    if config.kind not in DISCRIMINATORS:
+        raise UserError(f"there is no discriminator of kind {config.kind!r}: choose {', '.join(DISCRIMINATORS)}")
+    return DISCRIMINATORS[config.kind](config, model, latent_shape)

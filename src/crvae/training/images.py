@@ -1,0 +1,43 @@
+"""Prepared images as a stage's batches: the endless stream, and the evenly spaced ones that publishing looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from crvae.config.stage1 import Stage1Config
+from crvae.config.stage2 import Stage2Config
+from crvae.data import PreparedData, batches
+from crvae.training.stage import Stored
+
+CALIBRATION_IMAGES = 2048
+"""Training images whose batch statistics the published weights get."""
+
+
+def stream(
+    data: PreparedData, config: Stage1Config | Stage2Config, sizes: tuple[int, ...], start: int, rank: int, world: int
+) -> Iterator[Stored]:
+    """This rank's endless training batches at each of `sizes` (pixels), uint8 `b c h w`, from `start` images seen on."""
+    train = config.train
+    return batches(
+        data.split("train"),
+        batch=train.batch,
+        seed=train.seed,
+        start=start,
+        flip=config.input.flip,
+        rank=rank,
+        world=world,
+        sizes=sizes,
+    )
+
+
+def calibration(data: PreparedData, batch: int, sizes: tuple[int, ...], device: torch.device) -> Iterator[Stored]:
+    """Evenly spaced training images in batches of the run's size: the same at every call."""
+    split = data.split("train")
+    count = min(CALIBRATION_IMAGES, len(split))
+    batch = min(batch, count)
+    rows = torch.linspace(0, len(split) - 1, count).long()
+    for part in rows.split(batch):
+        if len(part) == batch:
+            yield tuple(split.images(part, size=size).to(device) for size in sizes)
