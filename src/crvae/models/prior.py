@@ -20,12 +20,12 @@ from crvae.models.gaussian import DiagonalGaussian, blocks, standard_draws, stan
 BATCH = 128
 """Latents drawn at once by `sample`: its memory, not its result, depends on it."""
 
+LEAST_DEVIATION = 1e-4
+"""Of a value that is standardised."""
+
 
 class Prior(nn.Module):
-    """What every prior has. A new one gives `generate`, `extend`, `replace`, `mean`, `kl`, and `log_prob` where it has a density.
-
-    A learned prior also has `loss(z)`, what fitting minimises, and `fit_scale(mean, deviation)`.
-    """
+    """What every prior has. A new one gives `generate`, `extend`, `replace`, `mean`, `kl`, and `log_prob` where it has a density."""
 
     configuration: ClassVar[type[Any]]
     """The class of its configuration."""
@@ -178,3 +178,37 @@ class NormalPrior(Prior):
         self, posterior: DiagonalGaussian, per_image: bool = False, generator: torch.Generator | None = None
     ) -> Float[Tensor, ...]:
         return posterior.kl(per_step=True, per_image=per_image)
+
+
+class LearnedPrior(Prior):
+    """A prior with weights, over blocks standardised value by value; `fit_scale` comes first, then `loss` is minimised."""
+
+    def __init__(self, config: Any, shape: tuple[int, ...], steps: int):
+        super().__init__(config, shape, steps)
+        self.register_buffer("shift", torch.zeros(steps, self.size))
+        self.register_buffer("scale", torch.ones(steps, self.size))
+        self.shift: Tensor
+        self.scale: Tensor
+
+    @property
+    def mean(self) -> Float[Tensor, " *d"]:
+        """The mean of the latents that it was fitted to."""
+        return self.shift.view(self.shape)
+
+    def loss(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, ""]:
+        """What fitting minimises, for draws z of posteriors of training images."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def fit_scale(self, means: Float[Tensor, " n *d"], log_variances: Float[Tensor, " n *d"]) -> None:
+        """Takes every value's mean and deviation from all posteriors: Var z = Var of the means + mean of the variances."""
+        means, log_variances = means.flatten(1).double(), log_variances.flatten(1).double()
+        variance = means.var(0, unbiased=False) + log_variances.exp().mean(0)
+        self.shift.copy_(means.mean(0).view_as(self.shift))
+        self.scale.copy_(variance.sqrt().clamp_min(LEAST_DEVIATION).view_as(self.scale))
+
+    def standardised(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, "b t k"]:
+        return (blocks(z, self.steps) - self.shift) / self.scale
+
+    def restored(self, x: Float[Tensor, "b t k"]) -> Float[Tensor, " b *d"]:
+        return (x * self.scale + self.shift).reshape(len(x), *self.shape)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from crvae.models.autoregressive import AutoregressivePrior
+from crvae.models.flow import FlowPrior
 from crvae.models.prior import NormalPrior, Prior
 
 PRIORS: dict[str, type[Prior]] = {
     "normal": NormalPrior,
+    "flow": FlowPrior,
+    "autoregressive": AutoregressivePrior,
 }
 
 
