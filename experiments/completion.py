@@ -128,7 +128,7 @@ def judge(run: str, other: str, data: str, classifier: str, work: Path) -> None:
     rows = range(JUDGED)
     names, size = distinct(split.keys(rows)), open_data(data).card.size
     labels = split.labels(rows)
-    distance, network = PerceptualDistance(best_device()), load_classifier(classifier)
+    distance, network = PerceptualDistance(best_device()), load_classifier(classifier).only()
     table: dict[str, Any] = {"run": run, "other": other, "images": JUDGED, "masks": {}}
     for mask in MASKS:
         two = []

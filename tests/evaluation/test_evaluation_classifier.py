@@ -42,7 +42,7 @@ def classifier(labelled, tmp_path_factory) -> Path:
 
 
 def test_it_learns_and_its_report_is_about_held_out_images(classifier, labelled):
-    report = json.loads((classifier / "report.json").read_text())
+    report = json.loads((classifier / "report.json").read_text())["attributes"]["label"]
     held_out = open_data(labelled).split("validation")
     assert report["images"] == len(held_out)
     assert report["classes"] == ["discs", "stripes"]
@@ -78,12 +78,12 @@ def test_a_linear_probe_leaves_the_backbone_as_it_was(labelled, tmp_path):
 
 
 def test_a_folder_of_weights_that_is_something_else(trained, classifier, tmp_path):
-    with pytest.raises(UserError, match="is no classifier"):
+    with pytest.raises(UserError, match="is not a classifier"):
         load_classifier(trained / "model")
     with pytest.raises(UserError, match=r"config\.json is missing"):
         load_classifier(tmp_path)
     config = json.loads((classifier / "config.json").read_text())
-    config["classifier"]["classes"].append("third")
+    config["classifier"]["attributes"]["label"].append("third")
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes((classifier / "model.safetensors").read_bytes())
     with pytest.raises(UserError, match="shape"):
@@ -93,9 +93,13 @@ def test_a_folder_of_weights_that_is_something_else(trained, classifier, tmp_pat
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--label", "species"], "no label column 'species'"),
+        (["--attributes", "species"], "no label column 'species'"),
         (["--backbone", "nothing"], "there is no backbone 'nothing'"),
-        (["--epochs", "0"], "--epochs"),
+        (["--epochs", "-1"], "--epochs"),
+        (["--attributes", ","], "--attributes ,"),
+        (["--attributes", "label,label"], "twice"),
+        (["--attributes", "all"], "has none"),
+        (["--backbone", "small", "--method", "linear-probe"], "needs pretrained weights"),
         (["--rate", "nan"], "--rate"),
         (["--seed", "-1"], "--seed"),
     ],

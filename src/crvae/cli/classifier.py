@@ -1,4 +1,4 @@
-"""`crvae classifier DATA --out CLASSIFIER`: the classifier behind the inception score."""
+"""`crvae classifier DATA --out CLASSIFIER`: the classifier behind the inception score, and of attributes."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
 
+EPOCHS = {"fine-tune": 1, "linear-probe": 1, "from-scratch": 8}
+RATES = {"fine-tune": 1e-4, "linear-probe": 1e-4, "from-scratch": 2e-3}
+"""Where nothing is said."""
+
 
 @dataclass(frozen=True)
 class ClassifierCommand:
-    """Fine-tune an ImageNet network on a labelled dataset; the inception score is computed with it."""
+    """Train a classifier of a labelled dataset; the inception score and the attributes of time steps are computed with it."""
 
     data: tyro.conf.Positional[str]
     """Prepared dataset with labels."""
     out: str
     """Folder of the new classifier."""
+    attributes: str = "label"
+    """What is learned, one head each: label columns separated by commas, or all for every attribute of the data."""
     backbone: str = "efficientnet-lite0"
-    """efficientnet-lite0, vgg11 (the paper's; fetched), or timm:NAME."""
-    method: Literal["fine-tune", "linear-probe"] = "fine-tune"
-    """linear-probe: fit the last layer only; fine-tune: then go on with all weights."""
-    label: str = "label"
-    """Label column."""
-    epochs: int = 1
-    """Passes over the training images with all weights."""
-    rate: float = 1e-4
-    """Learning rate of these passes."""
+    """efficientnet-lite0, vgg11 (the paper's; fetched), timm:NAME, or small, which is trained from scratch and sees 64 pixels."""
+    method: Literal["auto", "fine-tune", "linear-probe", "from-scratch"] = "auto"
+    """linear-probe: fit the heads only; fine-tune: then go on with all weights; from-scratch: all weights from random ones.
+    auto: from-scratch for small, else fine-tune."""
+    epochs: int = 0
+    """Passes over the training images with all weights; 0: 1, or 8 from scratch."""
+    rate: float = 0.0
+    """Learning rate of these passes; 0: 1e-4, or 2e-3 from scratch."""
     seed: int = 0
     """Seed of the order of images."""
     json: bool = False
@@ -39,34 +44,56 @@ class ClassifierCommand:
 def run(args: list[str]) -> None:
     """Trains, writes the folder, prints the report."""
     command = parse(ClassifierCommand, args, name="classifier")
-    for option, good in (("--epochs", 1 <= command.epochs <= 10_000), ("--rate", 0 < command.rate <= 1)):
+    for option, good in (("--epochs", 0 <= command.epochs <= 10_000), ("--rate", 0 <= command.rate <= 1)):
         if not good:
             raise UserError(f"{option} must be positive and sensible, got {getattr(command, option[2:])}")
     if not 0 <= command.seed < 2**32:
         raise UserError(f"--seed must lie between 0 and 2**32 - 1, got {command.seed}")
-
-    from rich.console import Console
+    scratch = command.backbone == "small"
+    method = command.method if command.method != "auto" else "from-scratch" if scratch else "fine-tune"
+    if scratch and method != "from-scratch":
+        raise UserError(f"--method {method} needs pretrained weights, and small has none: leave --method out")
 
     from crvae.cli.progress import progress
-    from crvae.training.classifier import ClassifierConfig, train_classifier
+    from crvae.training.classifier import ClassifierConfig
+    from crvae.training.classifying import train_classifier
 
     config = ClassifierConfig(
         backbone=command.backbone,
-        method=command.method,
-        column=command.label,
-        epochs=command.epochs,
-        rate=command.rate,
+        method=method,
+        epochs=command.epochs or EPOCHS[method],
+        rate=command.rate or RATES[method],
         seed=command.seed,
     )
     with progress() as advance:
-        report = train_classifier(command.data, command.out, config, advance)
+        report = train_classifier(command.data, command.out, config, command.attributes, advance)
     if command.json:
         print(json.dumps(report))
         return
-    console = Console(stderr=True)
-    console.print(
-        f"{command.out}: {report['accuracy']:.1%} of {report['images']} held-out images right"
-        f" (95% interval {report['low']:.1%} to {report['high']:.1%}; always the commonest class: {report['chance']:.1%}),"
-        f" calibration error {report['calibration_error']:.3f}; confusion in report.json",
-        highlight=False,
+    _print(command.out, report)
+
+
+def _print(out: str, report: dict) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    headings = (
+        "attribute",
+        "values",
+        "held-out images",
+        "accuracy",
+        "95% interval",
+        "commonest value",
+        "calibration error",
     )
+    table = Table(*headings, box=box.SIMPLE_HEAD)
+    for name, found in report["attributes"].items():
+        row = [name, str(len(found["classes"])), str(found["images"])]
+        if found["images"]:
+            row += [f"{found['accuracy']:.1%}", f"{found['low']:.1%} to {found['high']:.1%}"]
+            row += [f"{found['chance']:.1%}", f"{found['calibration_error']:.3f}"]
+        table.add_row(*row)
+    console = Console(stderr=True)
+    console.print(table)
+    console.print(f"{out}: confusion in report.json", highlight=False)

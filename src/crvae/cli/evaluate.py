@@ -33,6 +33,8 @@ class Scoring:
     """Whose features are compared: efficientnet-lite0, inception (of the published numbers; fetched), vgg11, or timm:NAME."""
     classifier: str = ""
     """Folder that `crvae classifier` made."""
+    attribute: str = ""
+    """Which of the classifier's attributes the inception score counts, where it has several."""
     split: str = ""
     """Split of the data that is compared with; by default test, else validation."""
     images: int = 0
@@ -60,6 +62,7 @@ class Scoring:
             scores=tuple(name.strip() for name in self.scores.split(",") if name.strip()),
             features=self.features,
             classifier=self.classifier,
+            attribute=self.attribute,
             split=self.split,
             images=self.images,
             seed=self.seed,

@@ -37,6 +37,8 @@ class Traverse:
     """Seed of the samples and draws."""
     classifier: str | None = None
     """Profile: a classifier (`crvae classifier`), to say how often labels change."""
+    attribute: str = ""
+    """Profile: which of the classifier's attributes, where it has several."""
 
 
 def run(args: list[str]) -> int:
@@ -99,7 +101,7 @@ def _profile(command: Traverse, model, images) -> None:
     if command.classifier is not None:
         from crvae.training.classifier import load_classifier
 
-        classifier = load_classifier(command.classifier).to(model.device)
+        classifier = load_classifier(command.classifier).only(command.attribute).to(model.device)
         classify = lambda x: classifier(x.to(model.device)).argmax(1).cpu()  # noqa: E731
     result = profile(model, images.x, command.seed, distance, classify)
     save_plot(result, command.run, command.out)

@@ -20,7 +20,7 @@ from crvae.evaluation.registry import Evidence, Progress
 from crvae.files import whole
 from crvae.frozen.backbones import Backbone, backbone, digest
 from crvae.pictures import from_8_bit
-from crvae.training.classifier import Classifier, load_classifier
+from crvae.training.classifier import OneAttribute, load_classifier
 
 BATCH = 32
 """Images that an extractor always sees at once; a last, smaller batch is filled up, so that no number depends on the count."""
@@ -75,9 +75,10 @@ def feature_extractor(name: str, device: torch.device) -> Extractor:
     return Extractor(network, name, digest(network), network.resizer)
 
 
-def logit_extractor(classifier: Classifier, name: str, device: torch.device) -> Extractor:
-    """A trained classifier as an extractor of logits."""
-    return Extractor(classifier.to(device), name, digest(classifier), classifier.backbone.resizer)
+def logit_extractor(classifier: OneAttribute, name: str, device: torch.device) -> Extractor:
+    """A trained classifier as an extractor of one attribute's logits."""
+    identity = hashlib.sha256(f"{digest(classifier)} {classifier.attribute}".encode()).hexdigest()
+    return Extractor(classifier.to(device), name, identity, classifier.classifier.backbone.resizer)
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def compared(evidence: Evidence) -> Compared:
 
 def classified(evidence: Evidence) -> Compared:
     """What `--classifier` says of real and generated images, as logits."""
-    classifier = load_classifier(evidence.request.classifier)
-    config = classifier.config
-    name = f"{config.backbone}, {config.method} on {config.column} of data {config.data[:8]}"
+    classifier = load_classifier(evidence.request.classifier).only(evidence.request.attribute)
+    config = classifier.classifier.config
+    name = f"{config.backbone}, {config.method} on {classifier.attribute} of data {config.data[:8]}"
     return _compared(evidence, logit_extractor(classifier, name, evidence.device))
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError
+from crvae.frozen.small import FEATURES, small
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -149,8 +150,10 @@ def _timm(name: str) -> Kind:
 
 
 KINDS = {
+    "small": Kind(lambda pretrained: small(), FEATURES, 64, (0.5,) * 3, (0.5,) * 3),
     "efficientnet-lite0": Kind(_efficientnet_lite0, 1280, 128, (127 / 255,) * 3, (128 / 255,) * 3),
     "vgg11": Kind(_vgg11, 4096, 224, IMAGENET_MEAN, IMAGENET_DEVIATION),
     "inception": Kind(_inception, 2048, 0, (0.0,) * 3, (1 / 255,) * 3),
 }
-"""Backbone by name. Lite0 sees 128 pixels, not its own 224, to be three times as fast on images that are smaller still."""
+"""Backbone by name. Lite0 sees 128 pixels, not its own 224, to be three times as fast on images that are smaller still;
+`small` has no pretrained weights, and its features say something only where a classifier has trained it."""
