@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from crvae.cli.parsing import parse, sentence
+from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from crvae.config.stage2 import (
     Stage2DiscriminatorConfig,
@@ -43,6 +44,7 @@ class Train:
     objective: ObjectiveConfig
     input: InputConfig
     train: TrainConfig
+    prior: PriorConfig
 
 
 @dataclass
@@ -65,7 +67,7 @@ class TrainStage2:
 COMMANDS: dict[int, type[Train] | type[TrainStage2]] = {1: Train, 2: TrainStage2}
 """Stage -> its options: names, and the parts of its configuration."""
 
-PARTS = ("model", "discriminator", "objective", "input", "train")
+PARTS = ("model", "discriminator", "objective", "input", "train", "prior")
 
 
 @dataclass
@@ -110,14 +112,15 @@ def _configure(name: str, args: list[str]):
         )
     recipe = RECIPES[name]
     kind = COMMANDS[recipe.config.stage]
-    places = [field.name for field in dataclasses.fields(kind) if field.name not in PARTS]
-    default = kind(**dict.fromkeys(places, ""), **{part: getattr(recipe.config, part) for part in PARTS})
+    names = [field.name for field in dataclasses.fields(kind)]
+    places, parts = [name for name in names if name not in PARTS], [name for name in names if name in PARTS]
+    default = kind(**dict.fromkeys(places, ""), **{part: getattr(recipe.config, part) for part in parts})
     command = parse(kind, args, name=f"train {name}", default=default)
     for option in places:
         if not getattr(command, option):
             raise UserError(f"--{option} is missing: {recipe.command}")
     try:
-        config = type(recipe.config)(recipe=name, **{part: getattr(command, part) for part in PARTS})
+        config = type(recipe.config)(recipe=name, **{part: getattr(command, part) for part in parts})
     except ValidationError as error:
         raise UserError(sentence(error)) from None
     return config, command

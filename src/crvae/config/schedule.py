@@ -22,8 +22,14 @@ class ScheduleConfig(Frozen):
     """Adam's learning rate."""
     halve_every_images: int = Field(default=0, ge=0)
     """Halve all learning rates whenever this many images have been seen; 0 never."""
+    ramp_images: int = Field(default=0, ge=0)
+    """Images over which all learning rates rise from 0 at the start."""
+    cool_down: float = Field(default=0.0, ge=0, le=1)
+    """Share of the run, at its end, in which all learning rates fall to 2% along a cosine; 0: they do not."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Adam's first decay rate."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Adam's second decay rate."""
     average_half_life_images: int = Field(default=20_000, ge=0)
     """Half-life of the averaged weights, in images; at most 5% of the images seen so far."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"

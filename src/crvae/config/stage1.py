@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from crvae.config.base import FORMAT, Frozen, numbers
+from crvae.config.prior import PriorConfig
 from crvae.config.schedule import ScheduleConfig
 
 PAPER_SIZES = (28, 32, 64, 128, 256)
@@ -178,6 +179,7 @@ class Stage1Config(Frozen):
     objective: ObjectiveConfig = ObjectiveConfig()
     input: InputConfig = InputConfig()
     train: TrainConfig = TrainConfig()
+    prior: PriorConfig = PriorConfig()
 
     @model_validator(mode="after")
     def _fits(self) -> Stage1Config:

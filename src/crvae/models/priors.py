@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from crvae.config.prior import PriorConfig
+from crvae.errors import UserError
 from crvae.models.autoregressive import AutoregressivePrior
 from crvae.models.flow import FlowPrior
 from crvae.models.prior import NormalPrior, Prior
@@ -13,6 +15,13 @@ PRIORS: dict[str, type[Prior]] = {
     "flow": FlowPrior,
     "autoregressive": AutoregressivePrior,
 }
+
+
+def prior_config(section: PriorConfig) -> Any:
+    """The configuration of the kind of prior that a run's section names. Raises UserError for an unknown kind."""
+    if section.kind not in PRIORS:
+        raise UserError(f"--prior.kind must be one of {', '.join(PRIORS)}, got {section.kind!r}")
+    return getattr(section, section.kind, None) or PRIORS[section.kind].configuration()
 
 
 def build_prior(config: Any, shape: tuple[int, ...], steps: int) -> Prior:

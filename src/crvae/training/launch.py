@@ -16,10 +16,12 @@ from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
 from crvae.devices import cpu_has_bf16
 from crvae.errors import UserError
+from crvae.models.priors import prior_config
 from crvae.training import checkpoint
 from crvae.training.allocation import keep_freed_memory
 from crvae.training.cluster import announce, place
 from crvae.training.loop import Training
+from crvae.training.prior_stage import forget_prior, has_begun, has_prior_stage, prior_training
 from crvae.training.run import Run, environment
 from crvae.training.stage1 import Stage1
 from crvae.training.stage2 import Stage2, adopt, keep
@@ -53,6 +55,8 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
             keep(config, stage1, Path(out))
     training.save()
     _fit(training, Path(out))
+    if has_prior_stage(config):
+        _fit(prior_training(config, training.run, Path(out), prepared, fabric), Path(out))  # type: ignore[arg-type]
     return Path(out)
 
 
@@ -84,23 +88,34 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     if changed and not inexact:
         raise UserError(f"{folder} would not go on exactly: {'; '.join(changed)} (--inexact goes on all the same)")
     torch.manual_seed(config.train.seed)
-    training = Training(_stage(config, path / "stage1"), run if first else None, prepared, fabric)
-    if checkpoint.existing(run.checkpoints) or run.reports():
-        _, state, complaints = checkpoint.newest(run.checkpoints)
-        training.restore(state)
-    else:
-        complaints = [f"{folder} was stopped before its first checkpoint, and begins anew"]
+    training, complaints = _restored(
+        Training(_stage(config, path / "stage1"), run if first else None, prepared, fabric), run
+    )
     here = {"device": str(fabric.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     moved = [f"{name} was {about.get(name)}, is {now}" for name, now in here.items() if about.get(name) != now]
     complaints += [f"{change}: the run goes on, but not bit for bit" for change in moved]
     if first:
         for complaint in complaints:
             print(f"crvae: {complaint}", file=sys.stderr)
-        run.forget_after(training.images)
         if images:
             run.configure(config)
-    _fit(training, path)
+    if not (has_prior_stage(config) and training.images >= config.train.images and has_begun(run)):
+        if first:
+            forget_prior(run)  # of an autoencoder that goes on
+            run.forget_after(training.images)
+        _fit(training, path)
+    if has_prior_stage(config):
+        _fit(prior_training(config, training.run, path, prepared, fabric), path)
     return path
+
+
+def _restored(training: Training, run: Run) -> tuple[Training, list[str]]:
+    """The training where its newest whole checkpoint stands, and what is to be said of it."""
+    if not checkpoint.existing(run.checkpoints) and not run.reports():
+        return training, [f"{run.folder} was stopped before its first checkpoint, and begins anew"]
+    _, state, complaints = checkpoint.newest(run.checkpoints)
+    training.restore(state)
+    return training, complaints
 
 
 def _stage(config: Any, stage1: str | Path) -> Any:
@@ -144,6 +159,8 @@ def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
 def check(config: Any, data: PreparedData) -> None:
     """Raises UserError where the dataset is not of the recipe's size or colour, or smaller than a batch."""
     model, card = config.model, data.card
+    if config.stage == 1:
+        prior_config(config.prior)
     count = len(data.split("train"))
     if config.train.batch > count:
         raise UserError(

@@ -57,7 +57,7 @@ class Training:
         config, fabric = self.config, self.fabric
         stream = self.stage.batches(self.data, self.images, fabric.global_rank, fabric.world_size)
         meter = Meter()
-        with Reporter(self.run, self.images, config.images) as reporter, _Signals() as signals:
+        with Reporter(self.run, self.stage, self.images) as reporter, _Signals() as signals:
             pending: Tensor | None = None
             while self.images < config.images:
                 terms, finite = self.step(next(stream), self.images)
@@ -126,7 +126,9 @@ class Training:
                     buffer.copy_(self.fabric.broadcast(buffer))
         self._compare_ranks()
         if self.run is not None:
-            checkpoint.save(self.run.checkpoints, self.images, self.state(), self.config.keep_checkpoints)
+            checkpoint.save(
+                self.run.folder / self.stage.part.checkpoints, self.images, self.state(), self.config.keep_checkpoints
+            )
         self.fabric.barrier()
 
     def publish(self, *, snapshot: bool) -> None:
@@ -136,7 +138,7 @@ class Training:
             with replaced(self.run.model) as folder:
                 self.stage.publish(folder, self.images, self.data)
             if snapshot:
-                save_grid(self.stage.snapshot(), self.run.samples / f"{self.images:012d}.png")
+                save_grid(self.stage.snapshot(), self.run.samples / f"{self.stage.part.before + self.images:012d}.png")
         self.fabric.barrier()
 
     def _compare_ranks(self) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from crvae.config.schedule import ScheduleConfig
 from crvae.training.stage import Side
+
+COOL = 0.02
+"""Where a run that cools down ends, as a share of its rate."""
 
 
 class Optimising:
@@ -17,7 +22,7 @@ class Optimising:
         self.name, self.groups, self.after = side.name, side.groups, side.after
         self.config, self.fabric = config, fabric
         groups = [{"params": group.parameters} for group in side.groups]
-        self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, 0.999), fused=True)
+        self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, config.beta2), fused=True)
         self.forward, self._wrapped = fabric.setup(side.step, self.optimiser)
         self.parameters = [p for group in side.groups for p in group.parameters]
 
@@ -27,7 +32,7 @@ class Optimising:
         halvings = images // config.halve_every_images if config.halve_every_images else 0
         steps = (images - self.after) // config.batch
         warming = 1 / 50 if steps < 10 else 1 / 5 if steps < 30 else 1.0
-        rate = config.rate * 0.5**halvings
+        rate = config.rate * 0.5**halvings * shape(images, config)
         return {g.name: rate * g.rate * (warming if g.warm_up else 1.0) for g in self.groups}
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
@@ -49,3 +54,13 @@ class Optimising:
         self._wrapped.step()
         self.optimiser.zero_grad()
         return finite
+
+
+def shape(images: int, config: ScheduleConfig) -> float:
+    """The share of every rate after `images` seen: a straight rise at the start, a cosine down to COOL at the end."""
+    share = min(1.0, (images + config.batch) / config.ramp_images) if config.ramp_images else 1.0
+    begin = config.images * (1 - config.cool_down)
+    if images <= begin:
+        return share
+    passed = min(1.0, (images - begin) / (config.images - begin))
+    return share * (COOL + (1 - COOL) * 0.5 * (1 + math.cos(math.pi * passed)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from crvae.training.diagnosis import diagnose
 from crvae.training.ranks import mean_over_ranks
 from crvae.training.run import Run
+from crvae.training.stage import Stage
 
 QUIET_SECONDS = 20.0
 """Where standard error is no terminal, a line of progress at most this often."""
@@ -47,9 +48,11 @@ class Meter:
 class Reporter:
     """Progress of one run on rank 0; silent on the others."""
 
-    def __init__(self, run: Run | None, images: int, total: int):
-        self.run = run
+    def __init__(self, run: Run | None, stage: Stage, images: int):
+        """`images`: seen by this stage so far. The bar counts the work of all the run's stages, so that its time left is the run's."""
+        self.run, self._part = run, stage.part
         self._start_images = images
+        self._total = stage.schedule.images
         self._started = time.monotonic()
         self._said: set[str] = set()
         self._spoken = self._started
@@ -61,14 +64,15 @@ class Reporter:
         past = run.reports()
         self._seconds = past[-1]["seconds"] if past else 0.0
         self.console = Console(stderr=True)
-        self._writer = SummaryWriter(run.folder, purge_step=images)
+        self._writer = SummaryWriter(run.folder, purge_step=self._part.before + images)
         self._progress = Progress(
-            TextColumn("training"), BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} images"),
-            TextColumn("{task.fields[rate]:.0f} images/s"), TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn(stage.part.title), BarColumn(), TextColumn(f"{{task.fields[seen]:,}} of {self._total:,} {stage.part.counted}"),
+            TextColumn("{task.fields[rate]:,.0f}/s"), TimeElapsedColumn(), TimeRemainingColumn(),
             console=self.console, disable=not self.console.is_terminal,
         )  # fmt: skip
-        self._task = self._progress.add_task("", total=total, completed=images, rate=0.0)
-        self._total = total
+        self._task = self._progress.add_task(
+            "", total=self._work(self._total) + stage.part.later, completed=self._work(images), seen=images, rate=0.0
+        )
 
     def __enter__(self) -> Reporter:
         if self.run is not None:
@@ -83,7 +87,7 @@ class Reporter:
 
     def advance(self, images: int) -> None:
         if self.run is not None and not self._progress.disable:
-            self._progress.update(self._task, completed=images)
+            self._progress.update(self._task, completed=self._work(images), seen=images)
 
     def report(self, images: int, terms: dict[str, Any], rates: dict[str, float]) -> None:
         """One line of metrics.jsonl, the same for TensorBoard, and a warning for whatever looks wrong."""
@@ -94,26 +98,35 @@ class Reporter:
         speed = (images - images_then) / max(now - then, 1e-9)
         self._since = (now, images)
         seconds = self._seconds + now - self._started
-        line = {"images": images, "seconds": round(seconds, 3), "images_per_second": round(speed, 2)}
+        line = {
+            "images": self._part.before + images,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(speed, 2),
+        }
         line |= terms | {"learning_rate": rates}
         self.run.report(line)
         for name, value in (terms | {"images_per_second": speed}).items():
             if isinstance(value, list):
                 for step, part in enumerate(value, 1):
-                    self._writer.add_scalar(f"{name}/{step}", part, images)
+                    self._writer.add_scalar(f"{name}/{step}", part, line["images"])
             else:
-                self._writer.add_scalar(name, value, images)
-        self._progress.update(self._task, completed=images, rate=speed)
+                self._writer.add_scalar(name, value, line["images"])
+        self._progress.update(self._task, completed=self._work(images), seen=images, rate=speed)
         for name, sentence in diagnose(line).items():
             if name not in self._said:
                 self._said.add(name)
                 self.console.print(f"[yellow]at {images:,} images:[/] {sentence}", highlight=False)
         if self._progress.disable and (now - self._spoken > QUIET_SECONDS or images >= self._total):
             self._spoken = now
-            left = (self._total - images) / max(speed, 1e-9)
+            left = ((self._total - images) + self._part.later / self._part.cost) / max(speed, 1e-9)
+            name = self._part.headline
             print(
-                f"{images:,} of {self._total:,} images, {speed:.0f} images/s, {left / 60:.1f} minutes left,"
-                f" reconstruction {terms.get('reconstruction', float('nan')):.4f}",
+                f"{images:,} of {self._total:,} {self._part.counted}, {speed:.0f}/s, {left / 60:.1f} minutes left,"
+                f" {name} {terms.get(name, float('nan')):.4f}",
                 file=self.console.file,
                 flush=True,
             )
+
+    def _work(self, images: int) -> int:
+        """What the run has done after so many of this stage's images, in images of its first stage."""
+        return round(self._part.before + self._part.cost * images)

@@ -49,14 +49,37 @@ class Side:
     """Images seen before its first step."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A stage's part in its run: what it is called, where its count begins, and its share of the progress bar."""
+
+    title: str = "training"
+    counted: str = "images"
+    headline: str = "reconstruction"
+    """The term that a line of progress names."""
+    checkpoints: str = "checkpoints"
+    """The folder of its checkpoints, in the run's."""
+    before: int = 0
+    """Images that earlier stages see: in reports and snapshots its own count is added to them."""
+    cost: float = 1.0
+    """Time that one of its images takes, where one of the first stage's takes 1."""
+    later: float = 0.0
+    """Time of the stages after it, in the same measure."""
+
+
 class Stage(Protocol):
-    """What is trained, as the loop sees it: Stage1 or Stage2."""
+    """What is trained, as the loop sees it: Stage1, its prior, or Stage2."""
 
     networks: dict[str, nn.Module]
     """What a checkpoint holds."""
     averaged_network: str
     """Which of the networks the averaged weights follow."""
     sides: list[Side]
+
+    @property
+    def part(self) -> Part:
+        """Its part in the run."""
+        ...
 
     @property
     def averaged(self) -> nn.Module:

@@ -26,7 +26,7 @@ from crvae.training.adversary import Adversary, Recovery
 from crvae.training.averaging import average_of, recalibrate
 from crvae.training.images import calibration, stream
 from crvae.training.ranks import world_size
-from crvae.training.stage import SNAPSHOT, Carry, Group, Side, Stored, Terms
+from crvae.training.stage import SNAPSHOT, Carry, Group, Part, Side, Stored, Terms
 
 
 def build(config: Stage1Config) -> tuple[Autoencoder, Discriminator | None]:
@@ -140,6 +140,10 @@ class Stage1:
         ids = {id(parameter) for group in rated for parameter in group.parameters}
         rest = [parameter for parameter in self.model.parameters() if id(parameter) not in ids]
         return [Group("trunk", rest, 1.0), *(Group(*group) for group in rated)]
+
+    @property
+    def part(self) -> Part:
+        return Part(later=self.config.prior.work)
 
     @property
     def schedule(self) -> TrainConfig:

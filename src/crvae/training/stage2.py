@@ -28,7 +28,7 @@ from crvae.training.adversary import Adversary
 from crvae.training.averaging import average_of, recalibrating
 from crvae.training.images import calibration, stream
 from crvae.training.perceptual import SHIFT, Perceptual, perceptual
-from crvae.training.stage import SNAPSHOT, Carry, Group, Side, Stored, Terms
+from crvae.training.stage import SNAPSHOT, Carry, Group, Part, Side, Stored, Terms
 
 CALIBRATION_IMAGES = 512
 """Training images whose batch statistics the published weights get: each has hundreds of positions in every map."""
@@ -95,6 +95,7 @@ class Stage2:
     """A Stage2 stage for the training loop (`crvae.training.stage.Stage`)."""
 
     averaged_network = "model"
+    part = Part()
 
     def __init__(self, config: Stage2Config, stage1: str | Path):
         """`stage1`: the run or folder that holds the Stage1 model. Raises UserError where it is not the configuration's."""
