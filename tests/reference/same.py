@@ -27,15 +27,18 @@ def difference(one: Any, other: Any, where: str = "") -> str | None:
     return next((found for pair in pairs if (found := difference(*pair))), None)
 
 
-def last_state(run: Path) -> dict[str, Any]:
-    newest = sorted(path for path in (run / "checkpoints").iterdir() if path.name.isdigit())[-1]
+def last_state(run: Path, folder: str = "checkpoints") -> dict[str, Any]:
+    newest = sorted(path for path in (run / folder).iterdir() if path.name.isdigit())[-1]
     return torch.load(newest / "state.pt", weights_only=True)
 
 
 def assert_same_end(run: Path, other: Path) -> None:
-    found = difference(last_state(run), last_state(other))
-    assert found is None, f"states differ at {found}"
-    for name in ("model/model.safetensors", "model/discriminator.safetensors", "model/config.json"):
+    for folder in ("checkpoints", "prior"):
+        if (run / folder).exists() or (other / folder).exists():
+            found = difference(last_state(run, folder), last_state(other, folder))
+            assert found is None, f"{folder}: states differ at {found}"
+    files = ("model.safetensors", "prior.safetensors", "discriminator.safetensors", "config.json")
+    for name in (f"model/{file}" for file in files):
         if (run / name).exists() or (other / name).exists():
             assert (run / name).read_bytes() == (other / name).read_bytes(), name
     grids = [sorted((folder / "samples").glob("*.png"))[-1] for folder in (run, other)]

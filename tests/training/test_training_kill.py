@@ -19,7 +19,10 @@ from processes import Command, ranks
 from reference.same import assert_same_end
 
 RECIPE = "emoji-crvae-gan-mi"
-OPTIONS = ["--train.warm-up", "--objective.margin", "0.3", "--input.flip"]
+OPTIONS = [
+    "--train.warm-up", "--objective.margin", "0.3", "--input.flip", "--prior.kind", "flow", "--prior.flow.width", "8",
+    "--prior.batch", "16", "--prior.images", "128", "--prior.checkpoint-images", "64",
+]  # fmt: skip
 CALLS = ("fsync", "rename", "replace", "mkdir", "rmdir", "unlink")
 
 

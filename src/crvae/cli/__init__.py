@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": "turn an image folder, a hub dataset or a named set into the prepared format",
     "recipes": "list the recipes: what, command, cost, measured result",
     "train": "train Stage1 or Stage2, or go on with a run (--resume)",
+    "prior": "fit a prior to a trained run, or another one in its place",
     "sample": "draw images from the prior",
     "reconstruct": "originals beside their reconstructions",
     "complete": "fill the hidden part of images",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -98,8 +99,9 @@ def run(args: list[str]) -> int:
     if args[0].startswith("-"):
         asked = {"-h", "--help"} & set(args)  # as in the usage: --resume without a RUN before it
         command = parse(Resume, sorted(asked) or args, name="train --resume RUN")
-        return _finish(_resume, command)
-    return _finish(_start, *_configure(args[0], args[1:]))
+        return finished(lambda: _resume(command), command.resume)
+    config, command = _configure(args[0], args[1:])
+    return finished(lambda: _start(config, command), command.out)
 
 
 def _configure(name: str, args: list[str]):
@@ -138,15 +140,14 @@ def _resume(command: Resume) -> None:
     resume(command.resume, data=command.data, images=command.train.images, inexact=command.inexact)
 
 
-def _finish(work, *arguments) -> int:
+def finished(work: Callable[[], None], out: str) -> int:
+    """Does the work of training the run `out`, and says how it ended. Returns the exit code."""
     from crvae.training.cluster import place
     from crvae.training.loop import Interrupted
 
     first = place().rank == 0
-    command = arguments[-1]
-    out = getattr(command, "out", None) or command.resume
     try:
-        work(*arguments)
+        work()
     except Interrupted as stop:
         if first:
             print(

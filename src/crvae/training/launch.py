@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
@@ -60,11 +61,13 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     return Path(out)
 
 
-def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = False) -> Path:
-    """Goes on with the run in `folder` where its newest whole checkpoint stands, and returns it.
+def resume(
+    folder: str, *, data: str = "", images: int = 0, inexact: bool = False, prior: PriorConfig | None = None
+) -> Path:
+    """Continues the run in `folder` from its newest whole checkpoint, and returns it.
 
     `data` says where the dataset is now, `images` sets a new total, `inexact` allows another precision, number of devices or
-    dataset than the run began with.
+    dataset than the run began with. `prior` replaces the prior of a run whose autoencoder is trained to its end.
     """
     path = Path(folder)
     first = place().rank == 0
@@ -74,6 +77,10 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
         raise UserError(f"--train.images must be the new total of images, got {images}")
     if images:
         config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
+    if prior is not None:
+        if config.stage != 1:
+            raise UserError(f"{folder} is a Stage2 run, whose prior is its Stage1 model's: give a Stage1 run")
+        config = config.model_copy(update={"prior": prior})
     about = run.environment()
     try:
         prepared = open_data(data or about["data"]["path"])
@@ -97,8 +104,14 @@ def resume(folder: str, *, data: str = "", images: int = 0, inexact: bool = Fals
     if first:
         for complaint in complaints:
             print(f"crvae: {complaint}", file=sys.stderr)
-        if images:
-            run.configure(config)
+    if prior is not None and training.images < config.train.images:
+        seen = f"{training.images:,} of {config.train.images:,} images"
+        raise UserError(f"{folder} has seen {seen}: train it to the end first (crvae train --resume {folder})")
+    if first and (images or prior is not None):
+        run.configure(config)
+        if prior is not None:
+            forget_prior(run)
+    fabric.barrier()
     if not (has_prior_stage(config) and training.images >= config.train.images and has_begun(run)):
         if first:
             forget_prior(run)  # of an autoencoder that goes on

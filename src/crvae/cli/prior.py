@@ -1,0 +1,30 @@
+"""`crvae prior RUN`: fits a prior to a trained run, or another one in its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import tyro
+
+from crvae.cli.parsing import parse
+from crvae.cli.train import finished
+from crvae.config.prior import PriorConfig
+
+
+@dataclass
+class Prior:
+    """Fit a prior p(z) to the posteriors of a trained Stage1 run; the one that it has is replaced."""
+
+    run: tyro.conf.Positional[str]
+    """Folder of the run."""
+    data: str = ""
+    """Where its prepared dataset is now, if not where it was."""
+    prior: PriorConfig = dataclasses.field(default_factory=lambda: PriorConfig(kind="flow"))
+
+
+def run(args: list[str]) -> int:
+    command = parse(Prior, args, name="prior RUN")
+    from crvae.training.launch import resume
+
+    return finished(lambda: resume(command.run, data=command.data, prior=command.prior), command.run)

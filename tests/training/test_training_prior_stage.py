@@ -1,0 +1,178 @@
+"""The prior's phase: what it is fitted to, that it is of the run like the autoencoder, and that stopping it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import crvae
+from crvae.cli import main
+from crvae.config.prior import PriorConfig
+from crvae.data import open_data
+from crvae.models import Autoencoder
+from crvae.pictures import from_8_bit
+from crvae.training.prior_stage import PriorStage, shuffled
+from processes import Command, ranks, until
+from reference.same import assert_same_end
+
+PRIOR = [
+    "--prior.flow.width", "8", "--prior.autoregressive.width", "4", "--prior.autoregressive.mixture", "2", "--prior.batch", "16",
+    "--prior.images", "160", "--prior.checkpoint-images", "64", "--prior.report-images", "32",
+]  # fmt: skip
+KINDS = ("flow", "autoregressive")
+
+
+def train(
+    data: Path, out: Path, tiny: list[str], *more: str, kind: str = "flow", recipe: str = "emoji-crvae-gan-mi"
+) -> list[str]:
+    return ["train", recipe, "--data", str(data), "--out", str(out), *tiny, "--prior.kind", kind, *PRIOR, *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, colour, tiny) -> Path:
+    out = tmp_path_factory.mktemp("prior") / "whole"
+    assert main(train(colour, out, tiny)) == 0
+    return out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("recipe", ["emoji-vae", "emoji-cvae", "emoji-crvae"])
+def test_one_command_trains_both_for_every_construction(tmp_path, colour, tiny, kind, recipe):
+    out = tmp_path / "run"
+    assert main(train(colour, out, tiny, kind=kind, recipe=recipe)) == 0
+    model = crvae.load(out)
+    assert model.prior.config.kind == kind
+    samples = model.sample(3, seed=1)
+    assert samples.shape == (3, 3, 32, 32)
+    assert torch.equal(samples[:2], model.sample(2, seed=1))
+    assert not torch.equal(samples, crvae.load(out, prior="normal").sample(3, seed=1))
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines if "prior" in line] == [192, 224, 256, 288, 320]
+    assert [path.name for path in sorted((out / "samples").iterdir())][-1] == f"{320:012d}.png"
+
+
+def test_the_autoencoder_is_that_of_a_run_without_a_prior(whole, trained):
+    for name in ("model.safetensors", "discriminator.safetensors"):
+        assert (whole / "model" / name).read_bytes() == (trained / "model" / name).read_bytes()
+    assert not (trained / "model" / "prior.safetensors").exists()
+
+
+def test_its_scale_is_that_of_the_posteriors_it_is_fitted_to(whole, colour):
+    """Mean and deviation of every value over draws of the training images' posteriors, estimated by drawing."""
+    model = crvae.load(whole)
+    assert isinstance(model, Autoencoder)
+    split = open_data(colour).split("train")
+    posterior = model.encode(from_8_bit(split.images(range(len(split)))))
+    torch.manual_seed(0)
+    z = torch.cat([posterior.sample().flatten(1) for _ in range(400)])
+    shift, scale = (getattr(model.prior, name).flatten() for name in ("shift", "scale"))
+    assert (z.mean(0) - shift).abs().max() < 0.1 * scale.max()
+    torch.testing.assert_close(z.std(0), scale, rtol=0.1, atol=0.02)
+
+
+def test_a_mirrored_recipe_fits_mirrored_images_too(small, colour, whole):
+    model = crvae.load(whole)
+    assert isinstance(model, Autoencoder)
+    data = open_data(colour)
+    config = small(model={"latent_channels": 8}).model_copy(update={"prior": PriorConfig(kind="flow", batch=8)})
+    plain = PriorStage(config, model, None)._posteriors(data)[0]
+    flipped = config.model_copy(update={"input": config.input.model_copy(update={"flip": True})})
+    both = PriorStage(flipped, model, None)._posteriors(data)[0]
+    assert len(both) == 2 * len(plain) == 2 * len(data.split("train"))
+
+
+@pytest.mark.parametrize(("count", "batch"), [(5, 2), (7, 7), (3, 8), (54, 16)])
+def test_every_epoch_visits_every_row_once_and_any_start_goes_on(count, batch):
+    stream = shuffled(count, batch, seed=3, start=0)
+    rows = torch.cat([next(stream) for _ in range(4 * count)])
+    for epoch in range(3):
+        assert sorted(rows[epoch * count : (epoch + 1) * count].tolist()) == list(range(count))
+    later = shuffled(count, batch, seed=3, start=3 * batch)
+    assert torch.equal(next(later), rows[3 * batch : 4 * batch])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_stopped_anywhere_in_the_prior_it_goes_on_bit_for_bit(tmp_path, colour, tiny, whole, number, code):
+    run = tmp_path / "run"
+    longer = ["--prior.images", "1600", "--prior.cool-down", "0"]
+    command = Command(train(colour, run, tiny, *longer), tmp_path / "log")
+    until(lambda: (run / "prior" / f"{64:012d}").exists(), command)
+    command.signal(number)
+    assert command.wait() == code, command.said()
+    if code > 0:
+        assert f"crvae train --resume {run}" in command.said()
+    assert main(["train", "--resume", str(run)]) == 0
+    other = tmp_path / "other"
+    assert main(train(colour, other, tiny, *longer)) == 0
+    assert_same_end(other, run)
+
+
+def test_killed_between_the_two_phases(tmp_path, whole):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "prior")
+    shutil.rmtree(run / "model")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_end(whole, run)
+
+
+def test_two_ranks_stop_and_go_on_alike(tmp_path, colour, tiny):
+    def on_two(*args: str) -> None:
+        commands = ranks(2, list(args), tmp_path / f"log-{len(list(tmp_path.iterdir()))}")
+        assert [command.wait() for command in commands] == [0, 0], commands[0].said()
+
+    one, other = tmp_path / "one", tmp_path / "other"
+    on_two(*train(colour, one, tiny))
+    shutil.copytree(one, other)
+    shutil.rmtree(other / "prior" / f"{160:012d}")
+    on_two("train", "--resume", str(other))
+    assert_same_end(one, other)
+
+
+def test_more_training_of_the_autoencoder_fits_the_prior_anew(tmp_path, colour, tiny, whole):
+    run, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(whole, run)
+    assert main(["train", "--resume", str(run), "--train.images", "192"]) == 0
+    assert main(train(colour, other, tiny, "--train.images", "192")) == 0
+    assert_same_end(other, run)
+
+
+def test_crvae_prior_fits_and_replaces(tmp_path, whole, trained, colour):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert main(["prior", str(run), *PRIOR]) == 0
+    assert_same_end(whole, run)
+    assert main(["prior", str(run), "--prior.kind", "autoregressive", *PRIOR]) == 0
+    assert crvae.load(run).prior.config.kind == "autoregressive"
+    assert main(["prior", str(run), "--prior.kind", "normal"]) == 0
+    assert crvae.load(run).prior.config.kind == "normal"
+    assert not (run / "model" / "prior.safetensors").exists()
+    assert not (run / "prior").exists()
+
+
+def test_bad_input(tmp_path, colour, tiny, whole, capsys):
+    for args, words in (
+        (train(colour, tmp_path / "a", tiny, kind="flood"), "--prior.kind must be one of normal, flow, autoregressive"),
+        (["prior", str(whole), "--prior.kind", "flood"], "--prior.kind must be one of"),
+        (["prior", str(tmp_path / "none")], "is not a run"),
+        (["prior", str(whole), "--prior.images", "0"], "--prior.images must be"),
+        (train(colour, tmp_path / "b", tiny, "--prior.batch", "1"), "--prior.batch must be"),
+    ):
+        assert main(args) == 2
+        said = capsys.readouterr().err
+        assert words in said, said
+        assert len(said.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unfinished_autoencoder_gets_no_prior(tmp_path, whole, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    shutil.rmtree(run / "checkpoints" / f"{160:012d}")
+    assert main(["prior", str(run), *PRIOR]) == 2
+    assert "train it to the end first" in capsys.readouterr().err
