@@ -140,7 +140,7 @@ def _resume(command: Resume) -> None:
     resume(command.resume, data=command.data, images=command.train.images, inexact=command.inexact)
 
 
-def finished(work: Callable[[], None], out: str) -> int:
+def finished(work: Callable[[], object], out: str) -> int:
     """Does the work of training the run `out`, and says how it ended. Returns the exit code."""
     from crvae.training.cluster import place
     from crvae.training.loop import Interrupted
