@@ -13,8 +13,10 @@ import torch
 
 import crvae as package
 from crvae.cli import main
+from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig
 from crvae.export import onnx as graphs
 from crvae.export.onnx import AGREEMENT, write_graphs
+from crvae.models.priors import build_prior
 from crvae.models.upsampler import Upsampler
 
 OTHERS = [
@@ -85,6 +87,27 @@ def test_stage2(folder2, tmp_path):
     large = session(tmp_path / "upsampler.onnx").run(None, {"images": small_images})[0]
     np.testing.assert_allclose(large, model.decode(z).numpy(), atol=1e-4)
     assert large.shape == (5, 3, 56, 56)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["flow", "autoregressive"])
+def test_a_learned_prior_is_a_graph_too(small, tmp_path, kind):
+    """make test-export"""
+    model = small(steps=2)
+    config = {
+        "flow": FlowPriorConfig(width=16, depth=1, solver_steps=2),
+        "autoregressive": AutoregressivePriorConfig(width=8, mixture=3),
+    }[kind]
+    torch.manual_seed(0)
+    model.prior = build_prior(config, model.latent_shape, 2).eval()
+    with torch.no_grad():
+        for parameter in model.prior.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    found = write_graphs(model, tmp_path, torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1)
+    assert [checked.file for checked in found] == ["encoder.onnx", "decoder.onnx", "prior.onnx"]
+    noise = model.prior.noise(5, 9)
+    (z,) = session(tmp_path / "prior.onnx").run(None, {"noise": noise.numpy()})
+    np.testing.assert_allclose(z, model.prior.sample(5, 9).detach().numpy(), atol=1e-3)
 
 
 def test_a_graph_that_differs_is_not_kept(folder, tmp_path, monkeypatch, capsys):

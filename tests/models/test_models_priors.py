@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from crvae.config.base import Frozen
 from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig, NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
 from crvae.errors import UserError
@@ -226,3 +227,36 @@ def test_standardising_takes_means_and_noise_into_account():
     assert x.mean().abs() < 0.01
     assert (x.std() - 1).abs() < 0.01
     torch.testing.assert_close(prior.restored(x), draws, rtol=1e-5, atol=1e-5)
+
+
+class CentredConfig(Frozen):
+    """A toy from outside the package: N(centre, I)."""
+
+    kind: str = "centred"
+    centre: float = 2.0
+
+
+class Centred(NormalPrior):
+    configuration = CentredConfig
+    title = "a toy"
+
+    @property
+    def mean(self) -> torch.Tensor:
+        return torch.full(self.shape, self.config.centre)
+
+    def generate(self, noise: torch.Tensor) -> torch.Tensor:
+        return noise + self.config.centre
+
+
+def test_a_new_prior_is_a_class_and_an_entry(tmp_path, monkeypatch):
+    model = autoencoder("recurrent")
+    model.prior = Centred(CentredConfig(centre=3.0), model.latent_shape, 4)
+    save(tmp_path, model, recipe="test", images=1)
+    with pytest.raises(UserError, match=r"prior.kind must be one of normal"):
+        load(tmp_path)
+    monkeypatch.setitem(PRIORS, "centred", Centred)
+    loaded = load(tmp_path)
+    z = NormalPrior(NormalPriorConfig(), model.latent_shape, 4).sample(2, 1) + 3
+    assert torch.equal(loaded.prior.sample(2, 1), z)
+    alike(loaded.sample(2, 1), model.decode(z).detach())
+    assert (loaded.prior.mean_fill(z, 1)[:, 2:] == 3).all()

@@ -61,6 +61,7 @@ def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: boo
         "model": stage1.latent.title + (", with a residual path" if config.residual else ""),
         "images": f"{width}x{height}, {'colour' if channels == 3 else 'grey'}, float32 in [-1, 1], channels first",
         "latent": f"{'x'.join(map(str, stage1.latent_shape))}, {config.steps} time steps",
+        "prior": stage1.prior.title,
         "base width": f"{config.width}",
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "recipe": f"`{_line(about.recipe) or UNKNOWN}`",
@@ -158,13 +159,15 @@ def _onnx(graphs: list[Checked], threads: int) -> str:
         for graph in graphs
     ]
     batches = [f"ONNX Runtime / PyTorch, batch {batch}" for batch in graphs[0].latency]
+    learned = any(graph.file == "prior.onnx" for graph in graphs)
+    source = "p(z), outputs of `prior.onnx`, whose inputs are standard normal noise" if learned else "N(0, I)"
     table = _table(("file", "size", "largest difference from PyTorch", *batches), rows)
     return f"""
 ## ONNX
 
 {table}
 
-Inputs of `decoder.onnx` are latents z ~ N(0, I), the channel recurrence is inside; images are in [-1, 1]; the batch is free.
+Inputs of `decoder.onnx` are latents z ~ {source}; the channel recurrence is inside; images are in [-1, 1]; the batch is free.
 Latency: median of 15 runs, fp32, CPU, {threads} thread{"s" * (threads != 1)}, on the machine that wrote this card."""
 
 

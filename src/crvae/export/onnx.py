@@ -1,7 +1,8 @@
 """ONNX graphs of a model, each compared with the model and timed before it is kept.
 
 `encoder.onnx`: images `b c h w` in [-1, 1] -> mean and log-variance of the posterior. `decoder.onnx`: z, the channel
-recurrence included -> images. `upsampler.onnx` (Stage2): small images -> large ones. The batch `b` is free.
+recurrence included -> images. `prior.onnx` (learned priors): standard normal noise -> z, the sampler's loop inside.
+`upsampler.onnx` (Stage2): small images -> large ones. The batch `b` is free.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
+from crvae.models.prior import LearnedPrior, Prior
 from crvae.models.upsampler import Upsampler
 
 AGREEMENT = 1e-4
@@ -79,6 +81,17 @@ class Decoding(nn.Module):
         return self.model.decode(z)
 
 
+class Generating(nn.Module):
+    """Standard normal noise -> draws of the prior."""
+
+    def __init__(self, prior: Prior):
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
+        return self.prior.generate(noise)
+
+
 def require_onnx() -> None:
     """Raises UserError where the packages of the `onnx` extra are missing."""
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
@@ -102,6 +115,9 @@ def write_graphs(
         (Graph("encoder.onnx", Encoding(stage1), "images", ("mean", "log_variance")), images),
         (Graph("decoder.onnx", Decoding(stage1), "z", ("images",)), latents),
     ]
+    if isinstance(stage1.prior, LearnedPrior):
+        noise = stage1.prior.noise(len(images))
+        graphs.append((Graph("prior.onnx", Generating(stage1.prior), "noise", ("z",)), noise))
     if isinstance(model, Upsampler):
         graphs.append((Graph("upsampler.onnx", model, "images", ("large_images",)), stage1.decode(latents)))
     checked = []

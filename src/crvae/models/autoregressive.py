@@ -141,7 +141,7 @@ class AutoregressivePrior(LearnedPrior):
         state: State | None = None
         known = len(x)
         for t in range(self.steps):
-            before = x[t - 1] if t else torch.zeros(len(noise), self.size, device=noise.device)
+            before = x[t - 1] if t else torch.zeros_like(rows[:, 0, 1:])
             state = self._moved(before, t, state)
             if t >= known:
                 x = [*x, self._mixture(state).draw(rows[:, t])]

@@ -211,4 +211,4 @@ class LearnedPrior(Prior):
         return (blocks(z, self.steps) - self.shift) / self.scale
 
     def restored(self, x: Float[Tensor, "b t k"]) -> Float[Tensor, " b *d"]:
-        return (x * self.scale + self.shift).reshape(len(x), *self.shape)
+        return (x * self.scale + self.shift).flatten(1).unflatten(1, self.shape)

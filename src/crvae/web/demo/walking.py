@@ -16,6 +16,7 @@ from torch import Tensor
 
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import blocks
+from crvae.models.prior import LearnedPrior
 from crvae.web.demo.exhibits import Exhibit
 from crvae.web.demo.widgets import frame, in_words, picture
 
@@ -54,8 +55,8 @@ def _walk(exhibits: list[Exhibit]) -> None:
 
     @torch.no_grad()
     def follow(draws: list[int], *shares: float) -> list:
-        z = walk_latent(model, draws, shares)
-        return [picture(exhibit.model.decode(z)[0]) for exhibit in exhibits]
+        latents = [walk_latent(exhibit.stage1, draws, shares) for exhibit in exhibits]
+        return [picture(exhibit.model.decode(z)[0]) for exhibit, z in zip(exhibits, latents, strict=True)]
 
     def resample(step: int, draws: list[int], *shares: float) -> list:
         draws = [draw + 2 * (t == step) for t, draw in enumerate(draws)]
@@ -108,6 +109,8 @@ def _controls(t: int) -> tuple[gr.Checkbox, gr.Slider, gr.Button]:
 
 def _explanation(model: Autoencoder, steps: int) -> str:
     text = "Each slider moves the block of one time step between two draws from the prior; Resample draws both anew."
+    if isinstance(model.prior, LearnedPrior):
+        text += " The prior is learned: what moves is the noise behind the block, and other blocks follow it."
     if not model.latent.ordered:
         text += " This model is not recurrent: its blocks are arbitrary groups of channels."
     if steps < model.config.steps:
