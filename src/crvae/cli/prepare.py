@@ -45,7 +45,7 @@ class Prepare:
     """Which side of a bounding box makes the square."""
     resample: Literal["bicubic", "bilinear", "lanczos", "area"] = "bicubic"
     """Filter for scaling, always with antialiasing."""
-    pixel_limit: float = 16.0
+    pixel_limit: float = 200.0
     """Images above this many megapixels are skipped undecoded."""
     workers: int = CORES
     """Processes; the output does not depend on their number."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from crvae.data import colours, orientation, png_chunks
+from crvae.data.unusable import Unusable
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 """File formats that are opened, whatever a file's name says. No others: some decoders run programs."""
@@ -19,8 +23,11 @@ Square = Literal["longer", "shorter"]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 
-_ORIENTATION = 0x0112
-"""The EXIF tag that says how a camera was held."""
+LARGE = 16_000_000
+"""Images of more pixels are made smaller before anything else is done to them, so that memory stays small."""
+
+BYTES = 1 << 29
+"""No larger file is read, whatever the pixel limit."""
 
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -28,10 +35,6 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "area": Image.Resampling.BOX,
 }
-
-
-class Unusable(Exception):
-    """Why one file gives no image; the text completes the sentence "FILE ..."."""
 
 
 @dataclass(frozen=True)
@@ -49,63 +52,67 @@ class Form:
     """Which side of a box makes the square."""
     resample: Resample = "bicubic"
     """Filter, always with antialiasing."""
-    pixel_limit: int = 16_000_000
+    pixel_limit: int = 200_000_000
     """Larger images, in pixels, are skipped before they are decoded."""
 
     @property
     def byte_limit(self) -> int:
         """Larger files are skipped unread: 8 bytes a pixel is the most that an uncompressed 16-bit image takes."""
-        return 8 * self.pixel_limit + (1 << 20)
+        return min(8 * self.pixel_limit + (1 << 20), BYTES)
 
 
-def decode(data: bytes, form: Form, *, upright: bool = True) -> Image.Image:
+def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = False) -> Image.Image:
     """Decodes the first frame of an image file to mode `L` or `RGB`, as `form.channels` says.
 
-    16-bit values are divided by 257, palettes and CMYK converted, transparency laid on white, the camera's orientation
-    applied where `upright`. Raises Unusable for anything that is not wholly an image within `form.pixel_limit`.
+    Colours are converted to sRGB where a profile is embedded, 16-bit values divided by 257, palettes and CMYK converted,
+    transparency laid on white, the camera's orientation applied where `upright`. With `shrink`, images of more than 16
+    megapixels are made smaller while they are decoded, or right after, down to four times the size of the form. Raises
+    Unusable for anything that is not wholly an image within `form.pixel_limit`, or shows nothing.
     """
     if not data:
         raise Unusable("is empty")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            light, profile = png_chunks.lighten(data)
+            with _open(light) as image:
                 width, height = image.size
                 if width * height > form.pixel_limit:
-                    raise Unusable(_too_large(width * height, form))
+                    raise Unusable(
+                        f"has {width * height / 1e6:.1f} megapixels, above the limit of {form.pixel_limit / 1e6:g}"
+                    )
+                if width * height > LARGE and shrink:
+                    least = 4 * max(form.sizes) / min(image.size)
+                    image.draft(None, (math.ceil(least * width), math.ceil(least * height)))  # JPEG alone can
                 image.load()
-                if upright and image.getexif().get(_ORIENTATION, 1) != 1:
-                    image = ImageOps.exif_transpose(image)
-                return _eight_bit(image).convert("L" if form.channels == 1 else "RGB")
+                turn = orientation.orientation(image) if upright else 1
+                if image.width * image.height > LARGE and shrink and image.mode in ("L", "RGB", "RGBA", "CMYK"):
+                    found = image.info, image.format
+                    image = image.reduce(max(1, min(image.size) // (4 * max(form.sizes))))
+                    image.info, image.format = found
+                plain = colours.eight_bit(image, png_chunks.depth(data), profile)
+                return orientation.upright(plain, turn).convert("L" if form.channels == 1 else "RGB")
     except Unusable:
         raise
     except Image.UnidentifiedImageError:
         raise Unusable("is not an image of a known format, or is broken in its first bytes") from None
-    except Image.DecompressionBombError:
-        raise Unusable(_too_large(2 * (Image.MAX_IMAGE_PIXELS or 0), form)) from None
     except (
         Exception
     ) as error:  # a decoder may raise anything on bytes from elsewhere; one file must never end a preparation
         raise Unusable(f"is truncated or broken ({type(error).__name__})") from None
 
 
-def _too_large(pixels: int, form: Form) -> str:
-    return f"has {pixels / 1e6:.1f} megapixels or more, above the limit of {form.pixel_limit / 1e6:g}"
+_opening = threading.Lock()
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Any mode to `1`, `L`, `RGB`, or another 8-bit one without transparency."""
-    if image.mode == "F":
-        raise Unusable("has floating-point pixels, whose range is unknown")
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise Unusable("has integer pixels beyond 16 bits")
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+def _open(data: bytes) -> Image.Image:
+    """Reads the head of a file. Pillow's own limit on pixels is set aside meanwhile: the caller has one of its own."""
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def region(size: tuple[int, int], form: Form, box: Box | None = None) -> Box:

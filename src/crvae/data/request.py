@@ -37,7 +37,7 @@ def prepare_source(
     margin: float | None = None,
     square: Square = "longer",
     resample: Resample = "bicubic",
-    pixel_limit: float = 16.0,
+    pixel_limit: float = 200.0,
     workers: int = CORES,
     watch: Callable[[Source], Callable[[int], None]] = lambda source: lambda items: None,
     **options: Any,

@@ -86,7 +86,8 @@ def _row(content: bytes | Image.Image, form: Form, item: Item) -> tuple[str, lis
     """SHA-256 of the content, and the stored images."""
     if isinstance(content, bytes):
         digest = hashlib.sha256(content).hexdigest()
-        image = decode(content, form, upright=item.box is None)
+        free = item.box is None  # a box refers to the file's own pixels
+        image = decode(content, form, upright=free, shrink=free)
     else:
         image = content
         digest = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
