@@ -192,7 +192,7 @@ from crvae.data.images import Form, decode, scale
 kind, width, height = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-image = decode(data, Form(sizes=(64,)), shrink=True)
+image = decode(data, Form(sizes=(64,), pixel_limit=200_000_000), shrink=True)
 stored = scale(image, Form(sizes=(64,)))[0]
 left, right = stored.getpixel((5, 32)), stored.getpixel((58, 32))
 print(min(image.size) >= 256, left[0] < 60, right[0] > 200, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -109,7 +109,7 @@ def _bomb(width: int, height: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize(("width", "height"), [(20_001, 10_000), (40_000, 30_000), (1_000_000, 1_000_000)])
+@pytest.mark.parametrize(("width", "height"), [(4001, 4000), (12_000, 12_000), (1_000_000, 1_000_000)])
 def test_the_pixel_limit_is_checked_before_decoding(width, height):
     with pytest.raises(Unusable, match="megapixels"):
         decode(_bomb(width, height), FORM)

@@ -29,7 +29,9 @@ def test_image_files_are_read_in_order_and_cut_as_prepare_does(model, tmp_path):
     red = np.zeros((60, 90, 3), np.uint8)
     red[:, 5:85, 0] = 255  # the centred square is red, some of what is cut away black
     Image.fromarray(red).save(tmp_path / "b" / "wide.png")
-    Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    clear = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    clear.putpixel((0, 0), (255, 255, 255, 255))  # where nothing is opaque there is no image
+    clear.save(tmp_path / "a.png")
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".hidden.png").write_bytes(b"")
     images = read_images(str(tmp_path), model, option="--images", limit=10)

@@ -52,7 +52,7 @@ class Form:
     """Which side of a box makes the square."""
     resample: Resample = "bicubic"
     """Filter, always with antialiasing."""
-    pixel_limit: int = 200_000_000
+    pixel_limit: int = 16_000_000
     """Larger images, in pixels, are skipped before they are decoded."""
 
     @property
