@@ -103,6 +103,10 @@ class ObjectiveConfig(Frozen):
     """Weight of the KL divergence, per nat and image, in the other time steps."""
     kl_weights: str = ""
     """T weights separated by commas, in place of the two levels."""
+    perceptual: float = Field(default=0.0, ge=0)
+    """Weight of the perceptual loss on reconstructions, a share of the features' energy; 0 leaves it out."""
+    perceptual_network: str = "vgg16"
+    """Network of the perceptual loss: vgg16, vgg19, squeezenet, or timm: and the name of a timm backbone."""
     adversarial: float = Field(default=0.0125, ge=0)
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
     adversarial_after_images: int = Field(default=0, ge=0)
@@ -199,6 +203,10 @@ class Stage1Config(Frozen):
         if self.objective.adversarial and self.model.likelihood != "gaussian":
             raise ValueError(
                 "--objective.adversarial needs --model.likelihood gaussian: a discriminator sees images, not probabilities"
+            )
+        if self.objective.perceptual and self.model.likelihood != "gaussian":
+            raise ValueError(
+                "--objective.perceptual needs --model.likelihood gaussian: its network sees images, not probabilities"
             )
         if problem := self.undivided(self.train.accumulate):
             raise ValueError(problem)

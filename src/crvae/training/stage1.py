@@ -25,6 +25,7 @@ from crvae.storage.models import save
 from crvae.training.adversary import Adversary, Recovery
 from crvae.training.averaging import average_of, recalibrate
 from crvae.training.images import calibration, stream
+from crvae.training.perceptual import Perceptual, perceptual
 from crvae.training.ranks import world_size
 from crvae.training.stage import SNAPSHOT, Carry, Group, Part, Side, Stored, Terms
 
@@ -69,13 +70,20 @@ def adversary(config: Stage1Config, judge: Discriminator) -> Adversary:
 class GeneratorStep(nn.Module):
     """What encoder, latent construction and decoder minimise (section 3.3.1, equations 1 and 2).
 
-    forward(x) -> (loss, named terms, (x, fakes)). The adversary is no child: gradients pass through it to the images and
-    stop there.
+    forward(x) -> (loss, named terms, (x, fakes)). The adversary and the perceptual network are not its children: gradients
+    pass through them to the images and stop there.
     """
 
-    def __init__(self, config: Stage1Config, model: Autoencoder, adversary: Adversary | None):
+    def __init__(
+        self,
+        config: Stage1Config,
+        model: Autoencoder,
+        adversary: Adversary | None,
+        perceptual: Perceptual | None = None,
+    ):
         super().__init__()
         self.model = model
+        self._perceptual = perceptual
         self._adversary = (adversary,)  # in a tuple: not registered, so neither trained nor wrapped with this side
         self._objective = config.objective
         weights = config.objective.kl_per_step(config.model.steps)
@@ -87,31 +95,45 @@ class GeneratorStep(nn.Module):
         deviation = torch.exp(0.5 * posterior.log_variance.detach()).mean()
         terms: Terms = {"kl": kl.sum(), "kl_per_step": kl, "posterior_deviation": deviation}
         loss = objectives.weighted_kl(kl, self.kl_weights)  # type: ignore[arg-type]
+        z = posterior.sample()
         (adversary,) = self._adversary
         if adversary is None or adversary.waiting:
-            outputs = self.model.outputs(self.model.transform(posterior.sample())).float()
-            bernoulli = self.model.config.likelihood == "bernoulli"
-            error = objectives.bernoulli_error if bernoulli else objectives.gaussian_error
-            terms["reconstruction"] = error(outputs, x)
-            return loss + terms["reconstruction"], terms, ()
+            terms |= self._likeness(self.model.outputs(self.model.transform(z)).float(), x)
+            return self._weighted(loss, terms), terms, ()
 
-        z = posterior.sample()
         z = torch.cat([z, self.model.prior.draw_like(z)])  # posterior, prior: decoded in one pass
         u = self.model.transform(z)
         images = self.model.outputs(u).float()
-        terms["reconstruction"] = objectives.gaussian_error(images[: len(x)], x)
+        terms |= self._likeness(images[: len(x)], x)
         if not self._objective.encoder_adversarial:
             z = z.detach()  # the same images again from a constant: batch statistics would carry gradients too
             u = self.model.transform(z)
             images = self.model.outputs(u).float()
-
         judgement = adversary.judge(images, u if self._objective.mutual_information_on == "u" else z)
         terms |= judgement.terms
-        adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
-        loss = loss + terms["reconstruction"] + self._objective.adversarial * adversarial
+        return self._weighted(loss, terms), terms, (x, judgement.fakes)
+
+    def _likeness(self, outputs: Tensor, x: Tensor) -> Terms:
+        """How far the reconstructions are from their originals: section 3.1's error, and the perceptual one."""
+        bernoulli = self.model.config.likelihood == "bernoulli"
+        error = objectives.bernoulli_error if bernoulli else objectives.gaussian_error
+        terms = {"reconstruction": error(outputs, x)}
+        if self._perceptual is not None:
+            terms["perceptual"] = self._perceptual(outputs, x)
+        return terms
+
+    def _weighted(self, loss: Tensor, terms: Terms) -> Tensor:
+        """The weighted KL divergence `loss`, and all other terms with their weights: beta, kappa and the perceptual one."""
+        weights = self._objective
+        loss = loss + terms["reconstruction"]
+        if "adversarial_sample" in terms:
+            adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
+            loss = loss + weights.adversarial * adversarial
         if "mutual_information" in terms:
-            loss = loss + self._objective.mutual_information * terms["mutual_information"]
-        return loss, terms, (x, judgement.fakes)
+            loss = loss + weights.mutual_information * terms["mutual_information"]
+        if "perceptual" in terms:
+            loss = loss + weights.perceptual * terms["perceptual"]
+        return loss
 
 
 class Stage1:
@@ -130,7 +152,9 @@ class Stage1:
         self.adversary = None if judge is None else adversary(config, judge)
         self.averaged = average_of(self.model)
         self.networks: dict[str, nn.Module] = {"model": self.model}
-        self.sides = [Side("generator", GeneratorStep(config, self.model, self.adversary), self._groups())]
+        frozen = perceptual(config.objective.perceptual, config.objective.perceptual_network)
+        step = GeneratorStep(config, self.model, self.adversary, frozen)
+        self.sides = [Side("generator", step, self._groups())]
         if self.adversary is not None:
             self.networks["discriminator"] = self.adversary.discriminator
             self.sides.append(self.adversary.side())
