@@ -93,7 +93,12 @@ def test_normalisation_is_over_images_between_minus_one_and_one():
 
 @pytest.mark.parametrize(
     ("name", "layers", "says"),
-    [("vgg99", [], "there is no"), ("squeezenet", ["features.99"], "features.99"), ("timm:nothing", [], "timm has no")],
+    [
+        ("vgg99", [], "there is no"),
+        ("squeezenet", ["features.99"], "features.99"),
+        ("timm:nothing", [], "timm has no"),
+        ("timm:resnet18", ["x"], "no layer .x."),
+    ],
 )
 def test_unknown_names_are_said_in_one_sentence(name, layers, says):
     with pytest.raises(UserError, match=says):

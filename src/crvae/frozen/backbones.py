@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError
+from crvae.frozen.imagenet import DEVIATION, MEAN, PREFIX, from_timm
 from crvae.frozen.small import FEATURES, small
-
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     unknown or the weights cannot be had.
     """
     try:
-        kind = _timm(name) if name.startswith("timm:") else KINDS.get(name)
+        kind = _timm(name) if name.startswith(PREFIX) else KINDS.get(name)
         if kind is None:
             raise UserError(f"there is no backbone {name!r}: choose {', '.join(KINDS)} or timm:NAME")
         return Backbone(name, kind, pretrained)
@@ -132,27 +131,20 @@ class _StoredImages(nn.Module):
 
 
 def _timm(name: str) -> Kind:
-    import timm
-    from timm.data import resolve_model_data_config
-
-    model = name.removeprefix("timm:")
-    if not timm.is_model(model):
-        raise UserError(f"timm has no model {model!r}: choose one that `timm.list_models()` names")
-    skeleton = timm.create_model(model, pretrained=False, num_classes=0)
-    expects = resolve_model_data_config(skeleton)
+    skeleton = from_timm(name, False, num_classes=0)
     return Kind(
-        lambda pretrained: timm.create_model(model, pretrained=pretrained, num_classes=0),
-        skeleton.num_features,  # type: ignore[arg-type]
-        expects["input_size"][-1],
-        expects["mean"],
-        expects["std"],
+        lambda pretrained: from_timm(name, pretrained, num_classes=0).network,
+        skeleton.network.num_features,
+        skeleton.size,
+        skeleton.mean,
+        skeleton.deviation,
     )
 
 
 KINDS = {
     "small": Kind(lambda pretrained: small(), FEATURES, 64, (0.5,) * 3, (0.5,) * 3),
     "efficientnet-lite0": Kind(_efficientnet_lite0, 1280, 128, (127 / 255,) * 3, (128 / 255,) * 3),
-    "vgg11": Kind(_vgg11, 4096, 224, IMAGENET_MEAN, IMAGENET_DEVIATION),
+    "vgg11": Kind(_vgg11, 4096, 224, MEAN, DEVIATION),
     "inception": Kind(_inception, 2048, 0, (0.0,) * 3, (1 / 255,) * 3),
 }
 """Backbone by name. Lite0 sees 128 pixels, not its own 224, to be three times as fast on images that are smaller still;

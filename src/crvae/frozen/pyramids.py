@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError
+from crvae.frozen import imagenet
+from crvae.frozen.imagenet import PREFIX, from_timm
 from crvae.frozen.squeezenet import DEVIATION, MEAN, squeezenet
-
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What torchvision's networks expect, where images are in [0, 1]."""
 
 LAYERS = {
     "vgg16": ("features.3", "features.8", "features.15"),  # relu1_2, relu2_2, relu3_3
@@ -65,7 +63,7 @@ def feature_pyramid(name: str, layers: Sequence[str] = (), pretrained: bool = Tr
     `layers` are its sub-modules' names (timm: the stages' numbers), by default LAYERS (timm: all but the coarsest two).
     Raises UserError where the name is unknown or the weights cannot be had.
     """
-    if name.startswith("timm:"):
+    if name.startswith(PREFIX):
         return _timm(name, layers, pretrained)
     if name not in LAYERS:
         raise UserError(f"there is no perceptual network {name!r}: choose {', '.join(LAYERS)} or timm:BACKBONE")
@@ -83,7 +81,7 @@ def feature_pyramid(name: str, layers: Sequence[str] = (), pretrained: bool = Tr
             raise UserError(
                 f"the weights of {name} could not be fetched ({error}): choose squeezenet, or go online"
             ) from None
-        pyramid = _pyramid(name, network, layers, IMAGENET_MEAN, IMAGENET_DEVIATION)
+        pyramid = _pyramid(name, network, layers, imagenet.MEAN, imagenet.DEVIATION)
     return pyramid
 
 
@@ -101,20 +99,11 @@ def _pyramid(
 
 def _timm(name: str, layers: Sequence[str], pretrained: bool) -> FeaturePyramid:
     try:
-        import timm
-        from timm.data.config import resolve_model_data_config
-    except ImportError:
-        raise UserError(f"{name} needs timm: pip install 'crvae[eval]'") from None
-    backbone = name.removeprefix("timm:")
-    if not timm.is_model(backbone):
-        raise UserError(f"timm has no backbone {backbone!r}: choose one that `timm.list_models()` names")
-    try:
-        stages: dict[str, Any] = {"out_indices": tuple(map(int, layers))} if layers else {}
-        network = timm.create_model(backbone, pretrained=pretrained, features_only=True, **stages)
-        if not layers:
-            kept = tuple(range(max(1, len(network.feature_info) - 2)))  # type: ignore[arg-type]
-            network = timm.create_model(backbone, pretrained=pretrained, features_only=True, out_indices=kept)
-    except Exception as error:  # timm's downloads fail in many ways; none of them is a bug of ours
-        raise UserError(f"{name} cannot be used ({str(error).splitlines()[0]}): choose another network") from None
-    expects = resolve_model_data_config(network)
-    return FeaturePyramid(network, (), expects["mean"], expects["std"])
+        stages = tuple(map(int, layers))
+    except ValueError:
+        raise UserError(f"{name} has no layer {layers[0]!r}: name stages by their numbers") from None
+    if not stages:
+        found = from_timm(name, False, features_only=True)
+        stages = tuple(range(max(1, len(found.network.feature_info) - 2)))
+    found = from_timm(name, pretrained, features_only=True, out_indices=stages)
+    return FeaturePyramid(found.network, (), found.mean, found.deviation)
