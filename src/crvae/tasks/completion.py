@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +26,8 @@ CHECK = 10
 PATIENCE = 3
 """A restart is finished when this many looks in a row found its loss down by less than TOLERANCE of itself."""
 TOLERANCE = 2e-3
+ROWS = 8
+"""Rows of a pass through the networks where every digit counts: how a processor rounds depends on the size of a batch."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def complete(
     (The paper prints + gamma, which would push z away from the prior.) Images are in [-1, 1]; `mask` is 1 where pixels are
     visible and 0 where they are hidden, one for all images or `b 1 h w`. Every image is completed as if it were alone:
     neither the others nor the number of restarts change what a restart finds; `first` is the place of x[0] among all images,
-    where they come in parts. Without a discriminator tau is 0, unless `search` says otherwise. `progress` is told the steps
+    where they come in parts (exactly with L-BFGS; Adam's steps are rounded to bf16 where the processor has it, and differ by
+    that rounding). Without a discriminator tau is 0, unless `search` says otherwise. `progress` is told the steps
     done and the most that there can be.
 
     Puts the networks in evaluation mode. Raises UserError where the images are not of the model's shape, the mask not of
@@ -152,9 +154,25 @@ def starts(
     draws = [standard_draws(shape, count, torch.Generator().manual_seed(seed))[first:] for seed in seeds]
     noise = torch.stack(draws).to(model.device)
     colour = (x * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True)
-    posterior = model.encode(occlude(x, mask) + colour * (1 - mask))
     noise[0] = 0
-    return posterior.mean + torch.exp(0.5 * posterior.log_variance) * noise
+
+    def drawn(rows: Tensor, share: Tensor) -> Tensor:
+        posterior = model.encode(rows)
+        return (posterior.mean[:, None] + torch.exp(0.5 * posterior.log_variance)[:, None] * share).flatten(1)
+
+    found = in_parts(drawn, occlude(x, mask) + colour * (1 - mask), noise.transpose(0, 1))
+    return found.view(len(x), search.restarts, *shape).transpose(0, 1)
+
+
+def in_parts(work: Callable[..., Tensor], *rows: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """`work` on ROWS rows at a time, the last part filled up with its last row: a result depends on its own row alone."""
+    results = []
+    for start in range(0, len(rows[0]), ROWS):
+        part = [values[start : start + ROWS] for values in rows]
+        count = len(part[0])
+        full = [torch.cat([p, p[-1:].expand(ROWS - count, *p.shape[1:])]) for p in part] if count < ROWS else part
+        results.append(work(*full)[:count])
+    return torch.cat(results)
 
 
 def _descend(
@@ -176,9 +194,14 @@ def _descend(
 
     quick = quick_arithmetic(model.device)
 
+    def total(points: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+        return _terms(model.prior, model.decode(points), points, x, mask, realism, search)["total"]
+
     def evaluate(points: Tensor) -> Tensor:
-        with quick if search.optimiser == "adam" else nullcontext():  # a line search needs every digit
-            return _terms(model.prior, model.decode(points), points, x, mask, realism, search)["total"]
+        if search.optimiser == "lbfgs":  # a line search needs every digit
+            return in_parts(total, points, x, mask)
+        with quick:
+            return total(points, x, mask)
 
     for step in range(1, search.steps + 1):
         losses, points = optimiser.step(evaluate)
