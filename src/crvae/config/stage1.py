@@ -113,6 +113,9 @@ class ObjectiveConfig(Frozen):
     """Images seen before the discriminator, and all terms that need it, join in: until then an autoencoder trains alone."""
     adversarial_loss: Literal["softplus", "hinge"] = "softplus"
     """Adversarial terms: the paper's logarithms of probabilities (softplus of logits), or the hinge."""
+    adversarial_on: Literal["both", "reconstructions"] = "both"
+    """Images that the discriminator sees beside real ones: reconstructions and samples from N(0, I), as the paper has it, or
+    reconstructions alone, where samples come from a learned prior."""
     encoder_adversarial: bool = True
     """Let the gradients that come through the discriminator reach the encoder, as the paper writes it."""
     margin: float = Field(default=0.0, ge=0, lt=1)
@@ -197,6 +200,10 @@ class Stage1Config(Frozen):
         if self.objective.mutual_information and not self.objective.adversarial:
             raise ValueError(
                 "--objective.mutual-information needs the discriminator's features: set --objective.adversarial above 0"
+            )
+        if self.discriminator.mixed_batch and self.objective.adversarial_on != "both":
+            raise ValueError(
+                "--discriminator.mixed-batch holds samples too: leave it out with --objective.adversarial-on reconstructions"
             )
         if self.input.binarise and self.model.likelihood != "bernoulli":
             raise ValueError("--input.binarise goes with --model.likelihood bernoulli only")

@@ -21,18 +21,23 @@ from crvae.training.stage import Carry, Group, Side, Terms
 
 
 class Fakes(NamedTuple):
-    """What the generating side made, for the discriminator: images in [-1, 1], and the latent to recover, if any; detached."""
+    """What the generating side made, for the discriminator: images in [-1, 1], and the latent to recover; detached."""
 
     reconstructions: Float[Tensor, "b c h w"]
-    samples: Float[Tensor, "b c h w"]
+    samples: Float[Tensor, "b c h w"] | None
     latent: Float[Tensor, " b2 *d"] | None
+
+    @property
+    def images(self) -> tuple[Float[Tensor, "b c h w"], ...]:
+        """The kinds that there are."""
+        return (self.reconstructions,) if self.samples is None else (self.reconstructions, self.samples)
 
 
 class Judgement(NamedTuple):
     """What the adversary thinks of the generating side's images: named terms for it to minimise, and the images as fakes.
 
-    terms: `adversarial_reconstruction` and `adversarial_sample`; with a latent head `mutual_information`, and for the log alone
-    `mutual_information_explained`.
+    terms: `adversarial_reconstruction` and `adversarial_sample`, as far as they were judged; with a latent head
+    `mutual_information`, and for the log alone `mutual_information_explained`.
     """
 
     terms: Terms
@@ -101,8 +106,14 @@ class Adversary(nn.Module):
         ]
         return Side("discriminator", self, groups, self.after)
 
-    def judge(self, images: Float[Tensor, "b2 c h w"], latent: Float[Tensor, " b2 *d"] | None = None) -> Judgement:
-        """Reconstructions and as many samples behind them, with their latents, through frozen parameters.
+    def judge(
+        self,
+        images: Float[Tensor, "b2 c h w"],
+        latent: Float[Tensor, " b2 *d"] | None = None,
+        *,
+        samples: bool = True,
+    ) -> Judgement:
+        """Reconstructions and, with `samples`, as many samples behind them, with their latents, through frozen parameters.
 
         Gradients reach the images and stop there; the latent is a constant.
         """
@@ -112,22 +123,20 @@ class Adversary(nn.Module):
             return functional_call(self.discriminator, frozen, (part,))
 
         shown = self._augment(images)
+        kinds = ("reconstruction", "sample") if samples else ("reconstruction",)
         estimate = None
         if self.discriminator.together:
             realism, estimate = look(shown)
-            reconstruction, sample = realism.chunk(2)
+            parts = realism.chunk(len(kinds))
         else:
-            reconstruction, sample = (look(part)[0] for part in shown.chunk(2))
-        terms = {
-            "adversarial_reconstruction": self._game.fool(reconstruction),
-            "adversarial_sample": self._game.fool(sample),
-        }
+            parts = [look(part)[0] for part in shown.chunk(len(kinds))]
+        terms = {f"adversarial_{kind}": self._game.fool(part) for kind, part in zip(kinds, parts, strict=True)}
         target = self._target(latent)
         if target is not None and estimate is not None:
             terms["mutual_information"] = self._recovered(estimate, target)
             terms["mutual_information_explained"] = objectives.explained(estimate, target)
-        reconstructions, samples = images.detach().chunk(2)
-        return Judgement(terms, Fakes(reconstructions, samples, target))
+        made = images.detach().chunk(len(kinds))
+        return Judgement(terms, Fakes(made[0], made[1] if samples else None, target))
 
     def forward(self, x: Float[Tensor, "b c h w"], fakes: Fakes) -> tuple[Tensor, Terms, Carry]:
         realism, estimate = self._tell_apart(x, fakes)
@@ -139,15 +148,15 @@ class Adversary(nn.Module):
         return loss, {"discriminator": adversarial, "discriminator_error": error}, ()
 
     def _tell_apart(self, x: Tensor, fakes: Fakes) -> tuple[list[Tensor], Tensor | None]:
-        """The logits of the real images, the reconstructions and the samples; and the fakes' estimated latent."""
-        shown = self._augment(torch.cat([x, fakes.reconstructions, fakes.samples]))
-        kinds = shown.chunk(3)
+        """The logits of the real images and of each kind of fakes; and the fakes' estimated latent."""
+        shown = self._augment(torch.cat([x, *fakes.images]))
+        kinds = shown.chunk(1 + len(fakes.images))
         if self._mixed:
             realism = self._mixed_realism(*kinds)
             return realism, None if self._recovery is None else self.discriminator.estimate(shown[len(x) :])
         if self.discriminator.together:
             realism, estimate = self.discriminator(shown, real=len(x))
-            return list(realism.chunk(3)), estimate
+            return list(realism.chunk(len(kinds))), estimate
         return [self.discriminator(part)[0] for part in kinds], None
 
     def _mixed_realism(self, x: Tensor, reconstructions: Tensor, samples: Tensor) -> list[Tensor]:

@@ -48,14 +48,19 @@ def recalibrating(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def recalibrate(model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]], seed: int = 0) -> None:
+def recalibrate(
+    model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]], seed: int = 0, *, samples: bool = True
+) -> None:
     """Recomputes batch norm's running statistics as plain means over mixed [posterior; prior] batches.
 
     Training normalises the decoder over both kinds at once; without this, averaged weights would meet statistics of
-    other weights. The draws depend on `seed` alone and leave the global random state as it was.
+    other weights. Without `samples` over posteriors alone, where training decodes nothing else. The draws depend on `seed` alone
+    and leave the global random state as it was.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     with recalibrating(model):
         for x in batches:
             z = model.encode(x).sample(generator)
-            model.decode(torch.cat([z, model.prior.draw_like(z.contiguous(), generator)]))
+            if samples:
+                z = torch.cat([z, model.prior.draw_like(z.contiguous(), generator)])
+            model.decode(z)

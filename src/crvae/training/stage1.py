@@ -101,7 +101,9 @@ class GeneratorStep(nn.Module):
             terms |= self._likeness(self.model.outputs(self.model.transform(z)).float(), x)
             return self._weighted(loss, terms), terms, ()
 
-        z = torch.cat([z, self.model.prior.draw_like(z)])  # posterior, prior: decoded in one pass
+        samples = self._objective.adversarial_on == "both"
+        if samples:
+            z = torch.cat([z, self.model.prior.draw_like(z)])  # posterior, prior: decoded in one pass
         u = self.model.transform(z)
         images = self.model.outputs(u).float()
         terms |= self._likeness(images[: len(x)], x)
@@ -109,7 +111,8 @@ class GeneratorStep(nn.Module):
             z = z.detach()  # the same images again from a constant: batch statistics would carry gradients too
             u = self.model.transform(z)
             images = self.model.outputs(u).float()
-        judgement = adversary.judge(images, u if self._objective.mutual_information_on == "u" else z)
+        latent = u if self._objective.mutual_information_on == "u" else z
+        judgement = adversary.judge(images, latent, samples=samples)
         terms |= judgement.terms
         return self._weighted(loss, terms), terms, (x, judgement.fakes)
 
@@ -126,9 +129,9 @@ class GeneratorStep(nn.Module):
         """The weighted KL divergence `loss`, and all other terms with their weights: beta, kappa and the perceptual one."""
         weights = self._objective
         loss = loss + terms["reconstruction"]
-        if "adversarial_sample" in terms:
-            adversarial = terms["adversarial_reconstruction"] + terms["adversarial_sample"]
-            loss = loss + weights.adversarial * adversarial
+        adversarial = [term for name, term in terms.items() if name.startswith("adversarial_")]
+        if adversarial:
+            loss = loss + weights.adversarial * sum(adversarial)
         if "mutual_information" in terms:
             loss = loss + weights.mutual_information * terms["mutual_information"]
         if "perceptual" in terms:
@@ -189,7 +192,8 @@ class Stage1:
     def publish(self, folder: Path, images: int, data: PreparedData) -> None:
         train, size = self.config.train, self.config.model.size
         batches = calibration(data, train.batch, (size,), self.averaged.device)
-        recalibrate(self.averaged, (self.inputs(batch)[0] for batch in batches), train.seed)
+        x = (self.inputs(batch)[0] for batch in batches)
+        recalibrate(self.averaged, x, train.seed, samples=self.config.objective.adversarial_on == "both")
         judge = None if self.adversary is None else self.adversary.discriminator
         save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=judge)
 
