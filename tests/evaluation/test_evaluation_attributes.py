@@ -96,6 +96,18 @@ def test_the_inception_score_is_of_the_attribute_that_is_named(classifier, drawn
     assert "--attribute is missing" in capsys.readouterr().err
 
 
+def test_features_of_the_classifier_are_its_backbones(classifier, drawn, trained, capsys):
+    from crvae.frozen.backbones import digest
+
+    options = ["--scores", "kid", "--images", "20", "--split", "train", "--json", "--features", "classifier"]
+    assert main(["evaluate", str(trained), "--data", str(drawn), *options, "--classifier", str(classifier)]) == 0
+    score = json.loads(capsys.readouterr().out)["scores"]["kid"]
+    assert score["name"].startswith("KID (small, from-scratch on 2 attributes of data ")
+    assert score["features_sha256"] == digest(load_classifier(classifier).backbone)
+    assert main(["evaluate", str(trained), "--data", str(drawn), *options]) == 2
+    assert "--features classifier needs --classifier" in capsys.readouterr().err
+
+
 def test_unknown_values_teach_nothing():
     config = ClassifierConfig(backbone="small", attributes={"a": ["x", "y"], "b": ["p", "q", "r"]})
     model = Classifier(config)

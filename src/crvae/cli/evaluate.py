@@ -30,7 +30,8 @@ class Scoring:
     """Prepared dataset."""
     scores: Annotated[str, tyro.conf.arg(help=_scores())] = ""
     features: str = "efficientnet-lite0"
-    """Whose features are compared: efficientnet-lite0, inception (of the published numbers; fetched), vgg11, or timm:NAME."""
+    """Whose features are compared: efficientnet-lite0, inception (of the published numbers; fetched), vgg11, timm:NAME,
+    or classifier, for those that --classifier computes before its heads."""
     classifier: str = ""
     """Folder that `crvae classifier` made."""
     attribute: str = ""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from crvae.cache import cache
 from crvae.data import Split
+from crvae.errors import UserError
 from crvae.evaluation.generated import checked_size
 from crvae.evaluation.registry import Evidence, Progress
 from crvae.files import whole
@@ -24,6 +25,10 @@ from crvae.training.classifier import OneAttribute, load_classifier
 
 BATCH = 32
 """Images that an extractor always sees at once; a last, smaller batch is filled up, so that no number depends on the count."""
+
+
+OF_CLASSIFIER = "classifier"
+"""What `--features` takes for those that `--classifier` computes before its heads."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,21 @@ def generated(evidence: Evidence) -> UInt8[Tensor, "n c h w"]:
 
 
 def compared(evidence: Evidence) -> Compared:
-    """Real and generated images in the features that `--features` names."""
-    return _compared(evidence, feature_extractor(evidence.request.features, evidence.device))
+    """Real and generated images in the features that `--features` names.
+
+    Raises UserError where these are the classifier's and there is none.
+    """
+    request = evidence.request
+    if request.features != OF_CLASSIFIER:
+        return _compared(evidence, feature_extractor(request.features, evidence.device))
+    if not request.classifier:
+        raise UserError(
+            "--features classifier needs --classifier: make one with `crvae classifier DATA --out CLASSIFIER`"
+        )
+    classifier = load_classifier(request.classifier)
+    config, network = classifier.config, classifier.backbone.to(evidence.device)
+    name = f"{config.backbone}, {config.method} on {len(config.attributes)} attributes of data {config.data[:8]}"
+    return _compared(evidence, Extractor(network, name, digest(network), network.resizer))
 
 
 def classified(evidence: Evidence) -> Compared:
