@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,6 +89,9 @@ def run(args: list[str]) -> int:
     if any(arg.split("=")[0] == "--inspect" for arg in args):
         return inspect(parse(Inspect, args, name="prepare"))
     command = parse(command_type(), args, name="prepare")
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold anything, and a terminal may be of any alphabet
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -115,13 +120,17 @@ def run(args: list[str]) -> int:
 
                 return report
 
-            card = prepare_source(watch=watch, **vars(command))
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always", UserWarning)
+                card = prepare_source(watch=watch, **vars(command))
     except Interrupted as interrupted:
         print(f"crvae: interrupted; the same command goes on preparing {command.out}", file=sys.stderr)
         return 128 + interrupted.args[0]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    for warning in warned:
+        print(f"crvae: {warning.message}", file=sys.stderr)
     console.print("\n".join(summary(card, command.out)), markup=False, soft_wrap=True)
     return 0
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import importlib.metadata
 import itertools
 import json
 import multiprocessing
 import os
-import shutil
+import re
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,11 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from crvae.config.base import FORMAT
 from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, Skipped, SplitCard
-from crvae.data.rows import CHUNK, CONTENT_BYTES, receipt_path, schema, write_chunk, write_whole
+from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, schema, write_chunk, write_whole
 from crvae.data.source import Item, Source
 from crvae.errors import UserError
 
@@ -38,11 +40,11 @@ _SPLITS = ("train", "validation", "test")
 def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda items: None) -> Card:
     """Prepares `source` into the new folder `out` and returns its card.
 
-    Works in the sibling `.NAME.preparing`, which is renamed when complete; the same call after an interruption goes on
-    there. Raises UserError where `out` exists, another request was interrupted there, or no image is usable.
+    Works in a hidden sibling, `.NAME.preparing`, which is renamed when complete; the same call after an interruption goes
+    on there. Raises UserError where `out` exists, another request was interrupted there, or no image is usable.
     """
     must_not_exist(out)
-    folder = out.parent / f".{out.name}.preparing"
+    folder = _workplace(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
@@ -55,9 +57,7 @@ def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda 
         card = _finish(source, folder)
         write_whole(folder / CARD, lambda file: Path(file).write_text(card.model_dump_json(indent=1)))
         shards = {shard.file for split in card.splits.values() for shard in split.shards}
-        for path in folder.iterdir():  # receipts, and what a killed process left half-written
-            if path.name not in shards | {CARD}:
-                path.unlink()
+        _tidy(folder, shards | {CARD})
         os.replace(folder, out)
         return card
     except OSError as error:
@@ -70,15 +70,39 @@ def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda 
 
 def must_not_exist(out: Path) -> None:
     """Raises UserError where there is something under the name `out`."""
-    if out.exists() or out.is_symlink():
+    if out.exists() or out.is_symlink() or not out.name:
         raise UserError(f"{out} exists already: choose another OUT, or delete it first")
 
 
 def _lock(lock: int, out: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         raise UserError(f"another process is preparing {out}: wait for it, or choose another OUT") from None
+    except OSError as error:
+        warnings.warn(
+            f"the file system of {out} has no locks ({error.strerror}): do not prepare it twice at once", stacklevel=2
+        )
+
+
+def _workplace(out: Path) -> Path:
+    """The hidden sibling in which `out` is made; its name is short where the long one would be longer than 255 bytes."""
+    name = f".{out.name}.preparing"
+    if len(os.fsencode(name)) > 255:
+        name = f".{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:32]}.preparing"
+    return out.with_name(name)
+
+
+_FILE = r"(?:card\.json|request\.json|chunk-\d+\.json|(?:train|validation|test)-\d+\.parquet)"
+_OURS = re.compile(rf"lock|{_FILE}|\.{_FILE}\.\d+")
+"""Names that a preparation gives: receipts, shards, and what a killed process left half-written."""
+
+
+def _tidy(folder: Path, kept: set[str]) -> None:
+    """Deletes what a preparation made there, but `kept`, and nothing else."""
+    for path in folder.iterdir():
+        if path.name not in kept and _OURS.fullmatch(path.name):
+            path.unlink()
 
 
 def versions() -> dict[str, str]:
@@ -172,7 +196,7 @@ def _finish(source: Source, folder: Path) -> Card:
     shards: dict[str, list[Shard]] = {}
     classes: dict[str, dict[str, list[int]]] = {}
     skipped: list[Skipped] = []
-    for path in sorted(folder.glob("chunk-*.json")):
+    for path in sorted(folder.glob(f"chunk-{6 * '[0-9]'}.json")):
         receipt = json.loads(path.read_text())
         skipped += [Skipped(file=file, reason=reason) for file, reason in receipt["skipped"]]
         for split, entry in receipt["shards"].items():
@@ -183,7 +207,9 @@ def _finish(source: Source, folder: Path) -> Card:
                 total[name] = [a + b for a, b in zip(total[name], values, strict=True)]
     if not shards:
         first = f"; the first: {skipped[0].file} {skipped[0].reason}" if skipped else ""
-        shutil.rmtree(folder)
+        _tidy(folder, set())
+        with contextlib.suppress(OSError):  # what others put there stays
+            folder.rmdir()
         raise UserError(f"{source.name} has no usable image ({len(skipped)} skipped{first}): nothing was prepared")
     form, duplicates = source.form, find_duplicates(folder, shards)
     ignored = tuple(NotLookedAt(**asdict(kind)) for kind in source.not_looked_at)
@@ -246,7 +272,7 @@ def find_duplicates(folder: Path, shards: dict[str, list[Shard]]) -> Duplicates:
     keys: dict[int, str] = {}
     shown = {row for pair in pairs[:_PAIRS] for row in pair}
     for file in sorted({file_of[row] for row in shown}):
-        column = pq.read_table(folder / files[file][1].file, columns=["key"])["key"]
+        column = read_columns(folder / files[file][1].file, ["key"])["key"]
         start = ends[file] - files[file][1].count
         keys |= {row: column[int(row - start)].as_py() for row in shown if file_of[row] == file}
     return Duplicates(
@@ -258,5 +284,5 @@ def find_duplicates(folder: Path, shards: dict[str, list[Shard]]) -> Duplicates:
 
 def _contents(path: Path) -> np.ndarray:
     """`n 2`: the content hashes of one shard."""
-    column = pq.read_table(path, columns=["content"])["content"]
+    column = read_columns(path, ["content"])["content"]
     return np.frombuffer(b"".join(column.to_pylist()), dtype="<u8").reshape(-1, CONTENT_BYTES // 8)

@@ -6,6 +6,7 @@ import contextlib
 import struct
 from collections import OrderedDict
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -230,8 +231,8 @@ def open_data(path: str | PathLike[str]) -> PreparedData:
         files, root = fsspec.core.url_to_fs(name)
         if not files.exists(f"{root}/{CARD}"):
             if not files.exists(root):
-                raise UserError(f"the data {name} do not exist: make them with `crvae prepare SOURCE {name}`")
-            raise UserError(f"{name} is not prepared data (no {CARD}): make it with `crvae prepare {name} OUT`")
+                raise UserError(f"the data {name} do not exist: make them with `crvae prepare SOURCE {quote(name)}`")
+            raise UserError(f"{name} is not prepared data (no {CARD}): make it with `crvae prepare {quote(name)} OUT`")
         if files.size(f"{root}/{CARD}") > CARD_BYTES:
             raise UserError(f"{name}/{CARD} is larger than any card: prepare the data again")
         text = files.cat_file(f"{root}/{CARD}")

@@ -53,8 +53,10 @@ def prepare_source(
         value = given[name]
         if value is not None and not least <= value <= most:
             raise UserError(f"--{name.replace('_', '-')} must lie between {least} and {most}, got {value}")
-    must_not_exist(Path(out))
+    target = Path(out).expanduser()
+    must_not_exist(target)
     sizes = (size,) if pair is None else (size, pair)
     form = Form(sizes=sizes, square=square, resample=resample, pixel_limit=round(pixel_limit * 1e6))
-    found = named(os.fspath(source), form, options, channels=channels, crop=crop, margin=margin)
-    return prepare(found, Path(out), workers=workers, report=watch(found))
+    options = {name: value.expanduser() if isinstance(value, Path) else value for name, value in options.items()}
+    found = named(os.path.expanduser(source), form, options, channels=channels, crop=crop, margin=margin)
+    return prepare(found, target, workers=workers, report=watch(found))

@@ -141,7 +141,7 @@ def _write_shard(
         arrays.append(pa.array(values, form.field(name).type))
     path = folder / shard_name(split, chunk)
     table = pa.table(arrays, schema=form)
-    write_whole(path, lambda file: pq.write_table(table, file, compression="none", use_dictionary=False))
+    write_whole(path, lambda file: _write_table(table, file))
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     classes = {
@@ -149,6 +149,17 @@ def _write_shard(
         for name, names in source.columns.items()
     }
     return {"file": path.name, "count": len(table), "sha256": digest, "classes": classes}
+
+
+def _write_table(table: pa.Table, path: str) -> None:
+    with open(path, "wb") as file:  # Arrow itself takes no path that is not UTF-8
+        pq.write_table(table, file, compression="none", use_dictionary=False)
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a shard."""
+    with path.open("rb") as file:
+        return pq.read_table(file, columns=list(columns))
 
 
 def receipt_path(folder: Path, chunk: int) -> Path:

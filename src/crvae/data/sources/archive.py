@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import gzip
 import posixpath
-import shutil
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +17,7 @@ from crvae.data.images import Form, Unusable
 from crvae.data.registry import source
 from crvae.data.source import Item, Source
 from crvae.data.sources.folder import Labels
+from crvae.data.sources.scratch import no_room, scratch
 from crvae.data.sources.tree import Tree, grow, is_metadata
 from crvae.errors import UserError, brief
 
@@ -86,9 +84,11 @@ def _in_zip(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
     with zipfile.ZipFile(path) as file:
         for info in file.infolist():
             name = _clean(info.filename.replace("\\", "/"))
-            if info.is_dir() or info.filename.endswith("\\"):
+            if name.endswith("/"):
                 continue
-            if name in places:
+            if not name:
+                tally.add("no name", info.filename)
+            elif name in places:
                 tally.add("name that comes twice in the archive", name)
             elif (info.external_attr >> 28) == 0xA:
                 tally.add("link in a ZIP", name)
@@ -160,8 +160,11 @@ def _zip(path: Path) -> zipfile.ZipFile:
 
 def _unpack(path: Path) -> Path:
     """A compressed tar has no random access: its plain form lies in the temporary folder until the program ends."""
-    folder = tempfile.mkdtemp(prefix="crvae-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with gzip.open(path) as packed, open(Path(folder, "plain.tar"), "wb") as plain:
-        shutil.copyfileobj(packed, plain, 1 << 20)
-    return Path(folder, "plain.tar")
+    plain = scratch() / "plain.tar"
+    with gzip.open(path) as packed, plain.open("wb") as file:
+        while block := packed.read(1 << 20):
+            try:
+                file.write(block)
+            except OSError as error:
+                raise no_room(error) from None
+    return plain

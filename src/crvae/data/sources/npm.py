@@ -27,12 +27,26 @@ def install(packages: list[str], root: Path | None) -> list[Path]:
                 f"npm is needed to fetch the files: install Node.js, or give --root a folder that holds {missing[0]}"
             )
         options = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(cache() / "npm")]
-        (cache() / "npm").mkdir(parents=True, exist_ok=True)
+        try:
+            (cache() / "npm").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(_no_place(error.strerror or str(error))) from None
         done = subprocess.run([npm, "install", *options, *missing], capture_output=True, text=True, check=False)
         if done.returncode:
+            reason = next((words for code, words in _NO_PLACE.items() if code in done.stderr), None)
+            if reason:
+                raise UserError(_no_place(reason))
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise UserError(f"npm could not install {' '.join(missing)} ({last}): check the network, or give --root")
     return [modules / name_of(package) for package in packages]
+
+
+_NO_PLACE = {"ENOSPC": "no space is left", "EACCES": "permission denied", "EROFS": "read-only file system"}
+"""What npm calls a place where it cannot write -> in words."""
+
+
+def _no_place(reason: str) -> str:
+    return f"{cache() / 'npm'} cannot be written ({reason}): make room, or set CRVAE_CACHE to a folder with room"
 
 
 def name_of(package: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crvae.data.card import Card, column_of
 from crvae.data.images import Form
+from crvae.data.rows import read_columns
 from crvae.data.source import Item, Source
 
 
@@ -61,6 +62,4 @@ def prepared_again(root: Path, form: Form) -> PreparedAgain:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, columns: tuple[str, ...]) -> dict[str, list]:
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path, columns=list(columns)).to_pydict()
+    return read_columns(path, columns).to_pydict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -83,8 +84,18 @@ def load(what: str, **request: Any) -> dict[str, Dataset]:
     try:
         loaded = load_dataset(**request)
     except Exception as error:
-        raise UserError(f"SOURCE {what} cannot be loaded ({brief(error)}): check the name and the network") from None
+        raise UserError(f"SOURCE {what} cannot be loaded ({brief(error)}): {_cure(error, what)}") from None
     return {str(name): table for name, table in loaded.items()}  # type: ignore[union-attr]
+
+
+def _cure(error: BaseException, what: str) -> str:
+    """What to do about a failed load: errors of the disk, of a local file and of the network have different cures."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            return "make room, or set HF_HOME to a folder that can be written"
+        found = found.__cause__ or found.__context__
+    return "check the name and the network" if what.startswith("hub:") else "the file is damaged, or of another kind"
 
 
 def rows(

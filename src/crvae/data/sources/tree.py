@@ -194,18 +194,18 @@ def _in_files(names: list[str], notes: list[str]) -> dict[str, str]:
 
 
 def _in_words(splits: Mapping[Any, str], pictures: list[Picture]) -> str:
-    """`splits by folder: train (train), validation (valid)`."""
+    """`splits found in names: train 24 (training_set), validation 8 (val)`."""
     counts = Counter(picture.split or "train" for picture in pictures)
-    where: dict[str, list[str]] = {}
+    where: dict[str, set[str]] = {}
     for place, split in splits.items():
-        part = next((part for part in place if split_in(part)), "") if isinstance(place, tuple) else "file names"
-        if part not in where.setdefault(split, []):
-            where[split].append(part)
-    found = ", ".join(
-        f"{split} {counts[split]:,} ({', '.join(printable(part) for part in sorted(where.get(split, ['the rest']))[:3])})"
-        for split in counts
-    )
-    return f"splits found in names: {found}"
+        part = next(filter(split_in, place)) if isinstance(place, tuple) else "file names"
+        where.setdefault(split, set()).add(printable(part))
+    found = [
+        f"{split} {counts[split]:,} ({', '.join(sorted(where.get(split, {'the rest'}))[:3])})"
+        for split in ("train", "validation", "test")
+        if counts[split]
+    ]
+    return f"splits found in names: {', '.join(found)}"
 
 
 def _seen(tally: Tally) -> str:
