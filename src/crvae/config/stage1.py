@@ -77,7 +77,13 @@ class DiscriminatorConfig(Frozen):
     """The discriminator: shared features, adversarial head, latent head (sections 3.3.1 and 3.3.3)."""
 
     kind: str = Field(default="paper", max_length=64)
-    """Which discriminator: `paper` is the paper's, and the other options are its."""
+    """Which discriminator: the paper's, or `projected`, small heads over a frozen network's features (Sauer et al. 2021)."""
+    network: str = "squeezenet"
+    """Frozen network of the projected discriminator: squeezenet, vgg16 or vgg19."""
+    projections: int = Field(default=64, ge=1, le=1024)
+    """Random mixtures of the frozen network's channels that each of the projected discriminator's heads sees."""
+    augment: bool = False
+    """Move and recolour at random what the discriminator sees, real images and others alike (Zhao et al. 2020)."""
     narrow: bool = False
     """Use the release baseline's widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b."""
     pooling: Literal["max", "average"] = "max"
@@ -231,6 +237,12 @@ class Stage1Config(Frozen):
             return ""
         if option.mixed_batch and batch % (4 * parts):
             return f"--train.batch must be a multiple of {several}4 for a mixed batch, got {batch}"
-        if option.kernels and option.group and batch % (option.group * parts) and not option.mixed_batch:
+        if (
+            option.kind == "paper"
+            and option.kernels
+            and option.group
+            and batch % (option.group * parts)
+            and not option.mixed_batch
+        ):
             return f"--train.batch must be a multiple of {several}--discriminator.group ({option.group}), got {batch}"
         return ""

@@ -19,7 +19,7 @@ WHOLE_BATCH = 64
 class Discriminator(nn.Module):
     """What the adversary, completion and storage know of a discriminator.
 
-    `forward(images, real=0)`: images `b c h w` in [-1, 1] -> logits of being real, `b` or a map `b h2 w2`, and the estimated
+    `forward(images, real=0)`: images `b c h w` in [-1, 1] -> logits of being real, `b` or of its places `b *map`, and the estimated
     latent `b *e`, None without a latent head. The first `real` images are real ones, whose latent nobody knows: none is estimated.
     A frozen network that a kind looks through stands outside its modules (in a tuple), so that it is neither trained nor stored.
     """

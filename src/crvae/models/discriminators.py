@@ -5,9 +5,11 @@ from __future__ import annotations
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.errors import UserError
 from crvae.models.discriminator import Discriminator, PaperDiscriminator
+from crvae.models.projected import ProjectedDiscriminator
 
 DISCRIMINATORS: dict[str, type[Discriminator]] = {
     "paper": PaperDiscriminator,
+    "projected": ProjectedDiscriminator,
 }
 
 

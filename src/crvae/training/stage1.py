@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae import objectives
+from crvae.augmentation import augmented
 from crvae.config.stage1 import Stage1Config, TrainConfig
 from crvae.data import PreparedData
 from crvae.errors import UserError
@@ -22,7 +23,7 @@ from crvae.models.discriminator import Discriminator
 from crvae.models.discriminators import build_discriminator
 from crvae.pictures import from_8_bit
 from crvae.storage.models import save
-from crvae.training.adversary import Adversary, Recovery
+from crvae.training.adversary import Adversary, Recovery, unmoved
 from crvae.training.averaging import average_of, recalibrate
 from crvae.training.images import calibration, stream
 from crvae.training.perceptual import Perceptual, perceptual
@@ -64,6 +65,7 @@ def adversary(config: Stage1Config, judge: Discriminator) -> Adversary:
         warm_up=train.warm_up,
         mixed=config.discriminator.mixed_batch,
         recovery=recovery,
+        augment=augmented if config.discriminator.augment else unmoved,
     )
 
 
