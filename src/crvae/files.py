@@ -1,46 +1,77 @@
-"""Files and folders that are either whole or not there: written beside their place, synced, renamed."""
+"""The one place that writes: files and folders that are whole, synced and under their final name, or not there at all."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import glob
+import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from crvae.errors import UserError
+from crvae.errors import UserError, reason
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of names under which a picture can be written: PNG and WebP without loss, JPEG of quality 95."""
+
+LONGEST = 200
+"""Bytes of a name that its temporary name repeats; longer ones are hashed, so that every allowed name can be written."""
+
+_unfinished: set[Path] = set()
+"""Temporary files and folders that this process has open."""
+
+kept: list[Path] = []
+"""New folders that this process has put under their final names."""
+
+
+class Unwritten(UserError, OSError):
+    """A file that could not be written. What was under its name before is untouched."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
+
+
+def write_bytes(path: Path, content: bytes | memoryview, *, private: bool = False) -> None:
+    """Writes `content` to `path`, whole or not at all; `private`: for its owner's eyes only. Raises Unwritten."""
+    with whole(path, private=private) as temporary, temporary.open("wb") as file:
+        file.write(content)
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Writes `text` to `path` in UTF-8, whole or not at all. Raises Unwritten."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), private=private)
+
+
+def append_line(path: Path, text: str) -> None:
+    """Adds one line to a log whose readers pass over a torn one. Raises Unwritten."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise _unwritten(path, error) from None
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; when the block ends, syncs it and renames it to `path`.
+def whole(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yields an empty temporary file beside `path`; when the block ends, syncs it and renames it to `path`.
 
-    On any error the temporary file is removed and `path` stays as it was.
+    On any error it is removed and `path` stays as it was. Raises Unwritten where the disk refuses.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
-        yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
+        with _claimed(temporary, private=private) as handle:
+            yield temporary
+            os.fsync(handle)
+            os.replace(temporary, path)
         sync(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path`, whole or not at all."""
-    with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def sync(path: Path) -> None:
-    """Forces a file (or a folder's list of names) to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        raise _unwritten(path, error) from None
 
 
 @contextmanager
@@ -50,21 +81,69 @@ def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
     Raises UserError where `path` cannot be made, or exists and is not an empty folder.
     """
     check_new_folder(path, option)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary, made = _temporary(path), list[Path]()
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        os.replace(temporary, path)
+        _make(path.parent, made)
+        _sweep(path)
+        with _claimed(temporary, folder=True) as handle:
+            yield temporary
+            os.fsync(handle)
+            os.replace(temporary, path)
+        made.clear()
+        kept.append(path)
+        sync(path.parent)
     except OSError as error:
-        raise UserError(f"{option} {path} cannot be written: {error.strerror}") from None
+        if error.filename is not None and not _concerns(error.filename, temporary):
+            raise  # about a file that the block has read
+        raise UserError(f"{option} {path} cannot be written: {reason(error)}") from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _unmake(made)
+
+
+def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out") -> None:
+    """Writes several files into `folder`, new or not: all of them are on the disk before the first takes its name.
+
+    Raises UserError where the disk refuses.
+    """
+    made = list[Path]()
+    try:
+        _make(folder, made)
+        with ExitStack() as stack:
+            for name, content in contents.items():
+                stack.enter_context(whole(folder / name)).write_bytes(content)
+        made.clear()
+    except OSError as error:
+        raise UserError(f"{option} {folder} cannot be written: {reason(error)}") from None
+    finally:
+        _unmake(made)
 
 
 def check_new_folder(path: Path, option: str = "--out") -> None:
-    """Raises UserError where `path` exists and is not an empty folder: call it before long work."""
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    """Raises UserError where `path` cannot become a new folder: call it before long work."""
+    if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
         raise UserError(f"{option} {path} exists already: choose another name, or remove it first")
+    try:
+        if path.is_dir() and any(path.iterdir()):
+            raise UserError(f"{option} {path} exists already: choose another name, or remove it first")
+        parent = next(parent for parent in (path.parent, *path.parent.absolute().parents) if parent.is_dir())
+        _check_writable(parent, path)
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be written: {reason(error)}") from None
+
+
+def check_new_file(path: Path, option: str = "--out", endings: tuple[str, ...] = ()) -> None:
+    """Raises UserError where `path` has none of the `endings`, or cannot become a file: call it before long work."""
+    if endings and path.suffix.lower() not in endings:
+        raise UserError(f"{option} must end in {' or '.join(endings)}, got {path}")
+    try:
+        if not path.parent.is_dir():
+            raise UserError(f"{option} {path}: the folder {path.parent} does not exist, create it first")
+        if path.is_dir():
+            raise UserError(f"{option} {path} is a folder: give the name of a file")
+        _check_writable(path.parent, path)
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be written: {reason(error)}") from None
+    _sweep(path)
 
 
 @contextmanager
@@ -72,21 +151,20 @@ def replaced(folder: Path) -> Iterator[Path]:
     """Yields an empty folder beside `folder`; when the block ends, it takes `folder`'s place as a whole.
 
     On any error `folder` stays as it was. Only a kill between two renames can leave it aside; the next call, and
-    `Run.open`, put it back.
+    `Run.open`, put it back. One process at a time.
     """
     temporary, old = _beside(folder, "tmp"), _beside(folder, "old")
     put_back(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir()
-        yield temporary
-        sync(temporary)
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(temporary, folder)
+        with _claimed(temporary, folder=True) as handle:
+            yield temporary
+            os.fsync(handle)
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(temporary, folder)
         sync(folder.parent)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
         put_back(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
@@ -101,5 +179,98 @@ def put_back(folder: Path) -> None:
         os.rename(old, folder)
 
 
-def _beside(folder: Path, end: str) -> Path:
-    return folder.with_name(f".{folder.name}.{end}")
+def sync(path: Path) -> None:
+    """Forces a file (or a folder's list of names) to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def abandon() -> None:
+    """Removes everything that is unfinished: for a process that ends at once."""
+    for temporary in list(_unfinished):
+        _remove(temporary)
+
+
+@contextmanager
+def _claimed(temporary: Path, *, folder: bool = False, private: bool = False) -> Iterator[int]:
+    """Makes a temporary file or folder that is locked while it is ours, and gone afterwards unless it was renamed."""
+    handle = None
+    _unfinished.add(temporary)
+    try:
+        if folder:
+            temporary.mkdir()
+            handle = os.open(temporary, os.O_RDONLY)
+        else:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        with suppress(OSError):  # a file system without locks: leftovers of killed processes stay
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
+        _remove(temporary)
+        _unfinished.discard(temporary)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes left of `path`: temporary names that nobody holds a lock on."""
+    for name in glob.glob(f".{glob.escape(_short(path.name))}.*.tmp", root_dir=path.parent):
+        with suppress(OSError):
+            handle = os.open(path.parent / name, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path.parent / name)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """Makes a folder and those above it, and adds the new ones to `made`, outermost first."""
+    for place in reversed([folder, *folder.parents]):
+        if not place.is_dir():
+            place.mkdir()
+            made.append(place)
+
+
+def _unmake(made: list[Path]) -> None:
+    for folder in reversed(made):
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _concerns(name: str | bytes | int, temporary: Path) -> bool:
+    """Whether an error about the file `name` is about a temporary folder, what is in it, or what it is in."""
+    place, temporary = Path(os.fsdecode(name)) if not isinstance(name, int) else temporary, temporary.absolute()
+    return place.absolute().is_relative_to(temporary) or place.absolute() in temporary.parents
+
+
+def _check_writable(parent: Path, path: Path) -> None:
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, f"the folder {parent} is not open for writing")
+    if len(os.fsencode(path.name)) > os.pathconf(parent, "PC_NAME_MAX"):
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+
+
+def _unwritten(path: Path, error: OSError) -> Unwritten:
+    return Unwritten(error.errno or errno.EIO, reason(error), str(path))
+
+
+def _temporary(path: Path) -> Path:
+    return _beside(path, f"{secrets.token_hex(4)}.tmp")
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(f".{_short(path.name)}.{end}")
+
+
+def _short(name: str) -> str:
+    raw = os.fsencode(name)
+    return name if len(raw) <= LONGEST else hashlib.sha256(raw).hexdigest()

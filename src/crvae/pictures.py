@@ -1,16 +1,23 @@
-"""Images as they leave: 8-bit PNGs and grids of them."""
+"""Images as they leave: 8-bit, encoded in memory, written whole."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
-from torchvision.io import write_png
+from torchvision.io import encode_png
 from torchvision.utils import make_grid
 
-from crvae.files import whole
+from crvae.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def to_8_bit(images: Float[Tensor, "*b c h w"]) -> UInt8[Tensor, "*b c h w"]:
@@ -23,12 +30,56 @@ def from_8_bit(stored: UInt8[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
     return stored.float() / 127.5 - 1
 
 
-def save_png(image: UInt8[Tensor, "c h w"], path: Path) -> None:
-    """Writes one image, whole or not at all."""
-    with whole(path) as temporary:
-        write_png(image, str(temporary))
+def as_picture(image: UInt8[Tensor, "c h w"]) -> Image.Image:
+    """A stored image as Pillow's, in colour."""
+    return Image.fromarray(np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy()))
+
+
+def tiled(images: UInt8[Tensor, "b c h w"], columns: int) -> UInt8[Tensor, "3 h w"]:
+    """Stored images as one, `columns` to a row, two pixels of white around each."""
+    return make_grid(images, nrow=columns, padding=2, pad_value=255)
 
 
 def save_grid(images: Float[Tensor, "b c h w"], path: Path, columns: int = 8) -> None:
-    """Writes images in [-1, 1] as one PNG, `columns` to a row, whole or not at all."""
-    save_png(make_grid(to_8_bit(images), nrow=columns, padding=2, pad_value=255), path)
+    """Writes images in [-1, 1] as one picture, `columns` to a row, whole or not at all."""
+    save_image(tiled(to_8_bit(images), columns), path)
+
+
+def save_image(image: UInt8[Tensor, "c h w"], path: Path) -> None:
+    """Writes a stored image as one of `crvae.files.PICTURES`, as `path` ends; whole or not at all."""
+    if path.suffix.lower() == ".png":
+        write_bytes(path, encode_png(image).numpy().data)
+    else:
+        save_picture(as_picture(image), path)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Writes a picture as one of `crvae.files.PICTURES`, as `path` ends; whole or not at all."""
+    write_bytes(path, encoded(picture, path.suffix))
+
+
+def save_figure(figure: Figure, path: Path, *, dpi: int) -> None:
+    """Writes a plot as PNG, whole or not at all."""
+    write_bytes(path, figure_bytes(figure, dpi=dpi))
+
+
+def figure_bytes(figure: Figure, *, dpi: int) -> bytes:
+    """A plot as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def encoded(picture: Image.Image, ending: str) -> bytes:
+    """The content of a file with one of the endings `crvae.files.PICTURES`."""
+    buffer = io.BytesIO()
+    match ending.lower():
+        case ".png":
+            picture.save(buffer, "PNG", optimize=True)
+        case ".webp":
+            picture.save(buffer, "WEBP", lossless=True)
+        case ".jpg" | ".jpeg":
+            picture.save(buffer, "JPEG", quality=95)
+        case _:
+            raise ValueError(f"no picture ends in {ending!r}")
+    return buffer.getvalue()

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import goals, scaling, steps
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
-from crvae.devices import cpu_has_bf16
+from crvae.devices import has_bf16
 from crvae.evaluation.cost import count_flops, flops_per_image, parameters, random_batch
 from crvae.models.layers import TransposedConvolution
 from crvae.models.recurrence import ChannelRecurrence
@@ -35,7 +35,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.skipif(not cpu_has_bf16(), reason="bf16 in software crawls in every layer; there `auto` takes fp32")
+@pytest.mark.skipif(
+    not has_bf16(torch.device("cpu")), reason="bf16 in software crawls in every layer; there `auto` takes fp32"
+)
 def test_the_recurrence_does_not_crawl_in_bf16():
     """nn.LSTM under CPU autocast takes over ten times as long as in fp32."""
     module = ChannelRecurrence(64, hidden=256)

@@ -102,7 +102,7 @@ def test_what_is_not_there_is_named(prepared, images, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda card: card.update(format=2), "format 2.*update crvae"),
+        (lambda card: card.update(format=2), "format 2, newer.*upgrade crvae"),
         (lambda card: card.update(format="x"), "damaged"),
         (lambda card: card.update(size=0), "damaged"),
         (lambda card: card.update(size=1 << 40), "damaged"),
@@ -174,6 +174,6 @@ def test_inspection_shows_every_split_and_class(prepared, crvae, refused, tmp_pa
     code, out, _ = crvae("prepare", "--inspect", prepared, "--json", "--sheet", tmp_path / "a.png")
     assert json.loads(out)["splits"].keys() == {"train", "validation"}
     assert (tmp_path / "a.png").exists()
-    assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "a.jpg")
+    assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "a.gif")
     assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "no" / "a.png", "--json")
     assert "not exist" in refused("prepare", "--inspect", tmp_path / "nowhere")

@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 
-from crvae.tasks.profile_plot import save_plot
+from crvae.pictures import save_figure
+from crvae.tasks.profile_plot import plot
 from crvae.tasks.profiling import band_edges, band_energy, profile
 
 
@@ -55,7 +56,7 @@ def test_a_profile_tells_every_step_and_the_whole(make, latent, tmp_path):
     change = (model.decode(other) - model.decode(z)).square().mean().item()
     assert resampled["change"][0]["mean"] == pytest.approx(change, rel=1e-3)
     json.dumps(found, allow_nan=False)
-    save_plot(found, "a model", tmp_path / "plot.png")
+    save_figure(plot(found, "a model"), tmp_path / "plot.png", dpi=100)
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
 
 

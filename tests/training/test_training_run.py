@@ -79,7 +79,7 @@ def test_places_that_cannot_be_made(tmp_path, colour, tiny, capsys):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     for out, word in (
-        ("file", "exists already"), ("folder", "exists already"), ("file/run", "cannot be created"),
+        ("file", "exists already"), ("folder", "exists already"), ("file/run", "cannot be written"),
         ("x" * 300, "name too long"),
     ):  # fmt: skip
         capsys.readouterr()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 
-from crvae.errors import UserError
+from crvae import files
+from crvae.cli.stopping import Stopped, sentence, stoppable
+from crvae.errors import UserError, near, reason
 
 COMMANDS = {
     "prepare": "turn an image folder, a hub dataset or a named set into the prepared format",
@@ -30,6 +33,12 @@ COMMANDS = {
 }
 """Subcommand -> what it does. Each lives in the module of its name in this package and has `run(args)`."""
 
+REFUSALS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.EIO,
+    errno.EMFILE, errno.ENFILE, errno.ELOOP, errno.ENOMEM,
+}  # fmt: skip
+"""What the system refuses for reasons outside of this program: one sentence says which file, and why."""
+
 USAGE = "usage: crvae COMMAND [options]      (crvae COMMAND --help documents every option)"
 
 
@@ -40,8 +49,8 @@ def _help() -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0, or 2 with one sentence on standard error where the user can mend it."""
-    args = sys.argv[1:] if args is None else args
+    """Runs one command; returns its exit code: 0, 2 with one sentence where the user can mend it, 130 or 143 when stopped."""
+    args, last = (sys.argv[1:], True) if args is None else (args, False)
     if not args or args[0] in ("-h", "--help"):
         print(_help())
         return 0 if args else 2
@@ -50,15 +59,32 @@ def main(args: list[str] | None = None) -> int:
 
         print(f"crvae {__version__}")
         return 0
-    name = args[0]
-    if name not in COMMANDS:
-        print(f"crvae: there is no command {name!r}; `crvae --help` lists them", file=sys.stderr)
-        return 2
+    name, folders = args[0], len(files.kept)
     try:
-        return importlib.import_module(f"crvae.cli.{name.replace('-', '_')}").run(args[1:]) or 0
+        with stoppable(name, last=last):
+            return _run(name, args[1:])
+    except Stopped as stop:
+        if files.kept[folders:]:
+            print(f"crvae: {files.kept[-1]} was complete before the signal came", file=sys.stderr)
+            return 0
+        print(sentence(name), file=sys.stderr)
+        return stop.code
     except UserError as error:
         print(f"crvae: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        print(f"crvae: {error.filename or 'standard output'}: {reason(error)}", file=sys.stderr)
+        return 2
+
+
+def _run(name: str, args: list[str]) -> int:
+    if name not in COMMANDS:
+        raise UserError(f"there is no command {name!r}{near(name, COMMANDS)}; `crvae --help` lists them")
+    code = importlib.import_module(f"crvae.cli.{name.replace('-', '_')}").run(args) or 0
+    sys.stdout.flush()  # a full disk shows here
+    return code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,7 +20,7 @@ RATES = {"fine-tune": 1e-4, "linear-probe": 1e-4, "from-scratch": 2e-3}
 class ClassifierCommand:
     """Train a classifier of a labelled dataset; the inception score and the attributes of time steps are computed with it."""
 
-    data: tyro.conf.Positional[str]
+    data: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DATA")]
     """Prepared dataset with labels."""
     out: str
     """Folder of the new classifier."""
@@ -54,7 +54,7 @@ def run(args: list[str]) -> None:
     if scratch and method != "from-scratch":
         raise UserError(f"--method {method} needs pretrained weights, and small has none: leave --method out")
 
-    from crvae.cli.progress import progress
+    from crvae.progress import progress
     from crvae.training.classifier import ClassifierConfig
     from crvae.training.classifying import train_classifier
 

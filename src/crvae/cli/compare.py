@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from crvae.cli.evaluate import Scoring
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
+from crvae.files import check_new_folder, new_folder
+from crvae.progress import progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Scoring):
     """Score several runs alike: Table 1, Section 5 and Figure 6 of the paper as one page."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
+    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN…")]
     """Runs, exported folders, or folders of PNG images."""
     out: Path
     """New folder: report.html (self-contained), report.md, report.json and the pictures."""
@@ -31,13 +34,12 @@ def run(args: list[str]) -> None:
     if not command.runs:
         raise UserError("RUN is missing: crvae compare RUN... --data DATA --out REPORT")
     request = command.request()
+    check_new_folder(command.out)
 
     from rich.console import Console
 
-    from crvae.cli.progress import progress
     from crvae.evaluation.comparison import compare
     from crvae.evaluation.report import write_report
-    from crvae.files import new_folder
 
     with progress() as advance, new_folder(command.out) as folder:
         comparison = compare(command.runs, request, folder, advance)

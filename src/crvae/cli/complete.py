@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.cli.reading import images_of
 from crvae.errors import UserError
+from crvae.files import check_new_folder
+from crvae.progress import progress
+
+if TYPE_CHECKING:
+    import torch
+
+    from crvae.models.discriminator import Discriminator
 
 
 @dataclass
 class Complete:
     """Fill the hidden part of images, by searching the latents whose images agree with the visible part."""
 
-    run: tyro.conf.Positional[str]
-    """A run, or a folder that was exported with its discriminator."""
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """A run, an exported folder, or the name of a built-in model; best with a discriminator."""
     images: str
     """Prepared data (their validation images), a folder of images, or one image."""
     mask: str
@@ -33,7 +40,7 @@ class Complete:
     gamma: float = 2.5
     """Weight of -log N(z; 0, I), in nats, against squared errors summed over an image in [-1, 1]."""
     tau: float = 20.0
-    """Weight of log(1 - D); 0 works without a discriminator."""
+    """Weight of log(1 - D), 0 where the run has no discriminator."""
     steps: int = 150
     """The most steps; a restart that no longer improves stops before."""
     rate: float = 0.2
@@ -67,27 +74,24 @@ def run(args: list[str]) -> int:
         if not least <= value <= most:
             raise UserError(f"--{option} must be from {least} to {most:,}, got {value}")
 
-    from crvae.cli.progress import progress
+    check_new_folder(command.out)
+
     from crvae.devices import best_device
-    from crvae.files import check_new_folder
     from crvae.models.autoencoder import Autoencoder
-    from crvae.storage.models import load, load_discriminator
+    from crvae.storage.models import load
     from crvae.tasks.completion import Search
     from crvae.tasks.completion_folder import Job, write
-    from crvae.tasks.inputs import read_images
     from crvae.tasks.occlusion import masks
 
-    check_new_folder(command.out)
     device = best_device()
     model = load(command.run, device)
     if not isinstance(model, Autoencoder):
         raise UserError(f"{command.run} is a Stage2 run: complete with its Stage1, then `crvae upscale`")
     chosen = masks(command.mask, model.config.size)
-    discriminator = load_discriminator(command.run, device) if command.tau else None
-    images = read_images(command.images, model, option="--images", limit=command.count)
+    discriminator = _discriminator(command, device)
     search = Search(
         gamma=command.gamma,
-        tau=command.tau,
+        tau=command.tau if discriminator is not None else 0,
         steps=command.steps,
         rate=command.rate,
         restarts=command.restarts,
@@ -95,15 +99,25 @@ def run(args: list[str]) -> int:
         optimiser=command.optimiser,
         seed=command.seed,
     )
-    job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with progress() as advance:
+            images = images_of(command.images, model, option="--images", limit=command.count, progress=advance)
+            job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
             rate = write(job, command.out, advance)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("crvae: interrupted; the same command goes on behind the masks that are done", file=sys.stderr)
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        return getattr(stop, "code", 130)
     print(f"{command.out}: {len(images.names):,} images, {len(chosen)} masks, {rate:.2f} images/s", file=sys.stderr)
     return 0
+
+
+def _discriminator(command: Complete, device: torch.device) -> Discriminator | None:
+    """The run's discriminator; None, in words, where it has none, and where it would have no weight."""
+    from crvae.storage.models import load_discriminator, model_folder
+
+    if not command.tau:
+        return None
+    if not (model_folder(command.run) / "discriminator.safetensors").is_file():
+        print(f"crvae: {command.run} has no discriminator: completing without it, as with --tau 0", file=sys.stderr)
+        return None
+    return load_discriminator(command.run, device)

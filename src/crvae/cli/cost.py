@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import sys
 from dataclasses import dataclass
@@ -58,14 +57,9 @@ def _configuration(name: str, batch: int) -> Stage1Config:
 
     from crvae.cli.parsing import sentence
     from crvae.config.stage1 import Stage1Config
-    from crvae.recipes import RECIPES
+    from crvae.recipes import named
 
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
-        raise UserError(
-            f"there is no recipe {name!r}{f'; did you mean {near[0]!r}?' if near else ''} (`crvae recipes` lists them)"
-        )
-    config = RECIPES[name].config
+    config = named(name).config
     if not isinstance(config, Stage1Config):
         raise UserError(f"{name} is a Stage2 recipe; cost measures Stage1 recipes (`crvae recipes` lists them)")
     if batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -31,6 +32,9 @@ def run(args: list[str]) -> int:
     if not 1 <= command.port <= 65535:
         raise UserError(f"--port must be from 1 to 65535, got {command.port}")
 
+    where = f"http://127.0.0.1:{command.port}/"
+    loaded = " and ".join(filter(None, (command.run, command.run2)))
+    print(f"loading {loaded}; the page will be at {where}", file=sys.stderr, flush=True)
     try:
         from crvae.web.demo.serving import serve
     except ModuleNotFoundError as error:

@@ -76,7 +76,7 @@ class Scoring:
 class Evaluate(Scoring):
     """Score a run, or a folder of PNG images, against a dataset."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, a built-in model's name, or a folder of PNG images."""
     json: bool = False
     """Print one JSON document on standard output."""
@@ -87,7 +87,7 @@ def run(args: list[str]) -> None:
     command = parse(Evaluate, args, name="evaluate")
     request = command.request()
 
-    from crvae.cli.progress import progress
+    from crvae.progress import progress
 
     with progress() as advance:
         result = evaluate(command.run, request, advance)

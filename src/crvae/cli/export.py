@@ -5,19 +5,21 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.files import check_new_folder
 
 
 @dataclass
 class Export:
     """Write a model as a folder with its card, and share it."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, a built-in model's name, or hub:OWNER/NAME."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """New folder."""
     format: str = "safetensors"
     """safetensors, onnx, or both separated by a comma."""
@@ -36,6 +38,7 @@ class Export:
 def run(args: list[str]) -> int:
     """Exports, and uploads where asked."""
     command = parse(Export, args, name="export")
+    check_new_folder(command.out, "OUT")
 
     from rich.console import Console
 
@@ -53,5 +56,10 @@ def run(args: list[str]) -> int:
         print(f"{command.out}: {', '.join(sorted(file.name for file in command.out.iterdir()))}", file=sys.stderr)
         if command.push:
             status.update(f"uploading {command.push}")
-            print(f"{push(command.out, command.push)}: crvae.load({PREFIX + command.push!r})", file=sys.stderr)
+            try:
+                address = push(command.out, command.push)
+            except KeyboardInterrupt as stop:
+                print(f"crvae: the upload was interrupted; {command.out} is whole: upload that folder", file=sys.stderr)
+                return getattr(stop, "code", 130)
+            print(f"{address}: crvae.load({PREFIX + command.push!r})", file=sys.stderr)
     return 0

@@ -8,9 +8,10 @@ import io
 from typing import Any, TypeVar
 
 import tyro
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from crvae.errors import UserError
+from crvae.cli.kinds import KINDS
+from crvae.errors import UserError, near
 
 Command = TypeVar("Command")
 
@@ -21,7 +22,9 @@ def parse(command: type[Command], args: list[str], *, name: str, default: Any = 
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(command, args=args, prog=f"crvae {name}", config=(tyro.conf.AvoidSubcommands,), **given)
+            return tyro.cli(
+                command, args=args, prog=f"crvae {name}", config=(tyro.conf.AvoidSubcommands,), registry=KINDS, **given
+            )
     except ValidationError as error:
         raise UserError(sentence(error)) from None
     except SystemExit as stop:
@@ -29,7 +32,10 @@ def parse(command: type[Command], args: list[str], *, name: str, default: Any = 
             raise
         refused = _refused(stop)
         if refused is None:
-            raise UserError(f"{_plain(complaint.getvalue())} (crvae {name} --help documents the options)") from None
+            said = _plain(complaint.getvalue())
+            raise UserError(
+                f"{_unknown(said, args, options(command, default))} (crvae {name} --help documents the options)"
+            ) from None
         fields = {getattr(field.type, "__name__", field.type): field.name for field in dataclasses.fields(command)}  # type: ignore[arg-type]
         part = fields.get(refused.title)
         raise UserError(sentence(refused, f"--{part}." if part else "--")) from None
@@ -45,6 +51,28 @@ def sentence(error: ValidationError, prefix: str = "--") -> str:
     if first["type"] == "extra_forbidden":
         return f"{prefix}{option} is not an option"
     return f"{prefix}{option} must be {message}, got {first['input']!r}"
+
+
+def _unknown(said: str, args: list[str], known: list[str]) -> str:
+    """What tyro said, or rather which of `args` is not known, with an option that is near."""
+    if not said.startswith(("Unrecognized", "Missing", "Required")):
+        return said.replace(": must be ", " must be ", 1)
+    typed = [arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")]
+    for option in typed:
+        if option.replace("--no-", "--", 1) not in known:
+            return f"there is no option {option}{near(option, known)}"
+    surplus = said.removeprefix("Unrecognized options: ").strip()
+    return said if surplus == said else f"{surplus!r} is one word too many"
+
+
+def options(command: type, default: Any = None, prefix: str = "--") -> list[str]:
+    """All options of a command as they are typed, those of its parts included."""
+    found = []
+    for field in dataclasses.fields(command):
+        name, part = f"{prefix}{field.name.replace('_', '-')}", getattr(default, field.name, None)
+        names = type(part).model_fields if isinstance(part, BaseModel) else ()
+        found += [f"{name}.{inner.replace('_', '-')}" for inner in names] or [name]
+    return [*found, "--help"]
 
 
 def _refused(error: BaseException | None) -> ValidationError | None:

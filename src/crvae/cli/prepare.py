@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,23 +13,24 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.cli.stopping import Stopped
 from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.registry import all_sources
 from crvae.data.request import CORES, prepare_source
 from crvae.data.source import Source
-from crvae.errors import UserError
+from crvae.progress import progress
 
 
 @dataclass(frozen=True)
 class Prepare:
     """Turn a source of images into a prepared dataset: squares of one size, split, labelled, in Parquet shards."""
 
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A folder, ZIP or tar of images (class folders become labels, train/ and validation/ become splits), a Parquet or
     Arrow file or folder, prepared data, hub:OWNER/NAME, or avatars, emoji, mnist, fashion-mnist, binarised-mnist, birds,
     celeba, lsun-bedroom."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """The folder to make. It must not exist; the same command after an interruption goes on."""
     size: int = 64
     """Height and width of the images, in pixels (8 to 512)."""
@@ -80,10 +80,6 @@ class Inspect:
     """Print the card as JSON instead of the table, and make no sheet unless --sheet is given."""
 
 
-class Interrupted(BaseException):
-    """A signal asked to stop."""
-
-
 def run(args: list[str]) -> int:
     """Prepares data, or inspects prepared data."""
     if any(arg.split("=")[0] == "--inspect" for arg in args):
@@ -94,43 +90,29 @@ def run(args: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def stop(number: int, frame: object) -> None:
-        raise Interrupted(number)
-
-    console = Console(stderr=True, highlight=False)
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
     try:
-        with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        with progress() as advance:
 
             def watch(source: Source) -> Callable[[int], None]:
-                task = progress.add_task(f"preparing {source.name}", total=source.count, rate="")
+                done = 0
 
                 def report(items: int) -> None:
-                    progress.advance(task, items)
-                    speed = progress.tasks[task].speed
-                    progress.update(task, rate=f"{speed:,.0f} images/s" if speed else "")
+                    nonlocal done
+                    done += items
+                    advance(f"preparing {source.name}", done, source.count)
 
                 return report
 
             with warnings.catch_warnings(record=True) as warned:
                 warnings.simplefilter("always", UserWarning)
                 card = prepare_source(watch=watch, **vars(command))
-    except Interrupted as interrupted:
+    except Stopped as stop:
         print(f"crvae: interrupted; the same command goes on preparing {command.out}", file=sys.stderr)
-        return 128 + interrupted.args[0]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return stop.code
     for warning in warned:
         print(f"crvae: {warning.message}", file=sys.stderr)
+    console = Console(stderr=True, highlight=False)
     console.print("\n".join(summary(card, command.out)), markup=False, soft_wrap=True)
     return 0
 
@@ -153,17 +135,15 @@ def inspect(command: Inspect) -> int:
 
     from crvae.data import open_data
     from crvae.data.inspection import contact_sheet, table
+    from crvae.files import PICTURES, check_new_file
+    from crvae.pictures import save_picture
 
     data = open_data(command.inspect)
     local = "://" not in command.inspect and not command.json
     sheet = command.sheet or (Path(command.inspect, "contact-sheet.png") if local else None)
     if sheet is not None:
-        if sheet.suffix.lower() != ".png":
-            raise UserError(f"--sheet {sheet} must end in .png")
-        try:
-            contact_sheet(data).save(sheet, optimize=True)
-        except OSError as error:
-            raise UserError(f"--sheet {sheet} cannot be written ({error.strerror}): choose another file") from None
+        check_new_file(sheet, "--sheet", PICTURES)
+        save_picture(contact_sheet(data), sheet)
     if command.json:
         print(data.card.model_dump_json(indent=1))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -16,7 +17,7 @@ from crvae.config.prior import PriorConfig
 class Prior:
     """Fit a prior p(z) to the posteriors of a trained Stage1 run; the one that it has is replaced."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
     data: str = ""
     """Where its prepared dataset is now, if not where it was."""

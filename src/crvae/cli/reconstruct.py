@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.cli.reading import images_of
 from crvae.errors import UserError
+from crvae.files import PICTURES, check_new_file
+from crvae.progress import progress, told
 
 PAIRS = 4
 """Originals with their reconstructions in one row."""
@@ -19,12 +23,12 @@ PAIRS = 4
 class Reconstruct:
     """Originals beside their reconstructions, in one picture."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
     data: str
     """Prepared data (their validation images), a folder of images, or one image."""
     out: Path
-    """The picture, a PNG."""
+    """The picture: .png, .jpg or .webp."""
     count: int = 32
     """Number of images, the first ones."""
 
@@ -34,19 +38,20 @@ def run(args: list[str]) -> int:
     command = parse(Reconstruct, args, name="reconstruct")
     if not 1 <= command.count <= 10_000:
         raise UserError(f"--count must be from 1 to 10,000, got {command.count}")
+    check_new_file(command.out, endings=PICTURES)
 
     import torch
 
     from crvae.devices import best_device
-    from crvae.pictures import to_8_bit
+    from crvae.pictures import save_picture, to_8_bit
     from crvae.storage.models import load
-    from crvae.tasks.grids import check_picture_path, labelled_grid, save_picture
-    from crvae.tasks.inputs import read_images
+    from crvae.tasks.grids import labelled_grid
 
-    check_picture_path(command.out)
     model = load(command.run, best_device())
-    x = read_images(command.data, model, option="--data", limit=command.count).x
-    x_hat = torch.cat([model.reconstruct(part.to(model.device)).cpu() for part in x.split(128)])
+    with progress() as advance:
+        x = images_of(command.data, model, option="--data", limit=command.count, progress=advance).x
+        parts = told(x.split(128), "reconstructing", len(x), advance)
+        x_hat = torch.cat([model.reconstruct(part.to(model.device)).cpu() for part in parts])
     pairs = to_8_bit(torch.stack([x, x_hat], 1)).flatten(0, 1)
     columns = 2 * min(PAIRS, len(x))
     missing = -len(pairs) % columns

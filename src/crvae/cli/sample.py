@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
+from crvae.files import PICTURES, check_new_file, check_new_folder, new_folder
+from crvae.progress import progress, told
 
+OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".avif", ".heic")
+"""Endings of pictures that are not written: no folder's name ends so."""
 GRID = 10_000
 """The most images of one grid."""
 
@@ -19,10 +24,10 @@ GRID = 10_000
 class Sample:
     """Draw images from the prior."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
     out: Path
-    """A name that ends in .png for one grid; else a new folder for one PNG an image."""
+    """A name that ends in .png, .jpg or .webp for one grid; else a new folder for one PNG an image."""
     count: int = 64
     """Number of images."""
     seed: int = 0
@@ -32,38 +37,36 @@ class Sample:
 def run(args: list[str]) -> int:
     """Writes the samples."""
     command = parse(Sample, args, name="sample")
-    grid = command.out.suffix.lower() == ".png"
+    ending = command.out.suffix.lower()
+    grid = ending in PICTURES
     if not 1 <= command.count <= (GRID if grid else 10_000_000):
         raise UserError(
-            f"--count must be from 1 to {GRID} for one PNG, to 10 million for a folder, got {command.count}"
+            f"--count must be from 1 to {GRID:,} for one picture, to 10 million for a folder, got {command.count}"
         )
     if not 0 <= command.seed < 2**63:
         raise UserError(f"--seed must be from 0 to 2^63 - 1, got {command.seed}")
+    if ending in OTHERS:
+        raise UserError(f"--out {command.out}: a picture's name must end in {' or '.join(PICTURES)}")
+    check_new_file(command.out) if grid else check_new_folder(command.out)
 
     import math
 
     import torch
-    from rich.console import Console
-    from rich.progress import track
-    from torchvision.utils import make_grid
 
     from crvae.devices import best_device
-    from crvae.files import check_new_folder, new_folder
-    from crvae.pictures import save_png
+    from crvae.pictures import save_image, tiled
     from crvae.storage.models import load
-    from crvae.tasks.grids import check_picture_path
     from crvae.tasks.sampling import samples
 
-    check_picture_path(command.out) if grid else check_new_folder(command.out)
-    batches = samples(load(command.run, best_device()), command.count, command.seed)
-    if grid:
-        columns = min(16, math.ceil(math.sqrt(command.count)))
-        save_png(make_grid(torch.cat(list(batches)), nrow=columns, padding=2, pad_value=255), command.out)
-    else:
-        images = (image for batch in batches for image in batch)
-        steps = track(images, "sampling", command.count, console=Console(stderr=True), transient=True)
-        with new_folder(command.out) as folder:
-            for index, image in enumerate(steps):
-                save_png(image, folder / f"{index:06d}.png")
+    model = load(command.run, best_device())
+    with progress() as advance:
+        batches = told(samples(model, command.count, command.seed), "sampling", command.count, advance)
+        if grid:
+            columns = min(16, math.ceil(math.sqrt(command.count)))
+            save_image(tiled(torch.cat(list(batches)), columns), command.out)
+        else:
+            with new_folder(command.out) as folder:
+                for index, image in enumerate(image for batch in batches for image in batch):
+                    save_image(image, folder / f"{index:06d}.png")
     print(f"{command.out}: {command.count:,} samples", file=sys.stderr)
     return 0

@@ -42,7 +42,7 @@ class CreateCommand:
 class ServeCommand:
     """Serve a study as a web page until interrupted."""
 
-    study: tyro.conf.Positional[Path]
+    study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")]
     """Folder that `crvae study create` made."""
     database: str = ""
     """Database URL, such as postgresql://user@host/name; empty: SQLite in the study's folder."""
@@ -56,7 +56,7 @@ class ServeCommand:
 class ReportCommand:
     """Write how often each model was chosen: table, plot, CSV and JSON."""
 
-    study: tyro.conf.Positional[Path]
+    study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")]
     """Folder that `crvae study create` made."""
     database: str = ""
     """Database URL that the study was served with; empty: SQLite in the study's folder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,14 +105,9 @@ def run(args: list[str]) -> int:
 
 
 def _configure(name: str, args: list[str]):
-    from crvae.recipes import RECIPES
+    from crvae.recipes import named
 
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
-        raise UserError(
-            f"there is no recipe {name!r}{f'; did you mean {near[0]!r}?' if near else ''} (`crvae recipes` lists them)"
-        )
-    recipe = RECIPES[name]
+    recipe = named(name)
     kind = COMMANDS[recipe.config.stage]
     names = [field.name for field in dataclasses.fields(kind)]
     places, parts = [name for name in names if name not in PARTS], [name for name in names if name in PARTS]
@@ -155,9 +150,11 @@ def finished(work: Callable[[], object], out: str) -> int:
                 file=sys.stderr,
             )
         return stop.code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if not os.path.exists(out):
+            raise
         print(f"crvae: interrupted; what {out} has saved is whole (crvae train --resume {out})", file=sys.stderr)
-        return 130
+        return getattr(stop, "code", 130)
     if first:
         print(f"done: {out} (crvae sample {out} --count 64 --out samples.png)", file=sys.stderr)
     return 0

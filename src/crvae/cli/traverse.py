@@ -5,25 +5,28 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.cli.reading import images_of
 from crvae.errors import UserError
+from crvae.files import check_new_file
+from crvae.progress import progress
 
 
 @dataclass
 class Traverse:
     """Walk through the latent space, time step by time step; or measure what each of them carries."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
     walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile"]]
     """progressive: block after block from zero (Figure 9); interpolate: one block towards another (Figure 10); style: one block
     drawn anew (Figure 11); profile: a plot and, beside it, the same as JSON."""
     out: Path
-    """.png for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png."""
+    """.png or .jpg for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png."""
     images: str | None = None
     """Walk from these images' posterior means and not from samples: prepared data, a folder of images, or one image.
     The profile needs it."""
@@ -55,18 +58,17 @@ def run(args: list[str]) -> int:
         raise UserError("--images is missing: the profile measures KL and reconstruction on images")
     if profiling and count < 2:
         raise UserError(f"--count must be 2 or more for the profile's intervals, got {count}")
+    check_new_file(command.out, endings=(".png",) if profiling else (".png", ".jpg", ".jpeg", ".gif", ".webp"))
 
     from crvae.devices import best_device
     from crvae.storage.models import load
-    from crvae.tasks.grids import check_picture_path
-    from crvae.tasks.inputs import read_images
     from crvae.tasks.traversal_grid import walk
 
-    check_picture_path(command.out, endings=(".png",) if profiling else (".png", ".gif", ".webp"))
     model = load(command.run, best_device())
     images = None
     if command.images is not None:
-        images = read_images(command.images, model, option="--images", limit=count)
+        with progress() as advance:
+            images = images_of(command.images, model, option="--images", limit=count, progress=advance)
     if command.walk == "profile":
         _profile(command, model, images)
     else:
@@ -78,7 +80,7 @@ def run(args: list[str]) -> int:
             count=count,
             columns=command.columns,
             seed=command.seed,
-        ).save(command.out)
+        ).write(command.out)
     print(f"{command.out}", file=sys.stderr)
     return 0
 
@@ -87,9 +89,9 @@ def _profile(command: Traverse, model, images) -> None:
     import json
 
     from crvae.evaluation.distance import PerceptualDistance
-    from crvae.files import write_text
-    from crvae.pictures import to_8_bit
-    from crvae.tasks.profile_plot import save_plot
+    from crvae.files import write_files
+    from crvae.pictures import figure_bytes, to_8_bit
+    from crvae.tasks.profile_plot import plot
     from crvae.tasks.profiling import profile
 
     distance = classify = None
@@ -103,8 +105,10 @@ def _profile(command: Traverse, model, images) -> None:
 
         classifier = load_classifier(command.classifier).only(command.attribute).to(model.device)
         classify = lambda x: classifier(x.to(model.device)).argmax(1).cpu()  # noqa: E731
-    result = profile(model, images.x, command.seed, distance, classify)
-    save_plot(result, command.run, command.out)
+    with progress() as advance:
+        result = profile(model, images.x, command.seed, distance, classify, advance)
     beside = command.out.with_suffix(".json")
-    write_text(beside, json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n")
+    body = json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n"
+    drawn = figure_bytes(plot(result, command.run), dpi=100)
+    write_files(command.out.parent, {command.out.name: drawn, beside.name: body.encode()})
     print(f"{beside}", file=sys.stderr)

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from crvae.errors import UserError
+
 FORMAT = 1
 """Version of everything written to disk: config.yaml, config.json, data card, manifest. A newer one is refused."""
+
+
+def check_format(body: Any, path: Path | str, what: str = "a crvae configuration") -> None:
+    """Raises UserError where `body`, read from `path`, has no format number, or a newer one than this crvae reads."""
+    version = body.get("format") if isinstance(body, dict) else None
+    if type(version) is not int or version < 1:
+        raise UserError(f"{path} is not {what}: it has no format number")
+    if version > FORMAT:
+        raise UserError(f"{path} has format {version}, newer than this crvae reads ({FORMAT}): upgrade crvae")
 
 
 class Frozen(BaseModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field, model_validator
 
-from crvae.config.base import FORMAT
+from crvae.config.base import FORMAT, check_format
 from crvae.errors import UserError
 
 CARD = "card.json"
@@ -162,11 +162,8 @@ def parse_card(text: bytes, path: str) -> Card:
         raw = json.loads(text)
     except (ValueError, RecursionError):
         raise UserError(f"{path}/{CARD} is damaged (not JSON): prepare the data again") from None
-    version = raw.get("format") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(
-            f"{path} was prepared in format {version}, this crvae reads up to format {FORMAT}: update crvae"
-        )
+    if isinstance(raw, dict) and type(raw.get("format")) is int:
+        check_format(raw, path, "prepared data")
     if isinstance(raw, dict):
         raw.pop("attributes", None)  # worked out from the columns
     try:

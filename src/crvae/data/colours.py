@@ -23,8 +23,8 @@ _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 """Mode -> the colour space of the profiles that describe it."""
 
 
-def eight_bit(image: Image.Image, depth: int | None, profile: bytes | None = None) -> Image.Image:
-    """A decoded image of any mode to `L` or `RGB` in sRGB, transparency laid on white.
+def eight_bit(image: Image.Image, depth: int | None, profile: bytes | None = None, paper: str = "white") -> Image.Image:
+    """A decoded image of any mode to `L` or `RGB` in sRGB, transparency laid on `paper`.
 
     `depth`: bits a sample of a PNG, in which its transparent colour is meant. `profile`: the colour profile, where the
     image does not know it. Raises Unusable where the range of the values is unknown, or nothing can be seen.
@@ -41,7 +41,7 @@ def eight_bit(image: Image.Image, depth: int | None, profile: bytes | None = Non
         return image
     if np.asarray(clear).max() < _FAINT:
         raise Unusable("is wholly transparent: there is nothing to see")
-    return Image.composite(image, Image.new(image.mode, image.size, "white"), clear)
+    return Image.composite(image, Image.new(image.mode, image.size, paper), clear)
 
 
 def _from_sixteen(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

@@ -61,11 +61,11 @@ class Form:
         return min(8 * self.pixel_limit + (1 << 20), BYTES)
 
 
-def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = False) -> Image.Image:
+def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = False, paper: str = "white") -> Image.Image:
     """Decodes the first frame of an image file to mode `L` or `RGB`, as `form.channels` says.
 
     Colours are converted to sRGB where a profile is embedded, 16-bit values divided by 257, palettes and CMYK converted,
-    transparency laid on white, the camera's orientation applied where `upright`. With `shrink`, images of more than 16
+    transparency laid on `paper`, the camera's orientation applied where `upright`. With `shrink`, images of more than 16
     megapixels are made smaller while they are decoded, or right after, down to four times the size of the form. Raises
     Unusable for anything that is not wholly an image within `form.pixel_limit`, or shows nothing.
     """
@@ -90,7 +90,7 @@ def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = Fals
                     found = image.info, image.format
                     image = image.reduce(max(1, min(image.size) // (4 * max(form.sizes))))
                     image.info, image.format = found
-                plain = colours.eight_bit(image, png_chunks.depth(data), profile)
+                plain = colours.eight_bit(image, png_chunks.depth(data), profile, paper)
                 return orientation.upright(plain, turn).convert("L" if form.channels == 1 else "RGB")
     except Unusable:
         raise

@@ -24,9 +24,10 @@ import pyarrow as pa
 
 from crvae.config.base import FORMAT
 from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, Skipped, SplitCard
-from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, schema, write_chunk, write_whole
+from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, schema, write_chunk
 from crvae.data.source import Item, Source
-from crvae.errors import UserError
+from crvae.errors import UserError, reason
+from crvae.files import write_text
 
 Report = Callable[[int], None]
 """Is told how many more items are done."""
@@ -49,20 +50,20 @@ def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda 
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
-        raise UserError(f"OUT {out} cannot be written ({error.strerror}): choose another place") from None
+        raise UserError(f"OUT {out} cannot be written ({reason(error)}): choose another place") from None
     try:
         _lock(lock, out)
         _same_request(source, folder)
         _work(source, folder, workers, report)
         card = _finish(source, folder)
-        write_whole(folder / CARD, lambda file: Path(file).write_text(card.model_dump_json(indent=1)))
+        write_text(folder / CARD, card.model_dump_json(indent=1))
         shards = {shard.file for split in card.splits.values() for shard in split.shards}
         _tidy(folder, shards | {CARD})
         os.replace(folder, out)
         return card
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written ({error.strerror}): make room and run the same command again"
+            f"{folder} cannot be written ({reason(error)}): make room and run the same command again"
         ) from None
     finally:
         os.close(lock)
@@ -117,7 +118,7 @@ def _same_request(source: Source, folder: Path) -> None:
     text = json.dumps(request, sort_keys=True)
     path = folder / "request.json"
     if not path.exists():
-        write_whole(path, lambda file: Path(file).write_text(text))
+        write_text(path, text)
     elif path.read_text() != text:
         raise UserError(
             f"{folder} holds an interrupted preparation of something else (other options, or the source has changed): "

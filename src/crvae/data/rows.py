@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from PIL import Image
 from crvae.data.card import column_of
 from crvae.data.images import Form, Unusable, decode, encode, scale
 from crvae.data.source import UNKNOWN, Item, Source
+from crvae.files import whole, write_text
 
 CHUNK = 2048
 """Items that are prepared together; a chunk gives one shard a split."""
@@ -126,7 +126,7 @@ def write_chunk(
         split: _write_shard(source, split, chunk, columns, form, folder) for split, columns in rows.columns.items()
     }
     receipt = json.dumps({"items": len(items), "skipped": rows.skipped, "shards": shards})
-    write_whole(receipt_path(folder, chunk), lambda file: Path(file).write_text(receipt))
+    write_text(receipt_path(folder, chunk), receipt)
 
 
 def _write_shard(
@@ -141,7 +141,8 @@ def _write_shard(
         arrays.append(pa.array(values, form.field(name).type))
     path = folder / shard_name(split, chunk)
     table = pa.table(arrays, schema=form)
-    write_whole(path, lambda file: _write_table(table, file))
+    with whole(path) as temporary, temporary.open("wb") as file:  # Arrow itself takes no path that is not UTF-8
+        pq.write_table(table, file, compression="none", use_dictionary=False)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     classes = {
@@ -149,11 +150,6 @@ def _write_shard(
         for name, names in source.columns.items()
     }
     return {"file": path.name, "count": len(table), "sha256": digest, "classes": classes}
-
-
-def _write_table(table: pa.Table, path: str) -> None:
-    with open(path, "wb") as file:  # Arrow itself takes no path that is not UTF-8
-        pq.write_table(table, file, compression="none", use_dictionary=False)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
@@ -164,13 +160,3 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
 
 def receipt_path(folder: Path, chunk: int) -> Path:
     return folder / f"chunk-{chunk:06d}.json"
-
-
-def write_whole(path: Path, write: Callable[[str], object]) -> None:
-    """Lets `write` fill a temporary sibling, then renames it: the final name never holds half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(str(temporary))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -21,13 +21,14 @@ from crvae.evaluation.evaluate import evaluate_subject
 from crvae.evaluation.features import spaced
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.published import published
-from crvae.evaluation.registry import Progress, Request
+from crvae.evaluation.registry import Request
 from crvae.evaluation.score import Score
 from crvae.evaluation.stability import Stability, stability
-from crvae.pictures import from_8_bit, save_grid
+from crvae.pictures import from_8_bit, save_grid, save_picture
+from crvae.progress import Progress, silent
 from crvae.storage.models import model_folder
 from crvae.storage.weights import read_config
-from crvae.tasks.grids import labelled_grid, save_picture
+from crvae.tasks.grids import labelled_grid
 from crvae.training.launch import STAGES
 from crvae.training.run import Run
 
@@ -81,7 +82,7 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progress = lambda *_: None) -> Comparison:
+def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progress = silent) -> Comparison:
     """Scores all `runs` alike and writes the pictures of the comparison to `folder`.
 
     Raises UserError for whatever the user can mend, before anything long is begun where that can be known.

@@ -33,7 +33,7 @@ def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:
     """Draws the terms of `runs` (name -> reports) over images seen; False, and no file, where there is nothing to draw."""
     from matplotlib.figure import Figure
 
-    from crvae.files import whole
+    from crvae.pictures import save_figure
 
     terms = [term for term in TERMS if any(term in line for lines in runs.values() for line in lines)]
     if not terms:
@@ -55,6 +55,5 @@ def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=columns, fontsize=9, frameon=False
     )
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    save_figure(figure, path, dpi=130)
     return True

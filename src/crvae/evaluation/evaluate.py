@@ -10,8 +10,9 @@ from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation import autoencoding, image_scores, likelihood
 from crvae.evaluation.generated import Subject, open_subject
-from crvae.evaluation.registry import SCORES, Evidence, Kind, Progress, Request, in_order
+from crvae.evaluation.registry import SCORES, Evidence, Kind, Request, in_order
 from crvae.evaluation.score import Score
+from crvae.progress import Progress, silent
 
 REGISTERED = (image_scores, autoencoding, likelihood)
 """The modules whose import registers the package's own scores."""
@@ -20,7 +21,7 @@ IMAGES = 2_000
 """Images compared where nothing is said, if the split has as many."""
 
 
-def evaluate(run: str, request: Request, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[str, Any]:
     """Scores `run`; returns what `crvae evaluate --json` prints, with the Scores themselves under `scores`.
 
     Raises UserError for whatever the user can mend: no model, no images, too few, of another size, an unknown score.
@@ -28,7 +29,7 @@ def evaluate(run: str, request: Request, progress: Progress = lambda *_: None) -
     return evaluate_subject(open_subject(run, best_device()), request, progress)
 
 
-def evaluate_subject(subject: Subject, request: Request, progress: Progress = lambda *_: None) -> dict[str, Any]:
+def evaluate_subject(subject: Subject, request: Request, progress: Progress = silent) -> dict[str, Any]:
     """The same for what is loaded already: a run that is still training may write other weights meanwhile."""
     prepared = open_data(request.data)
     split = prepared.split(request.split or _default_split(prepared))

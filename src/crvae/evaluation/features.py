@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from crvae.cache import cache
 from crvae.data import Split
 from crvae.errors import UserError
 from crvae.evaluation.generated import checked_size
-from crvae.evaluation.registry import Evidence, Progress
-from crvae.files import whole
+from crvae.evaluation.registry import Evidence
+from crvae.files import write_bytes
 from crvae.frozen.backbones import Backbone, backbone, digest
 from crvae.pictures import from_8_bit
+from crvae.progress import Progress, silent
 from crvae.training.classifier import OneAttribute, load_classifier
 
 BATCH = 32
@@ -41,7 +41,7 @@ class Extractor:
     resizer: str
 
     @torch.no_grad()
-    def __call__(self, images: UInt8[Tensor, "n c h w"], progress: Progress = lambda *_: None) -> Float[Tensor, "n k"]:
+    def __call__(self, images: UInt8[Tensor, "n c h w"], progress: Progress = silent) -> Float[Tensor, "n k"]:
         """What the network says of stored images, on the CPU: the same image gets the same numbers, whatever its company."""
         device = next(self.network.parameters()).device
         parts = []
@@ -53,9 +53,7 @@ class Extractor:
                 progress(f"features ({self.name})", min(first + BATCH, len(images)), len(images))
         return torch.cat(parts)
 
-    def of_real(
-        self, split: Split, size: int, count: int, progress: Progress = lambda *_: None
-    ) -> Float[Tensor, "n k"]:
+    def of_real(self, split: Split, size: int, count: int, progress: Progress = silent) -> Float[Tensor, "n k"]:
         """What the network says of `count` evenly spaced images of `split`, kept by the hashes of data and network."""
         key = [split.data.fingerprint, split.name, size, count, self.sha256, self.resizer, BATCH, torch.__version__]
         path = cache() / "features" / (hashlib.sha256(repr(key).encode()).hexdigest() + ".safetensors")
@@ -64,8 +62,7 @@ class Extractor:
         features = self(split.images(spaced(len(split), count), size=size), progress)
         with contextlib.suppress(OSError):  # a read-only cache costs time, not the scores
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as temporary:
-                save_file({"features": features.contiguous()}, os.fspath(temporary))
+            write_bytes(path, serialised({"features": features.contiguous()}))
         return features
 
 

@@ -11,11 +11,11 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from crvae.data import Split
-from crvae.data.images import Form, Unusable, decode
-from crvae.data.source import read_file
+from crvae.data.images import Form
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.storage.models import load
+from crvae.tasks.inputs import open_picture
 from crvae.tasks.sampling import samples
 
 MODEL_FILES = ("config.yaml", "config.json", "model", "card.json")
@@ -80,14 +80,7 @@ def checked_size(split: Split, channels: int, size: tuple[int, ...] | torch.Size
 
 def _read(file: Path) -> UInt8[Tensor, "c h w"]:
     """One image file as it is, grey or colour."""
-    form = Form(sizes=(1,))
-    try:
-        data = read_file(file, form)
-        image = np.asarray(decode(data, form))
-    except Unusable as error:
-        raise UserError(f"{file} {error}: replace or remove it") from None
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    image = torch.from_numpy(image.copy()).permute(2, 0, 1)
-    grey = data[25:26] in (b"\0", b"\4")  # PNG's colour type
+    image = torch.from_numpy(np.array(open_picture(file, Form(sizes=(1,))))).permute(2, 0, 1)
+    with file.open("rb") as data:
+        grey = data.read(26)[25:] in (b"\0", b"\4")  # PNG's colour type
     return image[:1] if grey else image

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from crvae.evaluation.autoencoding import held_out
 from crvae.evaluation.features import spaced
-from crvae.evaluation.registry import STAGE1, Evidence, Measure, Progress, score
+from crvae.evaluation.registry import STAGE1, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import LOG_2_PI, DiagonalGaussian
 from crvae.models.prior import Prior
 from crvae.pictures import from_8_bit
+from crvae.progress import Progress, silent
 
 PASS = 256
 """Latents decoded at once: memory depends on this, not on the number of samples."""
@@ -177,7 +178,7 @@ def likelihood_scores(
     seed: int,
     variance: float = 0.0,
     variance_from: str = "",
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> dict[str, Score]:
     """ELBO and negative log-likelihood (IWAE with `samples`) of images in [-1, 1], in nats an image.
 

@@ -22,8 +22,8 @@ from crvae.data import Split
 from crvae.evaluation.generated import Subject
 from crvae.evaluation.score import Score
 from crvae.intervals import GROUPS
+from crvae.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 Made = TypeVar("Made")
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError
+from crvae.files import write_bytes
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.prior import LearnedPrior, Prior
 from crvae.models.upsampler import Upsampler
@@ -147,7 +148,7 @@ def write_graph(graph: Graph, path: Path, example: Tensor) -> None:
             verbose=False,
         )
     assert program is not None
-    program.save(str(path), external_data=False)
+    write_bytes(path, program.model_proto.SerializeToString())
 
 
 def _check(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 
 
 def push(folder: Path, repository: str) -> str:
@@ -19,8 +19,5 @@ def push(folder: Path, repository: str) -> str:
         address = api.create_repo(repository, repo_type="model", exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message=f"Upload {folder.name}")
     except Exception as error:  # the library's and the network's, of many classes
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise UserError(
-            f"--push {repository} failed ({line}); {folder} is whole: mend it and upload that folder"
-        ) from None
+        raise UserError(f"--push {repository} failed ({brief(error)}); {folder} is whole: upload that folder") from None
     return str(address)

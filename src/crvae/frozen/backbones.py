@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 from crvae.frozen.imagenet import DEVIATION, MEAN, PREFIX, from_timm
 from crvae.frozen.small import FEATURES, small
 
@@ -75,7 +75,7 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     except Exception as error:  # downloads fail in many ways; none of them is a bug of ours
         if not pretrained:
             raise
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = brief(error)
         raise UserError(
             f"the weights of {name} cannot be had ({cause}): go online, or choose efficientnet-lite0"
         ) from None

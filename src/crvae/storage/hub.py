@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 from crvae.storage.weights import read_config
 
 PREFIX = "hub:"
@@ -49,5 +49,6 @@ def fetched(name: str) -> Path:
 
 
 def _not_fetched(name: str, error: Exception) -> UserError:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return UserError(f"{name} cannot be fetched ({line}): check the name, the network, and that you may read it")
+    return UserError(
+        f"{name} cannot be fetched ({brief(error)}): check the name, the network, and that you may read it"
+    )

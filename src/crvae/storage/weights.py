@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import nn
 
-from crvae.config.base import FORMAT
+from crvae.config.base import FORMAT, check_format
 from crvae.errors import UserError, brief
-from crvae.files import whole, write_text
+from crvae.files import write_bytes, write_text
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.json is refused, in bytes."""
@@ -44,11 +44,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no model: config.json is missing") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {brief(error)}") from None
-    version = body.get("format") if isinstance(body, dict) else None
-    if type(version) is not int or version < 1:
-        raise UserError(f"{path} is not a crvae configuration: it has no format number")
-    if version > FORMAT:
-        raise UserError(f"{path} has format {version}, newer than this crvae reads ({FORMAT}): upgrade crvae")
+    check_format(body, path)
     return body
 
 
@@ -72,14 +68,7 @@ def save_weights(path: Path, module: nn.Module, without: str = "") -> None:
         for name, tensor in module.state_dict().items()
         if not without or not name.startswith(f"{without}.")
     }
-    try:
-        with whole(path) as temporary:
-            temporary.touch()
-            mode = temporary.stat().st_mode
-            save_file(tensors, temporary)
-            temporary.chmod(mode)  # safetensors' own lets nobody else read it
-    except SafetensorError as error:  # a full disk, for one
-        raise OSError(f"{path}: {brief(error)}") from error
+    write_bytes(path, serialised(tensors))
 
 
 def skeleton(folder: Path, build: Callable[[], Module]) -> Module:

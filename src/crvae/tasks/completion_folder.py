@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.config.base import FORMAT
-from crvae.errors import UserError
+from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, write_text
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
-from crvae.pictures import save_png, to_8_bit
+from crvae.pictures import save_image, save_picture, to_8_bit
+from crvae.progress import Progress
 from crvae.tasks.completion import Completions, Search, complete
-from crvae.tasks.grids import labelled_grid, save_picture
+from crvae.tasks.grids import labelled_grid
 from crvae.tasks.inputs import Images
 from crvae.tasks.occlusion import blend, occlude
 
-Progress = Callable[[str, int, int], None]
-"""Told a mask, the steps done and the most that there can be."""
 ROWS_AT_ONCE = {"cpu": 64}
 """Restarts that are searched together, over all images, on a kind of device; 512 on others. More no longer fit a CPU's caches."""
 STATE = "state.json"
@@ -89,7 +87,9 @@ def write(job: Job, out: Path, progress: Progress) -> float:
         (folder / STATE).unlink()
         os.replace(folder, out)
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
+        if not (folder / STATE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(f"--out {out} cannot be written: {reason(error)}") from None
     return rate
 
 
@@ -154,7 +154,7 @@ def _write_mask(folder: Path, job: Job, name: str, found: Completions) -> None:
 def _save(folder: Path, names: list[str], x: Float[Tensor, "b c h w"]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, image in zip(names, to_8_bit(x), strict=True):
-        save_png(image, folder / f"{name}.png")
+        save_image(image, folder / f"{name}.png")
 
 
 def _losses(images: Images, mask: Float[Tensor, "h w"], found: Completions) -> dict[str, Any]:

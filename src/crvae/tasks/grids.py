@@ -1,17 +1,17 @@
-"""Images in rows and columns that say what they are: as one PNG, or as an animation."""
+"""Images in rows and columns that say what they are: as one picture, or as an animation."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from crvae.errors import UserError
-from crvae.files import whole
+from crvae.files import write_bytes
+from crvae.pictures import as_picture
 
 GAP = 2
 """Pixels of white between images."""
@@ -46,33 +46,10 @@ def labelled_grid(
     return canvas
 
 
-def as_picture(image: UInt8[Tensor, "c h w"]) -> Image.Image:
-    """A stored image as Pillow's, in colour."""
-    return Image.fromarray(np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy()))
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
-    with whole(path) as temporary:
-        picture.save(temporary, "PNG", optimize=True)
-
-
 def save_animation(frames: Sequence[Image.Image], path: Path, seconds: float = 0.25) -> None:
     """Writes an endless animation, GIF or WebP as `path` ends, each frame shown for `seconds`; whole or not at all."""
     kind = {".gif": "GIF", ".webp": "WEBP"}[path.suffix.lower()]
     lossless = {"lossless": True} if kind == "WEBP" else {}
-    with whole(path) as temporary:
-        first, *others = frames
-        first.save(
-            temporary, kind, save_all=True, append_images=others, duration=round(1000 * seconds), loop=0, **lossless
-        )
-
-
-def check_picture_path(path: Path, option: str = "--out", endings: Sequence[str] = (".png",)) -> None:
-    """Raises UserError where `path` has none of the `endings`, or its folder does not exist."""
-    if path.suffix.lower() not in endings:
-        raise UserError(f"{option} must end in {' or '.join(endings)}, got {path}")
-    if not path.parent.is_dir():
-        raise UserError(f"{option} {path}: the folder {path.parent} does not exist, create it first")
-    if path.is_dir():
-        raise UserError(f"{option} {path} is a folder: give the name of a file")
+    buffer, (first, *others) = io.BytesIO(), frames
+    first.save(buffer, kind, save_all=True, append_images=others, duration=round(1000 * seconds), loop=0, **lossless)
+    write_bytes(path, buffer.getvalue())

@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from PIL import Image
 from torch import Tensor
 
 from crvae.data.card import CARD
 from crvae.data.images import Form, Unusable, decode, scale
 from crvae.data.prepared import open_data
 from crvae.data.source import read_file as read_bytes
-from crvae.data.sources.tree import is_image
-from crvae.errors import UserError
+from crvae.data.sources.folder import files_below
+from crvae.data.sources.tree import EXTENSIONS, is_image
+from crvae.errors import UserError, reason
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Upsampler
 from crvae.pictures import from_8_bit
+from crvae.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -32,50 +34,73 @@ class Images:
     names: list[str]
     labels: Int64[Tensor, " b"] | None = None
     """Classes of prepared data that have a `label` column."""
+    skipped: tuple[str, ...] = ()
+    """A sentence for each file of a folder that could not be used."""
 
 
-def read_images(source: str, model: Autoencoder | Upsampler, *, option: str, limit: int) -> Images:
+def read_images(
+    source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, progress: Progress = silent
+) -> Images:
     """The first `limit` images of `source`, at the model's size and channels.
 
     Prepared data give their validation images (else test, else training ones), and must be stored at the model's size.
-    Image files are cut to their largest centred square and scaled as `crvae prepare` does; a folder's are taken in the order of
-    their paths. Raises UserError, naming `option`, for anything that gives no images.
+    Image files are found, decoded, cut to their largest centred square and scaled as `crvae prepare` does; a folder's are taken
+    in the order of their paths, and those that cannot be used are skipped. Raises UserError, naming `option`, for anything that
+    gives no images.
     """
     channels, size, _ = model.image_shape
     path = Path(source)
     if "://" in source or (path / CARD).is_file():
         return _prepared(source, channels, size, limit)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if is_image(p.relative_to(path).as_posix()) and p.is_file())[:limit]
-        if not files:
-            raise UserError(f"{option} {source} holds neither prepared data nor image files: give a folder that does")
-    elif path.is_file():
-        files = [path]
-    else:
+    if path.is_file():
+        return Images(read_file(path, channels, size)[None], distinct([path.name]))
+    if not path.is_dir():
         raise UserError(f"{option} {source} does not exist: give prepared data, a folder of images, or an image")
-    root = path if path.is_dir() else path.parent
-    x = torch.stack([read_file(file, channels, size) for file in files])
-    return Images(x, distinct([str(file.relative_to(root).with_suffix("")) for file in files]))
+    names = sorted(name for name in files_below(path) if is_image(name))
+    if not names:
+        raise UserError(f"{option} {source} holds neither prepared data nor image files: give a folder that does")
+    found: dict[str, Tensor] = {}
+    skipped: list[str] = []
+    total = min(limit, len(names))
+    for name in names:
+        progress("reading images", len(found), total)
+        if len(found) == limit:
+            break
+        try:
+            found[name] = read_file(path / name, channels, size)
+        except UserError as error:
+            skipped.append(str(error))
+    if not found:
+        raise UserError(f"{option} {source} has no usable image; the first of {len(skipped):,}: {skipped[0]}")
+    return Images(torch.stack(list(found.values())), distinct(list(found)), skipped=tuple(skipped))
 
 
-def read_file(file: Path, channels: int, size: int | None) -> Float[Tensor, "c h w"]:
-    """One image file as `crvae prepare` would store it; without `size` as large as it is. Raises UserError where it is none."""
-    form = Form(sizes=(size or 1,), channels=_channels(channels))
+def read_file(file: Path, channels: int, size: int) -> Float[Tensor, "c h w"]:
+    """One image file as `crvae prepare` would store it. Raises UserError where it is none."""
+    form = Form(sizes=(size,), channels=1 if channels == 1 else 3)
+    return squared(open_picture(file, form), form)
+
+
+def squared(picture: Image.Image, form: Form) -> Float[Tensor, "c h w"]:
+    """The part of a picture that `form` takes, scaled, as an image in [-1, 1]."""
+    pixels = np.array(scale(picture, form)[0])
+    return from_8_bit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], form.channels)).permute(2, 0, 1))
+
+
+def open_picture(file: Path, form: Form, *, paper: str = "white") -> Image.Image:
+    """One image file as it is, 8-bit, by the rules of `crvae prepare`. Raises UserError for one that breaks them."""
     try:
-        image = decode(read_bytes(file, form), form)
-        if size is not None:
-            image = scale(image, form)[0]
+        return decode(read_bytes(file, form), form, paper=paper)
     except Unusable as error:
         raise UserError(f"{file} {error}: replace or remove it") from None
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    pixels = np.array(image)
-    return from_8_bit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1))
+        raise UserError(f"{file} cannot be read: {reason(error)}") from None
 
 
 def distinct(names: list[str]) -> list[str]:
-    """Names for files: letters, digits, dots, dashes; numbered where two would be alike."""
-    clean = [re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "image" for name in names]
+    """Names for files, without an image's ending: letters, digits, dots, dashes; numbered where two would be alike."""
+    bare = [name[: name.rindex(".")] if name.lower().endswith(EXTENSIONS) else name for name in names]
+    clean = [re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "image" for name in bare]
     if len({name.lower() for name in clean}) == len(clean):
         return clean
     return [f"{index:06d}-{name}" for index, name in enumerate(clean)]
@@ -94,7 +119,3 @@ def _prepared(source: str, channels: int, size: int, limit: int) -> Images:
     rows = range(min(limit, len(split)))
     labels = split.labels(rows) if "label" in card.columns else None
     return Images(from_8_bit(split.images(rows, size=size)), distinct(split.keys(rows)), labels)
-
-
-def _channels(channels: int) -> Literal[1, 3]:
-    return 1 if channels == 1 else 3

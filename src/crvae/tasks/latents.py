@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor
 
 from crvae.config.base import FORMAT
 from crvae.errors import UserError
-from crvae.files import whole
+from crvae.files import write_bytes
 from crvae.models.gaussian import blocks
 from crvae.tasks.traversal import Model, stage1_of, steps_of
 
@@ -51,8 +51,7 @@ class Latents:
 def save_latents(latents: Latents, path: Path) -> None:
     """Writes safetensors with the names and the run in the metadata, whole or not at all."""
     about = {"format": str(FORMAT), "run": latents.run, "names": json.dumps(latents.names)}
-    with whole(path) as temporary:
-        save_file({"blocks": latents.blocks.contiguous()}, temporary, about)
+    write_bytes(path, serialised({"blocks": latents.blocks.contiguous()}, about))
 
 
 def load_latents(path: Path) -> Latents:

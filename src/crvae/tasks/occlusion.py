@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.errors import UserError
-from crvae.tasks.inputs import distinct, read_file
+from crvae.data.images import Form
+from crvae.errors import UserError, near
+from crvae.pictures import from_8_bit
+from crvae.tasks.inputs import distinct, open_picture
 
 Rectangle = tuple[float, float, float, float]
 """Hidden region: top, left, bottom, right, as fractions of the image's height and width."""
@@ -110,13 +113,16 @@ def _mask(part: str, size: int) -> tuple[str, Tensor]:
     path = Path(part)
     if path.suffix.lower() == ".png":
         return distinct([path.stem])[0], _drawn(path, size)
-    raise UserError(f"--mask {part} is unknown: use {', '.join(NAMED)}, top:left:bottom:right, or a PNG")
+    raise UserError(
+        f"--mask {part} is unknown{near(part, NAMED)}: use {', '.join(NAMED)}, top:left:bottom:right, or a PNG"
+    )
 
 
 def _drawn(path: Path, size: int) -> Float[Tensor, "h w"]:
-    """A square PNG, black where pixels are hidden."""
-    picture = read_file(path, 1, None)
-    if picture.shape[1] != picture.shape[2]:
-        height, width = picture.shape[1:]
+    """A square PNG whose black and whose transparent pixels are hidden."""
+    drawn = open_picture(path, Form(sizes=(size,), channels=1), paper="black")
+    width, height = drawn.size
+    if width != height:
         raise UserError(f"--mask {path} is {width}x{height} pixels: a mask must be square, as the images are")
-    return (F.interpolate(picture[None], (size, size), mode="area")[0, 0] > 0).float()
+    picture = from_8_bit(torch.from_numpy(np.array(drawn)))
+    return (F.interpolate(picture[None, None], (size, size), mode="area")[0, 0] > 0).float()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crvae.errors import UserError
-from crvae.files import whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def save_plot(profile: dict[str, Any], title: str, path: Path) -> None:
-    """Writes what `crvae.tasks.profile` returned as a PNG. Raises UserError where matplotlib is missing."""
+def plot(profile: dict[str, Any], title: str) -> Figure:
+    """What `crvae.tasks.profile` returned, as a plot. Raises UserError where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -64,8 +65,7 @@ def save_plot(profile: dict[str, Any], title: str, path: Path) -> None:
         axis.title.set_fontsize(10)
     for axis in axes[4:]:
         axis.title.set_fontsize(10)
-    with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=100)
+    return figure
 
 
 def _bars(axis: Any, places: Any, values: list[dict[str, float]], colour: str = "tab:blue") -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from crvae.intervals import mean
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.progress import Progress, silent
 from crvae.tasks.traversal import Model, decode_all, steps_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -30,6 +31,7 @@ def profile(
     seed: int = 0,
     distance: Distance | None = None,
     classify: Classify | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """For each time step t (dense and convolutional models: each of T arbitrary groups of channels), as lists over t:
 
@@ -46,6 +48,7 @@ def profile(
     before = decode_all(model, z)
     resampled: dict[str, list[Any]] = {"change": [], "bands": [], "perceptual": [], "label": []}
     for t in range(1, steps + 1):
+        progress("profiling", t - 1, 2 * steps)
         after = decode_all(model, model.prior.redraw(z, t, seed + 1))
         resampled["change"].append(interval((after - before).square().flatten(1).mean(1)))
         resampled["bands"].append([interval(part) for part in band_energy(after - before, edges).T])
@@ -57,6 +60,7 @@ def profile(
     kl = model.prior.kl(posterior, generator=torch.Generator(model.device).manual_seed(seed))
     errors, by_band = [], []
     for t in range(steps + 1):
+        progress("profiling", steps + t, 2 * steps)
         difference = decode_all(model, posterior.mean, t) - x
         errors.append(difference.square().mean().item())
         by_band.append(band_energy(difference, edges).mean(0))

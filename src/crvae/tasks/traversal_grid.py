@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from crvae.errors import UserError
-from crvae.pictures import to_8_bit
-from crvae.tasks.grids import labelled_grid, save_animation, save_picture
+from crvae.pictures import save_picture, to_8_bit
+from crvae.tasks.grids import labelled_grid, save_animation
 from crvae.tasks.inputs import Images
 from crvae.tasks.profiling import posterior_of
 from crvae.tasks.traversal import Model, interpolation, progression, redrawn, steps_of, styles
@@ -41,9 +41,9 @@ class Walk:
         blocks = images.unflatten(0, (-1, wide)).permute(2, 0, 1, 3, 4, 5)
         return [labelled_grid(block, columns=[label]) for block, label in zip(blocks, self.columns, strict=True)]
 
-    def save(self, path: Path) -> None:
-        """A grid as PNG, or an animation as GIF or WebP, as `path` ends."""
-        if path.suffix.lower() == ".png":
+    def write(self, path: Path) -> None:
+        """A grid as PNG or JPEG, or an animation as GIF or WebP, as `path` ends."""
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
             save_picture(self.grid(), path)
         else:
             save_animation(self.frames(), path)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -17,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crvae.config.base import FORMAT
-from crvae.errors import UserError, brief
-from crvae.files import sync
+from crvae.config.base import FORMAT, check_format
+from crvae.errors import UserError, brief, reason
+from crvae.files import replaced, whole, write_text
 from crvae.training.optimising import Optimising
 from crvae.training.stage import Stage
 
@@ -40,10 +39,9 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
     Raises UserError where the disk is full or cannot be written; older checkpoints are then as they were.
     """
     target = folder / f"{images:012d}"
-    temporary = folder / f".{target.name}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        for stale in folder.glob(".*"):  # of a process that was killed while it wrote
             shutil.rmtree(stale)
         needed = int(SPARE * _bytes(state))
         free = shutil.disk_usage(folder).free
@@ -51,22 +49,15 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
             raise UserError(
                 f"{folder}: {needed / 2**20:.1f} MiB are needed for a checkpoint, {free / 2**20:.1f} are free; make room and resume"
             )
-        temporary.mkdir()
-        torch.save(state, temporary / "state.pt")
-        sync(temporary / "state.pt")
-        manifest = {"format": FORMAT, "images": images, "sha256": {"state.pt": _hash(temporary / "state.pt")}}
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        sync(temporary / "manifest.json")
-        sync(temporary)
-        if target.exists():  # damaged: the run went back before it, and is here again
-            shutil.rmtree(target)
-        os.rename(temporary, target)
-        sync(folder)
+        with replaced(target) as temporary:  # where there is one, it is damaged: the run went back before it
+            with whole(temporary / "state.pt") as file:
+                torch.save(state, file)
+            manifest = {"format": FORMAT, "images": images, "sha256": {"state.pt": _hash(temporary / "state.pt")}}
+            write_text(temporary / "manifest.json", json.dumps(manifest, indent=2) + "\n")
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        shutil.rmtree(temporary, ignore_errors=True)
-        reason = str(error).splitlines()[0]
+        why = reason(error) if isinstance(error, OSError) else brief(error)
         raise UserError(
-            f"{target} could not be written ({reason}); older checkpoints are intact: mend it and resume"
+            f"{target} could not be written ({why}); older checkpoints are intact, resume from them"
         ) from error
     kept = [path for path in existing(folder) if path.name <= target.name][-keep:]
     for path in existing(folder):
@@ -98,13 +89,12 @@ def newest(folder: Path) -> tuple[int, State, list[str]]:
 def _read(path: Path) -> tuple[int, State]:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-        version, images, expected = manifest["format"], manifest["images"], manifest["sha256"]["state.pt"]
-        if type(version) is not int or type(images) is not int:
+        images, expected = manifest["images"], manifest["sha256"]["state.pt"]
+        if type(manifest["format"]) is not int or type(images) is not int:
             raise ValueError("its numbers are none")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"its manifest cannot be read: {error}") from None
-    if version > FORMAT:
-        raise UserError(f"{path} has format {version}, newer than this crvae reads ({FORMAT}): upgrade crvae")
+    check_format(manifest, path, "a checkpoint")
     try:
         if _hash(path / "state.pt") != expected:
             raise Damaged("state.pt is not what was written")

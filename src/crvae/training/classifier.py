@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from crvae.config.base import FORMAT, Frozen
 from crvae.errors import UserError
-from crvae.files import write_text
+from crvae.files import new_folder, write_text
 from crvae.frozen.backbones import Backbone, backbone
 from crvae.storage.weights import load_weights, parse_part, read_config, save_weights
 
@@ -88,18 +86,11 @@ class OneAttribute(nn.Module):
 
 def save(folder: Path, model: Classifier, report: dict) -> None:
     """Writes a classifier and its report for `load_classifier`, whole or not at all."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder(folder) as temporary:
         save_weights(temporary / "model.safetensors", model)
         write_text(temporary / "report.json", json.dumps(report, indent=2) + "\n")
         body = {"format": FORMAT, "classifier": model.config.model_dump()}
         write_text(temporary / "config.json", json.dumps(body, indent=2) + "\n")
-        os.rename(temporary, folder)
-    except OSError as error:
-        raise UserError(f"--out {folder} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_classifier(folder: str | Path) -> Classifier:

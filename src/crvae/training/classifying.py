@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from torch import Tensor, nn
 from crvae.data import Split, open_data
 from crvae.devices import best_device, quick_arithmetic
 from crvae.errors import UserError
+from crvae.files import check_new_folder
 from crvae.intervals import share
 from crvae.pictures import from_8_bit
+from crvae.progress import Progress, silent
 from crvae.training.classifier import Classifier, ClassifierConfig, save
 
 BATCH = 32
@@ -30,12 +31,11 @@ SHIFT = 2
 DECAY = 0.1
 """Weight decay of the linear probe, on standardised features, a mean over images."""
 
-Progress = Callable[[str, int, int], None]
 """Called with what is done, how many images of it, and of how many."""
 
 
 def train_classifier(
-    data: str, out: str, config: ClassifierConfig, names: str = "label", progress: Progress = lambda *_: None
+    data: str, out: str, config: ClassifierConfig, names: str = "label", progress: Progress = silent
 ) -> dict:
     """Trains on the `train` split, tests on the held-out one, writes the folder `out` and returns its report.
 
@@ -44,8 +44,7 @@ def train_classifier(
     Nothing is chosen by the held-out images. Raises UserError where `out` exists, or the data lack labels or a split.
     """
     folder = Path(out)
-    if folder.exists():
-        raise UserError(f"--out {out} exists already: choose another name, or remove it first")
+    check_new_folder(folder)
     prepared = open_data(data)
     train = prepared.split("train")
     held_out = prepared.split("validation" if "validation" in prepared.card.splits else "test")

@@ -15,7 +15,7 @@ from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, open_data
-from crvae.devices import cpu_has_bf16
+from crvae.devices import has_bf16
 from crvae.errors import UserError
 from crvae.models.priors import prior_config
 from crvae.training import checkpoint
@@ -150,7 +150,7 @@ def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
     keep_freed_memory()
     cuda = torch.cuda.is_available()
     if precision == "auto":
-        precision = "bf16" if (torch.cuda.is_bf16_supported() if cuda else cpu_has_bf16()) else "fp32"
+        precision = "bf16" if has_bf16(torch.device("cuda" if cuda else "cpu")) else "fp32"
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     here = place()

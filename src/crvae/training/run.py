@@ -16,9 +16,9 @@ import torch
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from crvae.config.base import FORMAT
-from crvae.errors import UserError, brief
-from crvae.files import put_back, sync, write_text
+from crvae.config.base import FORMAT, check_format
+from crvae.errors import UserError, brief, reason
+from crvae.files import append_line, new_folder, put_back, write_text
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.yaml or environment.json is refused, in bytes."""
@@ -44,20 +44,11 @@ class Run:
             raise UserError(
                 f"--out {folder} exists already: choose another name, or go on with it by --resume {folder}"
             )
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-        try:
-            temporary.mkdir(parents=True)
-            run = cls(temporary)
-            run.configure(config)
+        with new_folder(folder) as temporary:
+            cls(temporary).configure(config)
             write_text(temporary / "environment.json", json.dumps(environment, indent=2) + "\n")
             for name in ("checkpoints", "samples"):
                 (temporary / name).mkdir()
-            sync(temporary)
-            os.rename(temporary, folder)
-            sync(folder.parent)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise UserError(f"--out {folder} cannot be created: {error.strerror}") from None
         run = cls(folder)
         run.lock()
         return run
@@ -82,7 +73,7 @@ class Run:
         except BlockingIOError:
             raise UserError(f"{self.folder} is being trained by another process: wait for it, or stop it") from None
         except OSError as error:
-            raise UserError(f"{self.folder} cannot be written to: {error.strerror}") from None
+            raise UserError(f"{self.folder} cannot be written to: {reason(error)}") from None
 
     def configure(self, config: BaseModel) -> None:
         """Writes config.yaml."""
@@ -97,12 +88,7 @@ class Run:
             raise
         except Exception as error:  # PyYAML's constructors raise all sorts for malformed scalars
             raise UserError(f"{path} cannot be read: {brief(error)}") from None
-        if not isinstance(body, dict) or type(body.get("format")) is not int:
-            raise UserError(f"{path} is not a crvae configuration: it has no format number")
-        if body["format"] > FORMAT:
-            raise UserError(
-                f"{path} has format {body['format']}, newer than this crvae reads ({FORMAT}): upgrade crvae"
-            )
+        check_format(body, path)
         stage = body.get("stage")
         if type(stage) is not int or stage not in kinds:
             raise UserError(f"{path}: stage must be one of {sorted(kinds)}, got {stage!r}")
@@ -147,8 +133,7 @@ class Run:
         write_text(self.metrics, "".join(kept))
 
     def report(self, line: dict[str, Any]) -> None:
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.metrics, json.dumps(line))
 
 
 class _PlainLoader(yaml.SafeLoader):

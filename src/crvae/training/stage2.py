@@ -6,7 +6,6 @@ Stage1 is frozen; its reconstructions and samples are made on the fly, and both 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from crvae import objectives
 from crvae.config.stage2 import Stage2Config, Stage2TrainConfig
 from crvae.data import PreparedData
 from crvae.errors import UserError
+from crvae.files import write_bytes
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.pictures import from_8_bit
@@ -157,7 +157,7 @@ def keep(config: Stage2Config, stage1: str, folder: Path) -> None:
     target.mkdir()
     for file in model_folder(stage1).iterdir():
         if file.name in FILES:
-            shutil.copyfile(file, target / file.name)
+            write_bytes(target / file.name, file.read_bytes())
     if fingerprint(target) != config.stage1:
         raise UserError(f"--stage1 {stage1} changed while it was read: remove {folder} and begin again")
 

@@ -186,7 +186,7 @@ def test_broken_image_is_named(tmp_path, sample_runs, capsys, content):
     args = ["study", "create", "--runs", *sample_runs, "--task", "sample", "--pairs", "4", "--out", str(tmp_path / "s")]
     assert main(args) == 2
     error = capsys.readouterr().err
-    assert re.search(r"\d\d\d\.png (is empty|is not an image|is truncated).*: remove or replace it", error)
+    assert re.search(r"\d\d\d\.png (is empty|is not an image|is truncated).*: replace or remove it", error)
     assert len(error.strip().splitlines()) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["samples"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -41,7 +40,6 @@ def serve(runs: list[str], images: str | None, port: int) -> None:
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
         )
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the folder is removed then too
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # comes after the server has ended in order

@@ -12,17 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import gradio as gr
-import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
-from crvae.data.images import Form, Unusable, decode, scale
+from crvae.data.images import Form, Unusable, decode
 from crvae.errors import UserError
-from crvae.pictures import from_8_bit, to_8_bit
-from crvae.tasks.grids import as_picture
+from crvae.pictures import as_picture, tiled, to_8_bit
+from crvae.tasks.inputs import squared
 
 HEIGHT = 340
 """CSS pixels of a picture and its label."""
@@ -36,7 +33,7 @@ def picture(image: Float[Tensor, "c h w"]) -> Image.Image:
 def grid(images: Float[Tensor, "b c h w"]) -> Image.Image:
     """Images in [-1, 1] as one picture that is about square."""
     columns = math.ceil(math.sqrt(len(images)))
-    return as_picture(make_grid(to_8_bit(images), nrow=columns, padding=2, pad_value=255))
+    return as_picture(tiled(to_8_bit(images), columns))
 
 
 def frame(title: str, value: Image.Image | None = None) -> gr.Image:
@@ -130,5 +127,4 @@ def to_image(data: bytes, channels: int, size: int) -> Float[Tensor, "c h w"]:
     """The bytes of an image file -> its largest centred square in [-1, 1]. Raises Unusable where they are no image."""
     wanted: Literal[1, 3] = 1 if channels == 1 else 3
     form = Form(sizes=(size,), channels=wanted)
-    pixels = np.array(scale(decode(data, form), form)[0]).reshape(size, size, channels)
-    return from_8_bit(torch.from_numpy(pixels).permute(2, 0, 1))
+    return squared(decode(data, form), form)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlmodel import Field, Session, SQLModel, col, create_engine, select
 
-from crvae.errors import UserError
+from crvae.errors import UserError, brief
 
 
 class StudyIdentity(SQLModel, table=True):
@@ -94,8 +94,9 @@ class Ballots:
                     session.add(StudyIdentity(fingerprint=fingerprint))
                     session.commit()
         except SQLAlchemyError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise UserError(f"--database {address.render_as_string()} cannot be used: {reason}") from None
+            raise UserError(
+                f"--database {address.render_as_string()} cannot be used: {brief(error.__cause__ or error)}"
+            ) from None
         if known and list(known) != [fingerprint]:
             raise UserError(
                 f"--database {address.render_as_string()} holds votes of another study: name a new database"

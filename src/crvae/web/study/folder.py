@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crvae.errors import UserError
+from crvae.files import write_text
 
 Task = Literal["sample", "completion"]
 IMAGE_NAME = r"^[0-9]{4,6}-[0-4]\.png$"
@@ -125,16 +125,9 @@ def fingerprint(folder: Path) -> str:
 def administrator_token(folder: Path) -> str:
     """The secret that opens the administrator's page; made at the first call, readable by the owner alone."""
     path = folder / "administrator-token"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        token = path.read_text().strip()
-        if len(token) < 32:
-            raise UserError(f"{path} is damaged: delete it, and `crvae study serve` makes a new one") from None
-        return token
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
+    if not path.exists():
+        write_text(path, secrets.token_urlsafe(32) + "\n", private=True)
+    token = path.read_text().strip()
+    if len(token) < 32:
+        raise UserError(f"{path} is damaged: delete it, and `crvae study serve` makes a new one")
     return token

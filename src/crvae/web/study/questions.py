@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from crvae.data.images import encode
 from crvae.errors import UserError
-from crvae.files import check_new_folder, new_folder
+from crvae.files import check_new_folder, new_folder, write_bytes, write_text
 from crvae.web.study.folder import Key, Question, Study, Task, image_name
 from crvae.web.study.sources import Picture, Shown, completions, model_names, samples
 
@@ -179,7 +180,7 @@ def _write(out: Path, study: Study, key: Key, images: dict[str, Picture]) -> Non
     with new_folder(out) as unfinished:
         (unfinished / "images").mkdir()
         for name, image in images.items():
-            Image.fromarray(image).save(unfinished / "images" / name, format="PNG")
-        (unfinished / "study.json").write_text(study.model_dump_json(indent=1) + "\n")
-        (unfinished / "key.json").write_text(key.model_dump_json(indent=1) + "\n")
-        (unfinished / "consent.txt").write_text(CONSENT)
+            write_bytes(unfinished / "images" / name, encode(Image.fromarray(image)))
+        write_text(unfinished / "study.json", study.model_dump_json(indent=1) + "\n")
+        write_text(unfinished / "key.json", key.model_dump_json(indent=1) + "\n")
+        write_text(unfinished / "consent.txt", CONSENT)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from crvae.errors import UserError
+from crvae.files import write_files
+from crvae.pictures import figure_bytes
 from crvae.web.study.database import Cast
 from crvae.web.study.folder import Key, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def rows(results: dict) -> list[tuple[str, dict]]:
@@ -66,50 +70,42 @@ def markdown(results: dict) -> str:
 
 
 def write(results: dict, study: Study, key: Key, votes: Iterable[Cast], out: Path) -> list[Path]:
-    """Writes report.json, report.csv, votes.csv, report.md and report.png into `out`, each whole or not at all."""
-    writers = {
-        "report.json": lambda path: path.write_text(json.dumps(results, indent=1) + "\n"),
-        "report.csv": lambda path: _write_shares(results, path),
-        "votes.csv": lambda path: _write_votes(results, study, key, votes, path),
-        "report.md": lambda path: path.write_text(markdown(results)),
-        "report.png": lambda path: plot(results, path),
+    """Writes report.json, report.csv, votes.csv, report.md and report.png into `out`, whole or not at all."""
+    files = {
+        "report.json": (json.dumps(results, indent=1) + "\n").encode(),
+        "report.csv": _shares(results).encode(),
+        "votes.csv": _votes(results, study, key, votes).encode(),
+        "report.md": markdown(results).encode(),
+        "report.png": figure_bytes(plot(results), dpi=150),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".report.", dir=out) as unfinished:
-            for name, writer in writers.items():
-                writer(Path(unfinished) / name)
-            for name in writers:
-                os.replace(Path(unfinished) / name, out / name)
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
-    return [out / name for name in writers]
+    write_files(out, files)
+    return [out / name for name in files]
 
 
-def _write_shares(results: dict, path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["occlusion", "model", "votes", "of", "frequency", "low", "high", "p_value"])
-        for group, shares in rows(results):
-            for name, share in shares.items():
-                writer.writerow(
-                    [group, name, *(share[k] for k in ("votes", "of", "frequency", "low", "high", "p_value"))]
-                )
+def _shares(results: dict) -> str:
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["occlusion", "model", "votes", "of", "frequency", "low", "high", "p_value"])
+    for group, shares in rows(results):
+        for name, share in shares.items():
+            writer.writerow([group, name, *(share[k] for k in ("votes", "of", "frequency", "low", "high", "p_value"))])
+    return table.getvalue()
 
 
-def _write_votes(results: dict, study: Study, key: Key, votes: Iterable[Cast], path: Path) -> None:
+def _votes(results: dict, study: Study, key: Key, votes: Iterable[Cast]) -> str:
     """Every vote with the model behind it, for an analysis of one's own."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["rater", "question", "kind", "occlusion", "place", "model", "counts"])
-        for vote in votes:
-            question = study.questions[vote.question - 1]
-            model = key.models[key.model(vote.question, vote.choice)]
-            counts = question.kind == "pair" and vote.rater not in results["excluded"]
-            writer.writerow([vote.rater, vote.question, question.kind, question.group, vote.choice, model, int(counts)])
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(["rater", "question", "kind", "occlusion", "place", "model", "counts"])
+    for vote in votes:
+        question = study.questions[vote.question - 1]
+        model = key.models[key.model(vote.question, vote.choice)]
+        counts = question.kind == "pair" and vote.rater not in results["excluded"]
+        writer.writerow([vote.rater, vote.question, question.kind, question.group, vote.choice, model, int(counts)])
+    return table.getvalue()
 
 
-def plot(results: dict, path: Path) -> None:
+def plot(results: dict) -> Figure:
     """Frequencies with their intervals, a panel row for each row of the table, chance dashed."""
     from matplotlib.figure import Figure
 
@@ -132,4 +128,4 @@ def plot(results: dict, path: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("chosen as most realistic, % (95% interval)")
     figure.legend(loc="outside upper center", ncols=len(models) + 1, frameon=False)
-    figure.savefig(path, dpi=150, format="png")
+    return figure

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from crvae.data.images import Form, Unusable, decode
-from crvae.data.source import read_file
+from crvae.data.images import Form
 from crvae.errors import UserError
+from crvae.tasks.inputs import open_picture
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Shown = dict[str, list[tuple[list[Picture], Picture | None]]]
@@ -30,12 +30,7 @@ def model_names(runs: list[str]) -> list[str]:
 
 def read_picture(path: Path) -> Picture:
     """One image file as 8-bit colour, by the rules of `crvae prepare`. Raises UserError for a file that breaks them."""
-    try:
-        return np.array(decode(read_file(path, FORM), FORM))
-    except Unusable as error:
-        raise UserError(f"{path} {error}: remove or replace it") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    return np.array(open_picture(path, FORM))
 
 
 def pngs(folder: Path) -> dict[str, Path]:

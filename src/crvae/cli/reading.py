@@ -1,0 +1,28 @@
+"""The images that a command is given, and a word about those that it could not use."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from crvae.progress import Progress
+
+if TYPE_CHECKING:
+    from crvae.models.autoencoder import Autoencoder
+    from crvae.models.upsampler import Upsampler
+    from crvae.tasks.inputs import Images
+
+SHOWN = 5
+"""Skipped files that are named."""
+
+
+def images_of(source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, progress: Progress) -> Images:
+    """The first `limit` images of `source`. Raises UserError, naming `option`, where there are none."""
+    from crvae.tasks.inputs import read_images
+
+    images = read_images(source, model, option=option, limit=limit, progress=progress)
+    for sentence in images.skipped[:SHOWN]:
+        print(f"skipped: {sentence}", file=sys.stderr)
+    if len(images.skipped) > SHOWN:
+        print(f"skipped: {len(images.skipped) - SHOWN:,} more", file=sys.stderr)
+    return images

@@ -1,0 +1,74 @@
+"""Ctrl-C and SIGTERM while a command works, its imports included: one sentence, exit code 130 or 143, nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from crvae import files
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked to stop."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.code = 128 + number
+
+
+@contextlib.contextmanager
+def stoppable(name: str, *, last: bool) -> Iterator[None]:
+    """Within it, SIGINT and SIGTERM raise Stopped; while something is imported, and the second time, they end the process.
+
+    An exception that is raised in the middle of an import can be swallowed there, or kill the process in foreign code.
+    `last`: the process ends afterwards, and no signal disturbs that.
+    """
+    asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked and not _importing(frame):
+            asked = True
+            raise Stopped(number)
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        _end(name, number)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread: whoever runs us handles signals
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if last else handler or signal.SIG_DFL)
+
+
+def sentence(name: str) -> str:
+    """What an interrupted command says that has nothing of its own to say."""
+    return f"crvae: {name} was interrupted; nothing half-written is left, and the same command can be typed again"
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end(name: str, number: int) -> None:
+    """Ends this process and its children now, after removing what is unfinished."""
+    if "multiprocessing.process" in sys.modules:
+        for child in sys.modules["multiprocessing.process"].active_children():
+            child.kill()
+    files.abandon()
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
+    os.write(2, f"{show_cursor}{sentence(name)}\n".encode())
+    os._exit(128 + number)
