@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
@@ -70,3 +71,18 @@ def test_blocks_are_consecutive_channels():
     z = torch.arange(2 * 6 * 4).view(2, 6, 2, 2).float()
     assert torch.equal(blocks(z, 3)[1, 2], z[1, 4:6].flatten())
     assert torch.equal(blocks(z.flatten(1), 3), blocks(z, 3))
+
+
+def test_a_truncated_posterior_says_nothing_of_the_blocks_behind():
+    q = posterior()
+    for t in range(5):
+        cut = q.truncate(t)
+        expected = q.mean.clone()
+        expected[:, 2 * t :] = 0
+        assert torch.equal(cut.mean, expected)
+        kl = cut.kl(per_step=True)
+        assert torch.equal(kl[:t], q.kl(per_step=True)[:t])
+        assert (kl[t:] == 0).all()
+    for t in (-1, 5):
+        with pytest.raises(ValueError, match="from 0 to 4"):
+            q.truncate(t)

@@ -113,6 +113,9 @@ class ObjectiveConfig(Frozen):
     """Weight of the perceptual loss on reconstructions, a share of the features' energy; 0 leaves it out."""
     perceptual_network: str = "vgg16"
     """Network of the perceptual loss: vgg16, vgg19, squeezenet, or timm: and the name of a timm backbone."""
+    nested: float = Field(default=0.0, ge=0, le=1)
+    """Probability that an image is decoded from its first t blocks alone, t drawn from 1 to T - 1, with N(0, I)'s mean, 0, for the
+    others: it teaches the decoder to show any prefix. 0 decodes all images from all blocks, as the paper does."""
     adversarial: float = Field(default=0.0125, ge=0)
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
     adversarial_after_images: int = Field(default=0, ge=0)
@@ -203,6 +206,8 @@ class Stage1Config(Frozen):
                 raise ValueError(
                     f"--{option} must have {self.model.steps} values, one for each time step, got {len(weights)}"
                 )
+        if self.objective.nested and self.model.steps == 1:
+            raise ValueError("--objective.nested needs blocks to leave out: set --model.steps above 1")
         if self.objective.mutual_information and not self.objective.adversarial:
             raise ValueError(
                 "--objective.mutual-information needs the discriminator's features: set --objective.adversarial above 0"

@@ -30,6 +30,18 @@ class DiagonalGaussian:
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + torch.exp(0.5 * self.log_variance) * noise
 
+    def truncate(self, t: int) -> DiagonalGaussian:
+        """What the first t = 0..T blocks say of each image: the blocks after them are N(0, I), at no KL divergence from it.
+
+        `model.decode(posterior.truncate(t).mean, steps=t)` is the anytime reconstruction. Raises ValueError for no step.
+        """
+        if not 0 <= t <= self.steps:
+            raise ValueError(f"steps must be from 0 to {self.steps}, got {t}")
+        kept = torch.arange(self.steps, device=self.mean.device)[:, None] < t
+        parts = (torch.where(kept, blocks(part, self.steps), 0.0) for part in (self.mean, self.log_variance))
+        mean, log_variance = (part.view(self.mean.shape) for part in parts)
+        return DiagonalGaussian(mean, log_variance, self.steps)
+
     def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         """Log-density of z, in nats an image, constants included."""
         squared = (z - self.mean) ** 2 * torch.exp(-self.log_variance)

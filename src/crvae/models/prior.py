@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
@@ -123,14 +123,21 @@ class Prior(nn.Module):
         self._check(t, 1)
         return self.replace(z, t, self.noise(len(z), seed))
 
-    def mean_fill(self, z: Float[Tensor, " b *d"], t: int) -> Float[Tensor, " b *d"]:
-        """The first t = 0..T blocks of z, and the rest at the prior's mean. Raises ValueError for no step."""
-        self._check(t, 0)
+    def mean_fill(self, z: Float[Tensor, " b *d"], t: int | Int64[Tensor, " b"]) -> Float[Tensor, " b *d"]:
+        """The first t = 0..T blocks of z, and the rest at the prior's mean; t may differ from image to image.
+
+        Raises ValueError where an integer t is no step.
+        """
+        if isinstance(t, int):
+            self._check(t, 0)
         return self.joined(z, self.mean.expand_as(z), t)
 
-    def joined(self, z: Float[Tensor, " b *d"], rest: Float[Tensor, " b *d"], t: int) -> Float[Tensor, " b *d"]:
+    def joined(
+        self, z: Float[Tensor, " b *d"], rest: Float[Tensor, " b *d"], t: int | Int64[Tensor, " b"]
+    ) -> Float[Tensor, " b *d"]:
         """The first t blocks of `z`, the others of `rest`."""
-        kept = torch.arange(self.steps, device=z.device)[:, None] < t
+        first = t if isinstance(t, int) else t[:, None, None]
+        kept = torch.arange(self.steps, device=z.device)[:, None] < first
         return torch.where(kept, blocks(z, self.steps), blocks(rest, self.steps)).view(z.shape)
 
     def swapped(self, z: Float[Tensor, " b *d"], other: Float[Tensor, " b *d"], t: int) -> Float[Tensor, " b *d"]:
@@ -192,7 +199,7 @@ class LearnedPrior(Prior):
 
     @property
     def mean(self) -> Float[Tensor, " *d"]:
-        """The mean of the latents that it was fitted to."""
+        """The mean of the latents that it was fitted to, or 0 where `fit_scale` was told to leave it there."""
         return self.shift.view(self.shape)
 
     def loss(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, ""]:
@@ -200,11 +207,19 @@ class LearnedPrior(Prior):
         raise NotImplementedError
 
     @torch.no_grad()
-    def fit_scale(self, means: Float[Tensor, " n *d"], log_variances: Float[Tensor, " n *d"]) -> None:
-        """Takes every value's mean and deviation from all posteriors: Var z = Var of the means + mean of the variances."""
+    def fit_scale(
+        self, means: Float[Tensor, " n *d"], log_variances: Float[Tensor, " n *d"], centred: bool = True
+    ) -> None:
+        """Takes every value's mean and deviation from all posteriors: Var z = Var of the means + mean of the variances.
+
+        Without `centred` the prior's `mean` is 0 and the deviation is taken from there: a decoder that was trained with 0 in the
+        place of missing blocks (`--objective.nested`) then gets 0 there too.
+        """
         means, log_variances = means.flatten(1).double(), log_variances.flatten(1).double()
-        variance = means.var(0, unbiased=False) + log_variances.exp().mean(0)
-        self.shift.copy_(means.mean(0).view_as(self.shift))
+        shift, variance = means.mean(0), means.var(0, unbiased=False) + log_variances.exp().mean(0)
+        if not centred:
+            shift, variance = torch.zeros_like(shift), variance + shift.square()
+        self.shift.copy_(shift.view_as(self.shift))
         self.scale.copy_(variance.sqrt().clamp_min(LEAST_DEVIATION).view_as(self.scale))
 
     def standardised(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, "b t k"]:

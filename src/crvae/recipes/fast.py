@@ -15,8 +15,11 @@ from crvae.recipes.recipe import Recipe
 IMAGES, ALONE, LATENTS = 90_000, 60_000, 500_000
 """Images that the autoencoder sees, of these before the discriminator; latents that the prior sees."""
 
+NESTED = 0.5
+"""Share of images that the -nested recipes decode from some of their first blocks alone."""
 
-def _fast(name: str, latent: str, beta: float, kappa: float) -> Stage1Config:
+
+def _fast(name: str, latent: str, beta: float, kappa: float, nested: float = 0.0) -> Stage1Config:
     return Stage1Config(
         recipe=name,
         model=ModelConfig(trunk="patch", width=16, latent=latent, latent_channels=32, residual=True),  # type: ignore[arg-type]
@@ -26,6 +29,7 @@ def _fast(name: str, latent: str, beta: float, kappa: float) -> Stage1Config:
             kl_late=2e-5,
             perceptual=0.3,
             perceptual_network="squeezenet",
+            nested=nested,
             adversarial=beta,
             adversarial_on="reconstructions",
             adversarial_after_images=ALONE if beta else 0,
@@ -48,7 +52,7 @@ def _fast(name: str, latent: str, beta: float, kappa: float) -> Stage1Config:
 
 
 def _recipes() -> dict[str, Recipe]:
-    rows = {
+    rows: dict[str, tuple[str, float, float, str]] = {
         "vae": ("dense", 0.0, 0.0, "VAE"),
         "cvae": ("convolutional", 0.0, 0.0, "cVAE"),
         "crvae": ("recurrent", 0.0, 0.0, "crVAE"),
@@ -57,7 +61,7 @@ def _recipes() -> dict[str, Recipe]:
         "crvae-gan": ("recurrent", 0.02, 0.0, "crVAE-GAN"),
         "crvae-gan-mi": ("recurrent", 0.02, 0.02, "crVAE-GAN with mutual-information regularisation"),
     }
-    return {
+    plain = {
         f"fast-{name}": Recipe(
             f"your own pictures, 64x64: {what} and a learned prior",
             f"{IMAGES // 1000}k images",
@@ -66,6 +70,17 @@ def _recipes() -> dict[str, Recipe]:
         )
         for name, (latent, beta, kappa, what) in rows.items()
     }
+    nested = {
+        f"fast-{name}-nested": Recipe(
+            f"your own pictures, 64x64: {what}, any prefix of whose blocks decodes, and a learned prior",
+            f"{IMAGES // 1000}k images",
+            "not measured",
+            _fast(f"fast-{name}-nested", latent, beta, kappa, NESTED),
+        )
+        for name, (latent, beta, kappa, what) in rows.items()
+        if name in ("vae-gan", "cvae-gan", "crvae-gan-mi")
+    }
+    return plain | nested
 
 
 FAST: dict[str, Recipe] = _recipes()

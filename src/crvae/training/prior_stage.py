@@ -89,7 +89,7 @@ class PriorStage:
     def batches(self, data: PreparedData, start: int, rank: int, world: int) -> Iterator[Stored]:
         means, log_variances = self._posteriors(data)
         for prior in (self.prior, self.averaged):
-            prior.fit_scale(means, log_variances)
+            prior.fit_scale(means, log_variances, centred=not self.config.objective.nested)
         batch = self.schedule.batch
         own = slice(rank * batch // world, (rank + 1) * batch // world)
         for rows in shuffled(len(means), batch, self.config.train.seed, start):

@@ -97,7 +97,7 @@ class GeneratorStep(nn.Module):
         deviation = torch.exp(0.5 * posterior.log_variance.detach()).mean()
         terms: Terms = {"kl": kl.sum(), "kl_per_step": kl, "posterior_deviation": deviation}
         loss = objectives.weighted_kl(kl, self.kl_weights)  # type: ignore[arg-type]
-        z = posterior.sample()
+        z = self._nested(posterior.sample())
         (adversary,) = self._adversary
         if adversary is None or adversary.waiting:
             terms |= self._likeness(self.model.outputs(self.model.transform(z)).float(), x)
@@ -117,6 +117,18 @@ class GeneratorStep(nn.Module):
         judgement = adversary.judge(images, latent, samples=samples)
         terms |= judgement.terms
         return self._weighted(loss, terms), terms, (x, judgement.fakes)
+
+    def _nested(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
+        """With probability `nested` an image keeps its first t blocks, t uniform on 1 .. T - 1; the others are at the prior's mean.
+
+        Without this objective no random number is drawn.
+        """
+        if not self._objective.nested:
+            return z
+        steps, device = self.model.config.steps, z.device
+        first = torch.randint(1, steps, (len(z),), device=device)
+        chosen = torch.rand(len(z), device=device) < self._objective.nested
+        return self.model.prior.mean_fill(z, torch.where(chosen, first, steps))
 
     def _likeness(self, outputs: Tensor, x: Tensor) -> Terms:
         """How far the reconstructions are from their originals: section 3.1's error, and the perceptual one."""
