@@ -59,8 +59,9 @@ dist: .venv/.dev ## source archive and wheel in dist/, checked; the wheel instal
 	$(BIN)/pip install --quiet -e '.[dev]'
 	touch $@
 
-torture: .venv/.dev ## a hundred kills of one rank, twenty of two, one at every moment of a save
+torture: .venv/.dev ## a hundred kills of one rank, twenty of two, one at every moment of a save; 10,000 of commands that write
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/training/test_training_kill.py
+	KILLS=1000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_commands_in_general.py
 
 fuzz: .venv/.dev ## 10,500 malformed configurations, run files and model files
 	FUZZ=2100 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -k fuzz tests/models/test_models_files.py tests/training/test_training_run.py

@@ -25,7 +25,7 @@ SUBCOMMANDS = [
 
 WRITING = {
     "sample": "sample RUN --count 3 --out OUT/new",
-    "sample, a picture": "sample RUN --count 3 --out OUT/grid.png",
+    "sample, a picture": "sample RUN --count 64 --out OUT/grid.png",
     "reconstruct": "reconstruct RUN --data PICTURES --out OUT/pairs.webp",
     "complete": "complete RUN --images PICTURES --mask upper --restarts 1 --steps 1 --out OUT/new",
     "traverse": "traverse RUN progressive --count 2 --out OUT/walk.gif",
@@ -96,7 +96,7 @@ def test_a_misspelt_option_is_named_with_a_near_one(command, capsys):
 
 @pytest.mark.parametrize("kind", WRITING)
 def test_a_full_disk_leaves_nothing(kind, words, tmp_path, capsys):
-    with mounted(tmp_path / "full", "size=8k") as out:
+    with mounted(tmp_path / "full", "size=4k") as out:
         said = refused(words(WRITING[kind], out), capsys)
         assert "No space left" in said
         assert not [path for path in out.rglob("*") if not any(part.startswith(".") for part in path.parts[-2:])]
@@ -158,3 +158,23 @@ def interrupted(args: list[str], number: int, seconds: float, out: Path) -> int:
         assert process.returncode == 0 or path.is_file(), said
         subprocess.run(["rm", "-r", path], check=True)
     return process.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WRITING)
+def test_kills_at_any_moment(kind, words, tmp_path):
+    """`make torture`: KILLS kills of every command that writes; what has its final name is whole, and the command can be repeated."""
+    out = tmp_path / "out"
+    out.mkdir()
+    args = words(WRITING[kind], out)
+    chance = random.Random(kind)
+    for _ in range(int(os.environ.get("KILLS", "3"))):
+        process = subprocess.Popen([sys.executable, "-m", "crvae", *args], stderr=subprocess.DEVNULL, env=os.environ)
+        time.sleep(chance.uniform(0, 6))
+        process.kill()
+        process.wait()
+        for path in [path for path in out.iterdir() if not path.name.startswith(".")]:
+            assert path.is_dir() or path.stat().st_size
+            subprocess.run(["rm", "-r", path], check=True)
+    assert main(args) == 0
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]

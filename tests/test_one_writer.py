@@ -29,8 +29,7 @@ EXCEPTIONS = {
     ("training/run.py", "open"): "the lock of a run, which holds nothing",
     ("data/preparation.py", "os.open"): "the lock of a preparation, which holds nothing",
     ("data/sources/avatars.py", "open"): "drawings lie in the system's temporary folder while they are prepared",
-    ("data/sources/archive.py", "open"): "the same: a tar is unpacked there",
-    ("data/sources/archive.py", "copyfileobj"): "a tar is unpacked into the system's temporary folder",
+    ("data/sources/archive.py", "open"): "a tar is unpacked into the system's temporary folder",
 }
 """(module, call) -> why it may."""
 
