@@ -106,7 +106,18 @@ def test_python_compiles_and_names_exist(page, block):
 
 
 SHORT = {
-    "train": ["--train.images", "64", "--train.batch", "16", "--train.report-images", "32", "--model.width", "2"],
+    "train": [
+        "--objective.adversarial-after-images",
+        "0",
+        "--train.images",
+        "64",
+        "--train.batch",
+        "16",
+        "--train.report-images",
+        "32",
+        "--model.width",
+        "2",
+    ],
     "complete": ["--steps", "3", "--restarts", "1", "--count", "2"],
     "sample": [],
     "export": [],

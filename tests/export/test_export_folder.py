@@ -31,7 +31,7 @@ def real(tmp_path_factory):
         Image.fromarray(coarse).resize((32, 32)).save(path)
     assert main(["prepare", str(root / "images"), str(root / "data"), "--size", "32"]) == 0
     options = "--model.size 32 --model.width 2 --model.latent-channels 8 --discriminator.kernels 4 --train.batch 16"
-    options += " --train.images 64 --train.report-images 16 --train.seed 5"
+    options += " --objective.adversarial-after-images 0 --train.images 64 --train.report-images 16 --train.seed 5"
     command = [
         "train",
         "emoji-crvae-gan-mi",

@@ -40,7 +40,7 @@ class Complete:
     gamma: float = 2.5
     """Weight of -log N(z; 0, I), in nats, against squared errors summed over an image in [-1, 1]."""
     tau: float = 20.0
-    """Weight of log(1 - D), 0 where the run has no discriminator."""
+    """Weight of log(1 - D), 0 where the run has no discriminator, or an untrained one."""
     steps: int = 150
     """The most steps; a restart that no longer improves stops before."""
     rate: float = 0.2
@@ -91,7 +91,7 @@ def run(args: list[str]) -> int:
     discriminator = _discriminator(command, device)
     search = Search(
         gamma=command.gamma,
-        tau=command.tau if discriminator is not None else 0,
+        tau=command.tau if discriminator is not None else 0.0,
         steps=command.steps,
         rate=command.rate,
         restarts=command.restarts,
@@ -112,12 +112,14 @@ def run(args: list[str]) -> int:
 
 
 def _discriminator(command: Complete, device: torch.device) -> Discriminator | None:
-    """The run's discriminator; None, in words, where it has none, and where it would have no weight."""
-    from crvae.storage.models import load_discriminator, model_folder
+    """The run's discriminator; None, in words, where it has none or an untrained one, and where it would have no weight."""
+    from crvae.storage.models import has_discriminator, load_discriminator
 
     if not command.tau:
         return None
-    if not (model_folder(command.run) / "discriminator.safetensors").is_file():
-        print(f"crvae: {command.run} has no discriminator: completing without it, as with --tau 0", file=sys.stderr)
-        return None
-    return load_discriminator(command.run, device)
+    found = load_discriminator(command.run, device) if has_discriminator(command.run) else None
+    if found is not None and not found.untrained:
+        return found
+    why = "no discriminator" if found is None else "a discriminator that was never trained"
+    print(f"crvae: {command.run} has {why}: completing without it, as with --tau 0", file=sys.stderr)
+    return None

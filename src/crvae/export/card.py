@@ -11,6 +11,7 @@ from crvae import __version__
 from crvae.export.onnx import Checked
 from crvae.export.provenance import Provenance
 from crvae.models.autoencoder import Autoencoder
+from crvae.models.discriminator import Discriminator
 from crvae.models.upsampler import Upsampler
 
 UNKNOWN = "unknown"
@@ -24,7 +25,7 @@ def model_card(
     licence: str,
     graphs: list[Checked],
     threads: int,
-    discriminator: bool,
+    discriminator: Discriminator | None,
 ) -> str:
     """README.md of a model called `name`: what it is, how to use it, where it comes from, how good it is, what it is not."""
     sections = [
@@ -54,7 +55,7 @@ def _front_matter(licence: str, model: Autoencoder | Upsampler) -> str:
     return f"---\n{yaml.safe_dump(content, sort_keys=False)}---"
 
 
-def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: bool) -> str:
+def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: Discriminator | None) -> str:
     stage1 = model.stage1 if isinstance(model, Upsampler) else model
     config, (channels, height, width) = stage1.config, model.image_shape
     rows = {
@@ -69,8 +70,10 @@ def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: boo
     }
     if isinstance(model, Upsampler):
         rows["model"] = f"Stage2 upsampler on a Stage1 {rows['model']}"
-    if discriminator:
-        rows["discriminator"] = "included (image completion uses it)"
+    if discriminator is not None:
+        used = "not used, since it was never trained" if discriminator.untrained else "image completion uses it"
+        trained = f", trained on {discriminator.seen:,} images" if discriminator.seen else ""
+        rows["discriminator"] = f"included ({used}{trained})"
     return _table(("what", "value"), list(rows.items()))
 
 

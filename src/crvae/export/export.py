@@ -77,7 +77,7 @@ def export(run: str, out: Path, request: Request, progress: Callable[[str], None
             licence=request.licence,
             graphs=graphs,
             threads=torch.get_num_threads(),
-            discriminator=discriminator is not None,
+            discriminator=discriminator,
         )
         write_text(folder / "README.md", card)
 

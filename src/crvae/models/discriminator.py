@@ -31,6 +31,13 @@ class Discriminator(nn.Module):
     """Whether images of several kinds may share a batch; else (batch norm) each kind passes alone."""
     company: int = 0
     """Images beside which an image is judged, as in training; 0: each alone."""
+    seen: int | None = None
+    """Images that it was trained on; None where nobody wrote it down."""
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it is known to know nothing: its run ended before its first step."""
+        return self.seen == 0
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters that share a learning rate, by name: `features`, `adversarial_head`, `latent_head`, or all as one."""

@@ -103,6 +103,11 @@ def save_prior(folder: Path, prior: Prior) -> dict[str, Any]:
     return {"prior": prior.config}
 
 
+def has_discriminator(name: str | Path) -> bool:
+    """Whether `load_discriminator` finds one. Raises UserError where `name` is no model."""
+    return (model_folder(name) / "discriminator.safetensors").is_file()
+
+
 def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> Discriminator:
     """The discriminator of a run or of a folder that was exported with it, in evaluation mode.
 
@@ -110,7 +115,7 @@ def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> 
     """
     folder = model_folder(name)
     body = read_config(folder)
-    if not (folder / "discriminator.safetensors").is_file():
+    if not has_discriminator(folder):
         raise UserError(
             f"{folder} has no discriminator: it was trained without one, or exported without --discriminator"
         )
@@ -121,8 +126,12 @@ def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> 
     if head not in (None, list(latent.shape), list(latent.transformed_shape)):
         raise UserError(f"{folder / 'config.json'}: latent_head must be null or the shape of the model's latent")
     shape = None if head is None else tuple(head)
+    seen = body.get("discriminator_images")  # models written before this was recorded have none
+    if seen is not None and (type(seen) is not int or seen < 0):
+        raise UserError(f"{folder / 'config.json'}: discriminator_images must be the images that it was trained on")
     discriminator = skeleton(folder, lambda: build_discriminator(config, model, shape))
     load_weights(folder / "discriminator.safetensors", discriminator)
+    discriminator.seen = seen
     return discriminator.to(device).eval().requires_grad_(False)
 
 
@@ -139,6 +148,7 @@ def save(
     parts: dict = {"recipe": recipe, "images": images, "model": model.config}
     if discriminator is not None:
         parts |= {"discriminator": discriminator.config, "latent_head": discriminator.latent_shape}
+        parts |= {} if discriminator.seen is None else {"discriminator_images": discriminator.seen}
         save_weights(folder / "discriminator.safetensors", discriminator)
     parts |= save_prior(folder, model.prior)
     save_weights(folder / "model.safetensors", model, without="prior")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -84,12 +84,15 @@ def complete(
     visible and 0 where they are hidden, one for all images or `b 1 h w`. Every image is completed as if it were alone:
     neither the others nor the number of restarts change what a restart finds; `first` is the place of x[0] among all images,
     where they come in parts (exactly with L-BFGS; Adam's steps are rounded to bf16 where the processor has it, and differ by
-    that rounding). Without a discriminator tau is 0, unless `search` says otherwise. `progress` is told the steps
+    that rounding). Without a discriminator tau is 0, unless `search` says otherwise; with
+    one that was never trained it is 0 whatever `search` says. `progress` is told the steps
     done and the most that there can be.
 
     Puts the networks in evaluation mode. Raises UserError where the images are not of the model's shape, the mask not of
     theirs, empty or full, or where tau has no discriminator.
     """
+    if discriminator is not None and discriminator.untrained:
+        discriminator, search = None, replace(search or Search(), tau=0.0)
     if search is None:
         search = Search() if discriminator is not None else Search(tau=0.0)
     mask = check(model, x, mask).to(model.device)

@@ -38,6 +38,12 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     """
     prepared = open_data(data)
     check(config, prepared)
+    if after := too_late(config):
+        raise UserError(
+            f"the discriminator starts after {after:,} images, and the run has"
+            f" {config.train.images:,}: it would never be trained. Add --objective.adversarial-after-images"
+            f" {config.train.images // 2}, or --objective.adversarial 0 to train without it"
+        )
     if os.path.exists(out):  # every rank sees it, not only the one that would create it
         raise UserError(f"--out {out} exists already: choose another name, or go on with it by --resume {out}")
     fabric, precision = devices(config.train.precision, config.train.deterministic)
@@ -77,6 +83,10 @@ def resume(
         raise UserError(f"--train.images must be the new total of images, got {images}")
     if images:
         config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
+        if after := too_late(config):
+            raise UserError(
+                f"--train.images {images} ends before the discriminator of {folder} starts, after {after:,} images: give a larger total"
+            )
     if prior is not None:
         if config.stage != 1:
             raise UserError(f"{folder} is a Stage2 run, whose prior is its Stage1 model's: give a Stage1 run")
@@ -167,6 +177,14 @@ def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
         torch.backends.cudnn.benchmark = not deterministic
         torch.use_deterministic_algorithms(deterministic)
     return fabric, precision
+
+
+def too_late(config: Any) -> int:
+    """The images after which the run's discriminator starts, where that is after the run's last batch; else 0."""
+    if config.stage != 1 or not config.objective.adversarial:
+        return 0
+    after, train = config.objective.adversarial_after_images, config.train
+    return after if after > (train.images - 1) // train.batch * train.batch else 0
 
 
 def check(config: Any, data: PreparedData) -> None:

@@ -60,7 +60,7 @@ def shape(images: int, config: ScheduleConfig) -> float:
     """The share of every rate after `images` seen: a straight rise at the start, a cosine down to COOL at the end."""
     share = min(1.0, (images + config.batch) / config.ramp_images) if config.ramp_images else 1.0
     begin = config.images * (1 - config.cool_down)
-    if images <= begin:
+    if images <= begin or not config.cool_down:  # the last batch may reach beyond the end
         return share
     passed = min(1.0, (images - begin) / (config.images - begin))
     return share * (COOL + (1 - COOL) * 0.5 * (1 + math.cos(math.pi * passed)))

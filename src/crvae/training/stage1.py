@@ -208,7 +208,11 @@ class Stage1:
         batches = calibration(data, train.batch, (size,), self.averaged.device)
         x = (self.inputs(batch)[0] for batch in batches)
         recalibrate(self.averaged, x, train.seed, samples=self.config.objective.adversarial_on == "both")
-        judge = None if self.adversary is None else self.adversary.discriminator
+        judge = None
+        if self.adversary is not None:
+            judge = self.adversary.discriminator
+            first = -(-self.adversary.after // train.batch) * train.batch  # the first batch that it saw
+            judge.seen = max(0, images - first)
         save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=judge)
 
     def snapshot(self) -> Tensor:

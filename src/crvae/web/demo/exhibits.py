@@ -21,7 +21,7 @@ class Exhibit:
     title: str
     model: Autoencoder | Upsampler
     discriminator: Discriminator | None
-    """Stage1's; None where none was exported. Completion then goes without."""
+    """Stage1's; None where none was exported, or trained. Completion then goes without."""
 
     @property
     def stage1(self) -> Autoencoder:
@@ -56,5 +56,6 @@ def _discriminator(run: str, device: torch.device) -> Discriminator | None:
     """RUN's own, or the one of the Stage1 that a Stage2 run keeps a copy of."""
     for folder in (model_folder(run), Path(run) / "stage1"):
         if (folder / "discriminator.safetensors").is_file():
-            return load_discriminator(folder, device)
+            found = load_discriminator(folder, device)
+            return None if found.untrained else found
     return None
