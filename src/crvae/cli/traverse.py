@@ -1,4 +1,4 @@
-"""`crvae traverse RUN progressive|interpolate|style|profile --out PATH`: what the time steps mean (section 4.5)."""
+"""`crvae traverse RUN progressive|interpolate|style|profile|attributes --out PATH`: what the time steps mean (section 4.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
-from crvae.files import check_new_file
+from crvae.files import check_new_file, check_new_folder
 from crvae.progress import progress
 
 
@@ -22,38 +22,50 @@ class Traverse:
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
-    walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile"]]
+    walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile", "attributes"]]
     """progressive: block after block from zero (Figure 9); interpolate: one block towards another (Figure 10); style: one block
-    drawn anew (Figure 11); profile: a plot and, beside it, the same as JSON."""
+    drawn anew (Figure 11); profile: a plot and, beside it, the same as JSON; attributes: what each block knows and decides of
+    the attributes of --data."""
     out: Path
-    """.png or .jpg for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png."""
+    """.png or .jpg for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png;
+    attributes: a new folder for a heat map, a table and JSON."""
     images: str | None = None
     """Walk from these images' posterior means and not from samples: prepared data, a folder of images, or one image.
     The profile needs it."""
+    data: str | None = None
+    """Attributes: prepared data that have some."""
     step: int | None = None
     """Time step of interpolate and style, from 1; without it the rows are all time steps, of one sample or image."""
     count: int | None = None
-    """Samples or images; by default 8, for the profile 256."""
+    """Samples or images; by default 8, for the profile 256, for attributes 1000 samples and held-out images."""
     columns: int = 8
     """Points of an interpolation, draws of a style."""
     seed: int = 0
     """Seed of the samples and draws."""
     classifier: str | None = None
-    """Profile: a classifier (`crvae classifier`), to say how often labels change."""
+    """A classifier (`crvae classifier`). Profile: to say how often labels change; attributes: to say how often these do."""
     attribute: str = ""
-    """Profile: which of the classifier's attributes, where it has several."""
+    """Profile: which of the classifier's attributes, where it has several. Interpolate and style: the time step is the one that
+    changes this attribute most often, as --classifier sees it."""
 
 
 def run(args: list[str]) -> int:
     """Writes the picture, the animation, or plot and JSON."""
     command = parse(Traverse, args, name="traverse")
     profiling = command.walk == "profile"
+    if command.walk == "attributes":
+        return _attributes(command)
     count = command.count or (256 if profiling else 8)
     for option, value, least, most in (("--count", count, 1, 10_000), ("--columns", command.columns, 2, 100)):
         if not least <= value <= most:
             raise UserError(f"{option} must be from {least} to {most:,}, got {value}")
     if not 0 <= command.seed < 2**62:
         raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
+    if command.data is not None:
+        raise UserError("--data goes with attributes alone: give --images")
+    picked = command.walk in ("interpolate", "style") and bool(command.attribute)
+    if picked and (command.classifier is None or command.step is not None):
+        raise UserError("--attribute picks the time step by what --classifier sees: give --classifier, and no --step")
     if profiling and command.images is None:
         raise UserError("--images is missing: the profile measures KL and reconstruction on images")
     if profiling and count < 2:
@@ -76,11 +88,65 @@ def run(args: list[str]) -> int:
             model,
             command.walk,
             images=images,
-            step=command.step,
+            step=_picked(command, model) if picked else command.step,
             count=count,
             columns=command.columns,
             seed=command.seed,
         ).write(command.out)
+    print(f"{command.out}", file=sys.stderr)
+    return 0
+
+
+def _picked(command: Traverse, model) -> int:
+    from crvae.tasks.attributes import deciding_block
+    from crvae.training.classifier import load_classifier
+
+    classifier = load_classifier(command.classifier or "").to(model.device)
+    classifier.only(command.attribute)
+    step = deciding_block(model, lambda x: classifier.values(x.to(model.device)), command.attribute, 256, command.seed)
+    print(f"crvae: time step {step} changes {command.attribute} most often, of 256 samples", file=sys.stderr)
+    return step
+
+
+def _attributes(command: Traverse) -> int:
+    import json
+
+    from crvae.data import open_data
+    from crvae.devices import best_device
+    from crvae.files import new_folder, write_files
+    from crvae.pictures import figure_bytes
+    from crvae.storage.models import load
+    from crvae.tasks.attribute_data import read_faces
+    from crvae.tasks.attribute_report import heat_map, table
+    from crvae.tasks.attributes import attributes
+    from crvae.training.classifier import load_classifier
+
+    count = 1000 if command.count is None else command.count
+    if not 20 <= count <= 100_000:
+        raise UserError(f"--count must be from 20 to 100,000, got {count}")
+    if not 0 <= command.seed < 2**62:
+        raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
+    for option, value in (("--data", command.data), ("--classifier", command.classifier)):
+        if value is None:
+            raise UserError(f"{option} is missing: attributes are read from --data, and seen by --classifier")
+    check_new_folder(command.out)
+    model = load(command.run, best_device())
+    classifier = load_classifier(command.classifier or "").to(model.device)
+    train, held_out = read_faces(command.data or "", model, classifier.config.attributes, count)
+    left_out = [name for name in open_data(command.data or "").card.attributes if name not in train.values]
+    if left_out:
+        print(f"crvae: without {', '.join(left_out)}: not known to --classifier with these values", file=sys.stderr)
+    with progress() as advance:
+        classify = lambda x: classifier.values(x.to(model.device))  # noqa: E731
+        found = attributes(model, train, held_out, classify, count, command.seed, advance)
+    about = {"run": command.run, "data": command.data, "classifier": command.classifier}
+    files = {
+        "attributes.png": figure_bytes(heat_map(found, command.run), dpi=100),
+        "attributes.md": table(found, command.run).encode(),
+        "attributes.json": (json.dumps(about | found, indent=1) + "\n").encode(),
+    }
+    with new_folder(command.out) as folder:
+        write_files(folder, files)
     print(f"{command.out}", file=sys.stderr)
     return 0
 

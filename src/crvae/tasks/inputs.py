@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from crvae.data.card import CARD
 from crvae.data.images import Form, Unusable, decode, scale
-from crvae.data.prepared import open_data
+from crvae.data.prepared import PreparedData, open_data
 from crvae.data.source import read_file as read_bytes
 from crvae.data.sources.folder import files_below
 from crvae.data.sources.tree import EXTENSIONS, is_image
@@ -36,6 +36,8 @@ class Images:
     """Classes of prepared data that have a `label` column."""
     skipped: tuple[str, ...] = ()
     """A sentence for each file of a folder that could not be used."""
+    boxes: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    """Where the card of prepared data says that parts lie: top, left, bottom, right, as fractions of the image."""
 
 
 def read_images(
@@ -108,14 +110,20 @@ def distinct(names: list[str]) -> list[str]:
 
 def _prepared(source: str, channels: int, size: int, limit: int) -> Images:
     data = open_data(source)
+    check_form(data, channels, size)
+    card = data.card
+    split = data.split(next(name for name in ("validation", "test", *card.splits) if name in card.splits))
+    rows = range(min(limit, len(split)))
+    labels = split.labels(rows) if "label" in card.columns else None
+    return Images(from_8_bit(split.images(rows, size=size)), distinct(split.keys(rows)), labels, boxes=dict(card.boxes))
+
+
+def check_form(data: PreparedData, channels: int, size: int) -> None:
+    """Raises UserError where the data hold no images of a model's channels and size."""
     card = data.card
     if size not in card.sizes or channels != card.channels:
         stored, colours = " and ".join(map(str, card.sizes)), {1: "grey", 3: "colour"}
         raise UserError(
-            f"{source} holds {colours[card.channels]} images of {stored} pixels, the model has {colours[channels]} images of "
+            f"{data.path} holds {colours[card.channels]} images of {stored} pixels, the model has {colours[channels]} images of "
             f"{size}: prepare the data with --size {size} --channels {channels}"
         )
-    split = data.split(next(name for name in ("validation", "test", *card.splits) if name in card.splits))
-    rows = range(min(limit, len(split)))
-    labels = split.labels(rows) if "label" in card.columns else None
-    return Images(from_8_bit(split.images(rows, size=size)), distinct(split.keys(rows)), labels)
