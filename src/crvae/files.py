@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -65,7 +66,7 @@ def whole(path: Path, *, private: bool = False) -> Iterator[Path]:
     try:
         with _claimed(temporary, private=private) as handle:
             yield temporary
-            os.fsync(handle)
+            _flush(handle)
             os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
@@ -87,7 +88,7 @@ def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
         _sweep(path)
         with _claimed(temporary, folder=True) as handle:
             yield temporary
-            os.fsync(handle)
+            _flush(handle)
             os.replace(temporary, path)
         made.clear()
         kept.append(path)
@@ -159,7 +160,7 @@ def replaced(folder: Path) -> Iterator[Path]:
     try:
         with _claimed(temporary, folder=True) as handle:
             yield temporary
-            os.fsync(handle)
+            _flush(handle)
             if folder.exists():
                 os.rename(folder, old)
             os.rename(temporary, folder)
@@ -183,9 +184,19 @@ def sync(path: Path) -> None:
     """Forces a file (or a folder's list of names) to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _flush(handle)
     finally:
         os.close(handle)
+
+
+def _flush(handle: int) -> None:
+    """Syncs an open file or folder. Some file systems (of clusters, of containers) cannot: they are warned of, and used."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        warnings.warn("this file system cannot sync: what is written just before a power cut may be lost", stacklevel=2)
 
 
 def abandon() -> None:

@@ -17,14 +17,17 @@ from crvae.errors import UserError
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
-def test_a_file_system_without_locks_is_warned_of_once(code, images, crvae, tmp_path, monkeypatch):
-    def flock(*_: object) -> None:
+@pytest.mark.parametrize(("module", "call", "words"), [(fcntl, "flock", "has no locks"), (os, "fsync", "cannot sync")])
+def test_a_file_system_that_cannot_is_warned_of_once(module, call, words, code, images, crvae, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    if (call, code) == ("fsync", errno.ENOLCK):
+        return
+    monkeypatch.setattr(module, call, refuse)
     exit_code, _, err = crvae("prepare", images, tmp_path / "out", "--size", 8)
     assert exit_code == 0
-    assert err.count("has no locks") == 1
+    assert err.count(words) == 1
     assert open_data(tmp_path / "out").card.files.used == 12
 
 
@@ -68,11 +71,12 @@ def test_only_what_a_preparation_wrote_is_deleted(images, refused, crvae, tmp_pa
     (work / "mine").mkdir(parents=True)
     for name in ("chunk-notes.json", "train-000000.parquet.copy", "my lock"):
         (work / name).write_text("mine")
-    (work / ".card.json.123").write_text("of a killed process")
+    for name in (".card.json.123", ".chunk-000000.json.0a1b2c3d.tmp"):
+        (work / name).write_text("of a killed process")
     assert crvae("prepare", images, tmp_path / "out", "--size", 8)[0] == 0
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"mine", "chunk-notes.json", "train-000000.parquet.copy", "my lock"} <= left
-    assert not {"lock", "request.json", "chunk-000000.json", ".card.json.123"} & left
+    assert not {"lock", "request.json", "chunk-000000.json", ".card.json.123", ".chunk-000000.json.0a1b2c3d.tmp"} & left
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.png").write_bytes(b"x")

@@ -110,8 +110,8 @@ def run(args: list[str]) -> int:
     except Stopped as stop:
         print(f"crvae: interrupted; the same command goes on preparing {command.out}", file=sys.stderr)
         return stop.code
-    for warning in warned:
-        print(f"crvae: {warning.message}", file=sys.stderr)
+    for message in dict.fromkeys(str(warning.message) for warning in warned):
+        print(f"crvae: {message}", file=sys.stderr)
     console = Console(stderr=True, highlight=False)
     console.print("\n".join(summary(card, command.out)), markup=False, soft_wrap=True)
     return 0

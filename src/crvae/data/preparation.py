@@ -95,7 +95,7 @@ def _workplace(out: Path) -> Path:
 
 
 _FILE = r"(?:card\.json|request\.json|chunk-\d+\.json|(?:train|validation|test)-\d+\.parquet)"
-_OURS = re.compile(rf"lock|{_FILE}|\.{_FILE}\.\d+")
+_OURS = re.compile(rf"lock|{_FILE}|\.{_FILE}\.[0-9a-f]+(?:\.tmp)?")
 """Names that a preparation gives: receipts, shards, and what a killed process left half-written."""
 
 
