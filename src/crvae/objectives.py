@@ -1,13 +1,12 @@
 """The objectives: pure functions, one per equation; none knows a network or an optimiser.
 
-Reductions, everywhere: squared and Bernoulli errors are means over all values (the release's scale; `nats` converts),
+Reductions, everywhere: squared and Bernoulli errors are means over all values (the release's scale),
 KL is nats an image summed over the latent and averaged over images, adversarial terms are means over images, and over the
 map where a discriminator gives an image many logits.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -110,12 +109,6 @@ def normalised(latent: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
     """The latent with zero mean and unit variance over the batch, value by value."""
     mean, std = latent.mean(0, keepdim=True), latent.std(0, unbiased=False, keepdim=True)
     return (latent - mean) / (std + 1e-5)
-
-
-def nats(error: float, values: int, weight_of_kl: float) -> float:
-    """A mean squared error in nats an image: with `weight_of_kl` w, the objective is that of sigma^2 = values * w / 2."""
-    variance = values * weight_of_kl / 2
-    return values * (error / (2 * variance) + 0.5 * math.log(2 * math.pi * variance))
 
 
 def perceptual(

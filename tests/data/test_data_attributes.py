@@ -89,9 +89,8 @@ def test_a_column_of_more_than_255_values_is_a_label_and_no_attribute(crvae, tmp
 def test_a_table_of_another_system_and_of_odd_spellings_finds_its_files(crvae, tmp_path, picture):
     source = tmp_path / "images"
     (source / "zoo").mkdir(parents=True)
-    for i, name in enumerate(
-        ("Lo\u0308we", "Ba\u0308r", "Maus [old]", "B\u00e4r 2")
-    ):  # two decomposed, as a Mac writes
+    names = ("Lo\u0308we", "Ba\u0308r", "Maus [old]", "B\u00e4r 2")  # two decomposed, as a Mac writes
+    for i, name in enumerate(names):
         picture(i).save(source / "zoo" / f"{name}.png")
     picture(9).save(source / "loose.png")
     lines = (

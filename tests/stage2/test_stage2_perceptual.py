@@ -67,9 +67,8 @@ def test_gradients_reach_the_image_and_never_the_network(name: str):
 
 def test_timm_networks_get_what_they_expect():
     pyramid = feature_pyramid("timm:tf_efficientnet_lite0", ["1", "2"], pretrained=False)
-    assert torch.allclose(
-        pyramid.mean.flatten(), torch.tensor(0.5)
-    )  # its configuration says so, unlike ImageNet's usual
+    # its configuration says so, unlike ImageNet's usual
+    assert torch.allclose(pyramid.mean.flatten(), torch.tensor(0.5))
     first, second = pyramid(torch.zeros(1, 3, 64, 64))
     assert first.shape[-1] == 2 * second.shape[-1] == 16
 

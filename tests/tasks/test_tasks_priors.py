@@ -133,3 +133,14 @@ def test_the_commands_work_on_a_folder_with_a_learned_prior(learned, tmp_path):
     assert main(["export", run, str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "prior.safetensors").read_bytes() == (tmp_path / "model/prior.safetensors").read_bytes()
     assert learned.prior.title in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_samples_are_decoded_without_gradients(model):
+    """In these tests types are checked by a decorator around each function, which hides that it is a generator."""
+    recorded = []
+    handle = model.decoder.register_forward_hook(lambda *_: recorded.append(torch.is_grad_enabled()))
+    try:
+        assert len(next(samples(model, 3))) == 3
+    finally:
+        handle.remove()
+    assert recorded == [False]

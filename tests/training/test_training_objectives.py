@@ -53,14 +53,6 @@ def test_normalised_latent():
     torch.testing.assert_close(latent.std(0, unbiased=False), torch.ones(3, 2, 2), atol=1e-3, rtol=0)
 
 
-def test_nats_are_a_gaussian_log_density():
-    """Squared error e over d values: -log N(x; x_hat, v) with v = d w / 2."""
-    x, x_hat, weight = torch.randn(12).double(), torch.randn(12).double(), 3e-2
-    variance = 12 * weight / 2
-    density = torch.distributions.Normal(x_hat, math.sqrt(variance)).log_prob(x).sum().item()
-    assert objectives.nats(((x - x_hat) ** 2).mean().item(), 12, weight) == pytest.approx(-density)
-
-
 @pytest.mark.parametrize(("steps", "early"), [(1, 1), (2, 1), (4, 2), (8, 3), (16, 6)])
 def test_two_levels_of_kl_weights(steps: int, early: int):
     weights = ObjectiveConfig(kl_early=3.0, kl_late=2.0).kl_per_step(steps)

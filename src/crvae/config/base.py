@@ -24,9 +24,10 @@ def check_format(body: Any, path: Path | str, what: str = "a crvae configuration
 
 
 class Frozen(BaseModel):
+    # strict: a file from elsewhere means what it says, "8" is no 8 and 1 is no true
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )  # strict: a file from elsewhere means what it says, "8" is no 8 and 1 is no true
+    )
 
 
 def numbers(text: str) -> tuple[float, ...]:

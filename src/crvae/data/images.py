@@ -96,9 +96,8 @@ def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = Fals
         raise
     except Image.UnidentifiedImageError:
         raise Unusable("is not an image of a known format, or is broken in its first bytes") from None
-    except (
-        Exception
-    ) as error:  # a decoder may raise anything on bytes from elsewhere; one file must never end a preparation
+    except Exception as error:
+        # a decoder may raise anything on bytes from elsewhere; one file must never end a preparation
         raise Unusable(f"is truncated or broken ({type(error).__name__})") from None
 
 

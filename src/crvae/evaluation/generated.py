@@ -61,11 +61,6 @@ def open_subject(run: str, device: torch.device) -> Subject:
     return Subject(run, load(run, device))
 
 
-def real_images(split: Split, like: UInt8[Tensor, "n c h w"], rows: Tensor) -> UInt8[Tensor, "n c h w"]:
-    """The images at `rows` of `split`, which must be of the size and colour of those they are compared with."""
-    return split.images(rows, size=checked_size(split, like.shape[-3], like.shape[-2:]))
-
-
 def checked_size(split: Split, channels: int, size: tuple[int, ...] | torch.Size) -> int:
     """Raises UserError where `split` holds no square images of this size and colour; else returns the size, in pixels."""
     card = split.data.card

@@ -86,9 +86,8 @@ def fid(real: Float[Tensor, "n k"], fake: Float[Tensor, "n k"], seed: int, **abo
     """Fréchet inception distance: between Gaussians fitted to the features. Biased upwards by few images: compare equal counts."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    if (
-        len(real) + len(fake) < real.shape[1]
-    ):  # few images: turned into the space that they span, which changes no distance
+    if len(real) + len(fake) < real.shape[1]:
+        # few images: turned into the space that they span, which changes no distance
         basis = torch.linalg.qr(torch.cat([real, fake]).double().T).Q
         real, fake = real.double() @ basis, fake.double() @ basis
     metric = FrechetInceptionDistance(feature=_identity(real.shape[1]))
@@ -147,11 +146,8 @@ def inception_score(logits: Float[Tensor, "n k"], seed: int, **about: Any) -> Sc
     def score(logits: Tensor) -> tuple[float]:
         metric.reset()
         metric.update(logits.double())
-        with (
-            torch.random.fork_rng(devices=[]),
-            warnings.catch_warnings(),
-        ):  # it shuffles, and has no deviation of one split
-            warnings.simplefilter("ignore")
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():  # it shuffles
+            warnings.simplefilter("ignore")  # one split has no deviation
             return (float(metric.compute()[0]),)
 
     (interval,) = jackknife(score, shuffled(logits, seed))

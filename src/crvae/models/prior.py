@@ -93,13 +93,14 @@ class Prior(nn.Module):
         """The standard normal noise of `count` draws, a function of the seed alone."""
         return standard_draws(self.noise_shape, count, torch.Generator().manual_seed(seed)).to(self.device)
 
-    @torch.no_grad()
     def draws(self, count: int, seed: int = 0, batch: int = BATCH) -> Iterator[Float[Tensor, " b *d"]]:
         """`sample(count, seed)`, a batch at a time: memory does not grow with `count`."""
         generator = torch.Generator().manual_seed(seed)
         for first in range(0, count, batch):
             noise = standard_draws(self.noise_shape, min(batch, count - first), generator)
-            yield self.generate(noise.to(self.device))
+            with torch.no_grad():  # around the whole it would be lost where another decorator hides a generator
+                z = self.generate(noise.to(self.device))
+            yield z
 
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, " b *d"]:
         """`count` draws of z, a function of the seed alone; the first n are the same whatever `count`."""

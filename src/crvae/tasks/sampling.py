@@ -23,8 +23,9 @@ def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w
     return torch.cat(list(samples(load(run, best_device()), count, seed)))
 
 
-@torch.no_grad()
 def samples(model: Autoencoder | Upsampler, count: int, seed: int = 0) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """The images of `model.sample(count, seed)`, 8-bit, a batch at a time: memory does not grow with `count`."""
     for z in model.prior.draws(count, seed, SAMPLE_BATCH):
-        yield to_8_bit(model.decode(z))
+        with torch.no_grad():  # around the whole it would be lost where another decorator hides a generator
+            images = to_8_bit(model.decode(z))
+        yield images

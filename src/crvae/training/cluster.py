@@ -35,9 +35,8 @@ def place() -> Place:
         rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
         return Place(rank, world, local, TorchElasticEnvironment)
     world = int(read("SLURM_STEP_NUM_TASKS", "1"))
-    if (
-        world == 1
-    ):  # srun sets it for its own tasks; a batch script without srun is one process however many are allotted
+    if world == 1:
+        # srun sets it for its own tasks; a batch script without srun is one process however many are allotted
         return Place(0, 1, 1, LightningEnvironment)
     machines = int(read("SLURM_STEP_NUM_NODES", "1"))
     if world % machines:

@@ -51,9 +51,8 @@ class TrainingStep:
             for i, part in enumerate(parts):
                 seeded(config.seed, number, first_slot + i, images)
                 loss, terms, carries[i] = side.forward(*(carries[i] or self.stage.inputs(part)))
-                guard = (
-                    1 + 0 * loss.detach()
-                )  # not a number where the loss is not finite, and so are all gradients then
+                # the guard is not a number where the loss is not finite, and so are all gradients then
+                guard = 1 + 0 * loss.detach()
                 side.backward(guard * loss / len(parts), last=i == len(parts) - 1)
                 finite = finite & torch.isfinite(loss.detach())
                 for name, term in terms.items():
