@@ -19,20 +19,28 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from crvae.cli import main as crvae
-from crvae.data import open_data
+from crvae.data import Split, open_data
 from crvae.devices import best_device
+from crvae.evaluation.completed import judged
 from crvae.evaluation.distance import PerceptualDistance
+from crvae.evaluation.features import Extractor, spaced
+from crvae.evaluation.image_scores import kid
 from crvae.files import new_folder, write_text
+from crvae.frozen.backbones import digest
 from crvae.intervals import mean
 from crvae.pictures import from_8_bit, save_image
 from crvae.tasks.inputs import distinct, read_file
 from crvae.tasks.occlusion import NAMED, rectangle
-from crvae.training.classifier import load_classifier
+from crvae.training.classifier import Classifier, load_classifier
 
 JUDGED = 128
 """Validation images of the judge, the first ones; the sweep takes those behind them."""
+JUDGING: dict[str, Any] = {}
+"""The judge's settings: the defaults."""
+CLASSIFIER = "the classifier's features"
 SWEPT = 32
 MASKS = ("right-half", "upper", "lower", "center")
+"""Of the judge; where the data's card tells the parts of faces, these and the right half, as in the paper's Table 2."""
 BASE: dict[str, Any] = {"gamma": 2.5, "tau": 20.0, "steps": 150, "rate": 0.1, "restarts": 2}
 CHANGES: tuple[dict[str, Any], ...] = (
     {},
@@ -45,6 +53,15 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"optimiser": "lbfgs", "steps": 60},
 )  # fmt: skip
 """One thing at a time."""
+TITLES = {
+    "hidden_error": "squared error",
+    "distance": "LPIPS-style distance",
+    "label": "classifier names the right category",
+    "probability": "its probability of the right category",
+    "agreement": "share of attributes that are the original's, as the classifier sees both",
+    "confidence": "its mean confidence",
+}
+BETTER = {name: -1 if name in ("hidden_error", "distance") else 1 for name in TITLES}
 COLUMNS = (
     "changed",
     "visible error",
@@ -124,55 +141,86 @@ def sweep(run: str, data: str, work: Path) -> None:
 
 def judge(run: str, other: str, data: str, classifier: str, work: Path) -> None:
     """Table of both models' completions, mask by mask, and of how often `run` is preferred."""
-    split = open_data(data).split("validation")
-    rows = range(JUDGED)
-    names, size = distinct(split.keys(rows)), open_data(data).card.size
-    labels = split.labels(rows)
-    distance, network = PerceptualDistance(best_device()), load_classifier(classifier).only()
+    opened = open_data(data)
+    split, size = opened.split("validation"), opened.card.size
+    names = distinct(split.keys(range(JUDGED)))
+    distance, network = PerceptualDistance(best_device()), load_classifier(classifier)
+    own = spaced(len(split) - JUDGED, JUDGED) + JUDGED if len(split) >= 2 * JUDGED else range(JUDGED)
+    features = Extractor(network.backbone, CLASSIFIER, digest(network.backbone), network.backbone.resizer)
+    about = {"features": features.name, "features_sha256": features.sha256, "resizer": features.resizer}
+    real = features(split.images(own).expand(-1, 3, -1, -1))
     table: dict[str, Any] = {"run": run, "other": other, "images": JUDGED, "masks": {}}
-    for mask in MASKS:
-        two = []
+    for mask in ("right-half", *opened.card.boxes) if opened.card.boxes else MASKS:
+        two, said = [], []
         for model in (run, other):
             out = work / "judge" / Path(model).name / mask
-            found = complete(model, data, mask, out, {}, JUDGED)["masks"][mask]
+            found = complete(model, data, mask, out, JUDGING, JUDGED)["masks"][mask]
             originals, blended = (pngs(out / part, names, size) for part in ("original", f"blended/{mask}"))
-            probabilities = torch.cat([network(from_8_bit(part)).softmax(1) for part in blended.split(32)])
             two.append(
                 {
                     "hidden_error": torch.tensor([found[name][0]["hidden_error"] for name in names]),
                     "distance": distance(originals, blended),
-                    "label": (probabilities.argmax(1) == labels).float(),
-                    "probability": probabilities[torch.arange(JUDGED), labels],
+                    **_recognised(network, split, originals, blended),
                 }
             )
+            near = kid(real, features(blended), 0, **about).json()
+            said.append({"kid": near, "attributes": judged(network, originals, blended).table()})
         ours, theirs = two
         table["masks"][mask] = {
             "means": {name: [ours[name].mean().item(), theirs[name].mean().item()] for name in ours},
-            "preferred": {
-                "hidden_error": preferred(-ours["hidden_error"], -theirs["hidden_error"]),
-                "distance": preferred(-ours["distance"], -theirs["distance"]),
-                "label": preferred(ours["label"], theirs["label"]),
-                "probability": preferred(ours["probability"], theirs["probability"]),
-            },
+            "preferred": {name: preferred(BETTER[name] * ours[name], BETTER[name] * theirs[name]) for name in ours},
+            "kid": [model["kid"] for model in said],
+            "attributes": [model["attributes"] for model in said],
         }
     write_text(work / "judge.json", json.dumps(table, indent=1) + "\n")
-    print(
-        f"| hidden | | {Path(run).name} | {Path(other).name} | first preferred (95% interval, pairs that differ) |\n|---|---|---|---|---|"
-    )
-    titles = {
-        "hidden_error": "squared error",
-        "distance": "LPIPS-style distance",
-        "label": "classifier names the right category",
-        "probability": "its probability of the right category",
+    _print_judged(table)
+
+
+def _recognised(
+    network: Classifier, split: Split, originals: UInt8[Tensor, "n c h w"], blended: UInt8[Tensor, "n c h w"]
+) -> dict[str, Float[Tensor, " n"]]:
+    """What the classifier sees of each completion: its true category, or of several attributes how many are the original's."""
+    if list(network.config.attributes) != ["label"]:
+        found = judged(network, originals, blended)
+        return {"agreement": found.agrees.float().mean(1), "confidence": found.confidence.mean(1)}
+    labels = split.labels(range(JUDGED))
+    probabilities = torch.cat([network(from_8_bit(part)).softmax(1) for part in blended.split(32)])
+    return {
+        "label": (probabilities.argmax(1) == labels).float(),
+        "probability": probabilities[torch.arange(JUDGED), labels],
     }
+
+
+def _print_judged(table: dict[str, Any]) -> None:
+    names = [Path(table[which]).name for which in ("run", "other")]
+    print(
+        f"| hidden | | {' | '.join(names)} | first preferred (95% interval, pairs that differ) |\n|---|---|---|---|---|"
+    )
     for mask, values in table["masks"].items():
-        for name, title in titles.items():
-            mine, its = values["means"][name]
+        for name, (mine, its) in values["means"].items():
             share = values["preferred"][name]
             print(
-                f"| {mask} | {title} | {mine:.3f} | {its:.3f} | {share['share']:.1%} ({share['low']:.1%} to {share['high']:.1%}, "
-                f"{share['decided']}) |"
+                f"| {mask} | {TITLES[name]} | {mine:.3f} | {its:.3f} | {share['share']:.1%} ({share['low']:.1%} to "
+                f"{share['high']:.1%}, {share['decided']}) |"
             )
+        print(f"| {mask} | KID of the completed images | {' | '.join(_ranged(part) for part in values['kid'])} | |")
+    several = [mask for mask, values in table["masks"].items() if len(values["attributes"][0]) > 1]
+    if several:
+        print("\nAgreement with the original, as the classifier sees both; in brackets its confidence.\n")
+        print(f"| hidden | attribute | {' | '.join(names)} | chance | confidence in originals |\n|{'---|' * 6}")
+    for mask in several:
+        ours, theirs = table["masks"][mask]["attributes"]
+        for name, mine in ours.items():
+            both = (
+                f"{part['agreement']['value']:.1%} ({part['confidence']['value']:.2f})" for part in (mine, theirs[name])
+            )
+            print(
+                f"| {mask} | {name} | {' | '.join(both)} | {mine['chance']:.1%} | {mine['original_confidence']['value']:.2f} |"
+            )
+
+
+def _ranged(score: dict[str, Any]) -> str:
+    return f"{score['value']:.4f} ({score['low']:.4f} to {score['high']:.4f})"
 
 
 def preferred(ours: Float[Tensor, " n"], theirs: Float[Tensor, " n"]) -> dict[str, float]:

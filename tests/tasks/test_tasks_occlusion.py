@@ -113,3 +113,17 @@ def test_occluded_pixels_are_grey():
     mask = masks("upper", 32)["upper"][None, None]
     assert (occlude(x, mask)[:, :, :16] == 0).all()
     assert (occlude(x, mask)[:, :, 16:] == 1).all()
+
+
+def test_boxes_of_the_data_take_the_place_of_the_named_ones_and_of_nothing_else():
+    boxes = {"eyes": (0.0, 0.0, 0.25, 0.5), "a hat/": (0.5, 0.5, 1.0, 1.0), "dot": (0.1, 0.1, 0.1, 0.1)}
+    found = masks("eyes,upper,a hat/", 8, boxes)
+    assert list(found) == ["eyes", "upper", "a-hat"]
+    assert found["eyes"][:2, :4].sum() == 0
+    assert found["eyes"].sum() == 64 - 8
+    assert torch.equal(found["upper"], masks("upper", 8)["upper"])
+    assert not torch.equal(found["eyes"], masks("eyes", 8)["eyes"])
+    with pytest.raises(UserError, match="hides nothing"):
+        masks("dot", 8, boxes)
+    with pytest.raises(UserError, match=r"unknown: use .*a hat/"):
+        masks("nose", 8, boxes)

@@ -30,8 +30,9 @@ class Complete:
     images: str
     """Prepared data (their validation images), a folder of images, or one image."""
     mask: str
-    """What is hidden, separated by commas: right-half, upper, lower, center, eyes, mouth; a rectangle
-    top:left:bottom:right as fractions; or a square PNG, black where pixels are hidden."""
+    """What is hidden, separated by commas: right-half, upper, lower, center, eyes, mouth (which, with every other part that it
+    tells, lie where the card of prepared data says); a rectangle top:left:bottom:right as fractions; or a square PNG, black
+    where pixels are hidden."""
     out: Path
     """New folder: completions as MASK/NAME.png, beside them blended/, occluded/, original/, restarts/, comparison/
     and completions.json."""
@@ -87,7 +88,6 @@ def run(args: list[str]) -> int:
     model = load(command.run, device)
     if not isinstance(model, Autoencoder):
         raise UserError(f"{command.run} is a Stage2 run: complete with its Stage1, then `crvae upscale`")
-    chosen = masks(command.mask, model.config.size)
     discriminator = _discriminator(command, device)
     search = Search(
         gamma=command.gamma,
@@ -102,6 +102,7 @@ def run(args: list[str]) -> int:
     try:
         with progress() as advance:
             images = images_of(command.images, model, option="--images", limit=command.count, progress=advance)
+            chosen = masks(command.mask, model.config.size, images.boxes)
             job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
             rate = write(job, command.out, advance)
     except KeyboardInterrupt as stop:

@@ -6,7 +6,9 @@ They are fractions of the image, so they fit every size.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -30,17 +32,20 @@ NAMED: dict[str, Rectangle] = {
     "eyes": (0.38, 0.2, 0.58, 0.8),
     "mouth": (0.66, 0.3, 0.86, 0.7),
 }
-"""The paper's occlusions. `eyes` and `mouth` lie where `crvae prepare celeba` puts them; the paper gives no rectangles."""
+"""The paper's occlusions. `eyes` and `mouth` lie where they are in photographs of faces that fill the image; the paper gives
+no rectangles, and prepared data tell their own (`Card.boxes`)."""
+NO_BOXES: Mapping[str, Rectangle] = MappingProxyType({})
 
 
-def masks(text: str, size: int) -> dict[str, Float[Tensor, "h w"]]:
+def masks(text: str, size: int, boxes: Mapping[str, Rectangle] = NO_BOXES) -> dict[str, Float[Tensor, "h w"]]:
     """`"right-half,0.1:0.2:0.5:0.6,MASK.png"` -> masks of `size` pixels by name, fit for folders.
 
+    `boxes`: where the images' own parts lie, in the place of NAMED's of the same names and beside the others.
     Raises UserError for what is no mask, and for one that hides nothing or everything.
     """
     found: dict[str, Tensor] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, mask = _mask(part, size)
+        name, mask = _mask(part, size, {**NAMED, **boxes})
         if name in found:
             raise UserError(f"--mask names {name} twice")
         if mask.min() == mask.max():
@@ -95,9 +100,9 @@ def _blur(images: Float[Tensor, "b c h w"], deviation: float) -> Float[Tensor, "
     return flat[:, 0].unflatten(0, images.shape[:2])
 
 
-def _mask(part: str, size: int) -> tuple[str, Tensor]:
-    if part in NAMED:
-        return part, rectangle(NAMED[part], size)
+def _mask(part: str, size: int, named: Mapping[str, Rectangle]) -> tuple[str, Tensor]:
+    if part in named:
+        return distinct([part])[0], rectangle(named[part], size)
     if ":" in part:
         try:
             top, left, bottom, right = map(float, part.split(":"))
@@ -114,7 +119,7 @@ def _mask(part: str, size: int) -> tuple[str, Tensor]:
     if path.suffix.lower() == ".png":
         return distinct([path.stem])[0], _drawn(path, size)
     raise UserError(
-        f"--mask {part} is unknown{near(part, NAMED)}: use {', '.join(NAMED)}, top:left:bottom:right, or a PNG"
+        f"--mask {part} is unknown{near(part, named)}: use {', '.join(named)}, top:left:bottom:right, or a PNG"
     )
 
 
