@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,23 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import goals, scaling, steps
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
+from crvae.config.prior import FlowPriorConfig, PriorConfig
 from crvae.devices import has_bf16
-from crvae.evaluation.cost import count_flops, flops_per_image, parameters, random_batch
+from crvae.evaluation.cost import (
+    count_flops,
+    flops_per_image,
+    latency,
+    parameters,
+    peak_memory,
+    random_batch,
+    with_prior,
+)
+from crvae.evaluation.latency import Others, Times, in_turns, summary
 from crvae.models.layers import TransposedConvolution
 from crvae.models.recurrence import ChannelRecurrence
 from crvae.pictures import from_8_bit
 from crvae.training.launch import devices
-from crvae.training.stage1 import Stage1
+from crvae.training.stage1 import Stage1, build
 from crvae.training.step import TrainingStep
 
 CPU = torch.device("cpu")
@@ -129,15 +142,19 @@ def test_shares_of_a_product_are_products():
 def test_cost_command(capsys):
     from crvae.cli import main
 
-    assert main(["cost", "emoji-vae", "--batch", "16", "--json"]) == 0
+    assert main(["cost", "emoji-vae", "--batch", "16", "--json", "--limit", "600"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     counts = entry["parameters"]
     assert counts["encoder"] + counts["decoder"] == counts["autoencoder"] == 3_412_155
-    assert counts["discriminator"] == counts["latent_head"] == 0
+    assert counts["discriminator"] == counts["latent_head"] == counts["prior"] == 0
     assert set(entry["latency_ms"]["inference"]) == set(entry["latency_ms"]["generation"]) == {"1", "16", "128"}
     flops = entry["flops_per_image"]
     assert flops["train"] > 2.5 * (flops["inference"] + flops["generation"]) > 0
     assert entry["peak_memory_bytes"] > 1e6
+    for work, batches in entry["latency_ms"].items():
+        for batch, middle in batches.items():
+            low, high = entry["latency_middle_half_ms"][work][batch]
+            assert low <= middle <= high
 
 
 def test_parameters_are_the_specifications():
@@ -151,6 +168,70 @@ def test_parameters_are_the_specifications():
     assert parameters(steps.stage1("mnist-vae"))["autoencoder"] == 16_293_825
 
 
+def test_a_learned_prior_is_counted_and_timed_beside_the_normal_one():
+    config = steps.stage1("emoji-vae", size=32, width=2, latent_channels=8)
+    plain = parameters(config)
+    config = config.model_copy(update={"prior": PriorConfig(kind="flow", flow=FlowPriorConfig(width=16, depth=1))})
+    model = with_prior(config, build(config)[0])
+    learned = parameters(config)
+    assert learned == plain | {"prior": sum(p.numel() for p in model.prior.parameters())}
+    assert learned["prior"] > 0
+    fabric, _ = devices("fp32", deterministic=False)
+    times = latency(config, fabric, (1, 2), budget=0, limit=600)
+    assert {name: set(found) for name, found in times.items()} == {
+        name: {"1", "2"} for name in ("inference", "generation", "sampling")
+    }
+    assert set(latency(steps.stage1("emoji-vae"), fabric, (1,), budget=0, limit=600)) == {"inference", "generation"}
+
+
+def test_stage2_recipes_have_a_cost_too(capsys):
+    from crvae.cli import main
+
+    assert main(["cost", "emoji-stage2-128-plain", "emoji-vae", "--quick"]) == 0
+    out = capsys.readouterr().out
+    assert "563,700" in out  # the upsampler
+    assert "upsampling, ms" in out
+    assert "inference, ms" in out
+    assert "not measured" in out  # the memory
+
+
+def test_contestants_take_turns_until_the_limit():
+    said = []
+    times = in_turns({name: lambda name=name: said.append(name) for name in "ab"}, budget=0)
+    assert said == ["a", "b"] * 4  # one to warm up
+    assert {t.calls for t in times.values()} == {3}
+    assert in_turns({"a": lambda: None}, budget=0, limit=-1) == {}
+
+    def slow() -> None:
+        said.append("slow")
+        time.sleep(0.02)
+
+    said.clear()
+    assert in_turns({"slow": slow, "late": lambda: said.append("late")}, budget=9, limit=0.01) == {}
+    assert said == ["slow"]
+
+
+def test_medians_and_quartiles_by_hand():
+    assert summary([4.0, 1.0, 3.0, 2.0, 5.0]) == Times(3.0, 2.0, 4.0, 5)
+    assert summary([7.0]) == Times(7.0, 7.0, 7.0, 1)
+
+
+def test_our_own_work_is_not_that_of_others(monkeypatch):
+    clock, own, jiffies = [0.0], [0.0], [0]
+    monkeypatch.setattr("crvae.evaluation.latency.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("crvae.evaluation.latency.os.times", lambda: (own[0], 0.0, 0.0, 0.0, clock[0]))
+    monkeypatch.setattr("builtins.open", lambda *_, **__: io.StringIO(f"cpu  {jiffies[0]} 0 0 9 9\n"))
+    others, second = Others(), os.sysconf("SC_CLK_TCK")
+    clock[0], own[0], jiffies[0] = 10.0, 10.0, 25 * second  # 25 processor seconds in 10 s, 10 of them ours
+    assert others.used() == pytest.approx(1.5)
+    jiffies[0] = 0
+    assert others.used() == 0
+
+
+def test_memory_that_takes_too_long_is_not_measured():
+    assert peak_memory(steps.stage1("emoji-vae"), limit=0.01) is None
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
@@ -161,6 +242,8 @@ def test_parameters_are_the_specifications():
             "--batch must be a multiple of --discriminator.group (16), got 7",
         ),
         (["cost", "emoji-crvae-gan-mi", "--batch", "-1"], "--batch must be"),
+        (["cost", "emoji-stage2-128", "--batch", "1"], "--batch must be"),
+        (["cost", "emoji-vae", "--limit", "nan"], "--limit must be"),
     ],
 )
 def test_cost_says_what_is_wrong(capsys, args, said):

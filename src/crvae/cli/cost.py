@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from crvae.errors import UserError
 
 if TYPE_CHECKING:
     from crvae.config.stage1 import Stage1Config
+    from crvae.config.stage2 import Stage2Config
     from crvae.evaluation.cost import Cost
 
 PAPER = """\
@@ -28,9 +30,13 @@ class CostCommand:
     """Parameters, FLOPs, peak training memory, and latency of recipes on this machine."""
 
     recipes: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Names of Stage1 recipes (`crvae recipes` lists them)."""
+    """Names of recipes (`crvae recipes` lists them). Stage2's stand on an untrained Stage1 of their family."""
     batch: int = 0
     """Images in a training batch, for the memory; 0 takes each recipe's."""
+    limit: float = 120.0
+    """Seconds for one recipe, about; what they do not allow is not measured."""
+    quick: bool = False
+    """Leave out memory and batches of 128."""
     json: bool = False
     """Print one JSON document."""
 
@@ -40,32 +46,39 @@ def run(args: list[str]) -> None:
     configs = [_configuration(name, command.batch) for name in command.recipes]
     if not configs:
         raise UserError("cost needs the name of a recipe: crvae cost RECIPE… (`crvae recipes` lists them)")
+    if not command.limit >= 1:
+        raise UserError(f"--limit must be at least 1 second, got {command.limit}")
     from crvae.evaluation.cost import cost
+    from crvae.evaluation.latency import QUIET
 
     costs = []
-    for config in configs:
-        print(f"measuring {config.recipe}", file=sys.stderr, flush=True)
-        costs.append(cost(config))
+    for number, config in enumerate(configs, 1):
+        said = f"measuring {config.recipe}, {number} of {len(configs)}, at most about {command.limit:.0f} seconds"
+        print(said, file=sys.stderr, flush=True)
+        costs.append(cost(config, limit=command.limit, quick=command.quick))
+        if (costs[-1].others or 0) > QUIET:
+            print(
+                f"crvae: the machine was not quiet: other programs kept {costs[-1].others:.1f} processors busy while {config.recipe}"
+                " was measured, so latencies are too long",
+                file=sys.stderr,
+            )
     if command.json:
         print(json.dumps([dataclasses.asdict(cost) for cost in costs], indent=2))
     else:
         _print(costs)
 
 
-def _configuration(name: str, batch: int) -> Stage1Config:
+def _configuration(name: str, batch: int) -> Stage1Config | Stage2Config:
     from pydantic import ValidationError
 
     from crvae.cli.parsing import sentence
-    from crvae.config.stage1 import Stage1Config
     from crvae.recipes import named
 
     config = named(name).config
-    if not isinstance(config, Stage1Config):
-        raise UserError(f"{name} is a Stage2 recipe; cost measures Stage1 recipes (`crvae recipes` lists them)")
     if batch:
         try:
             train = config.train.model_dump() | {"batch": batch}
-            config = Stage1Config.model_validate(config.model_dump() | {"train": train})
+            config = type(config).model_validate(config.model_dump() | {"train": train})
         except ValidationError as error:
             raise UserError(sentence(error).replace("--train.batch", "--batch")) from None
     return config
@@ -77,16 +90,36 @@ def _print(costs: list[Cost]) -> None:
     from rich.table import Table
 
     table = Table("", *(cost.recipe for cost in costs), box=box.SIMPLE_HEAD)
-    for name in costs[0].parameters:
-        table.add_row(f"parameters, {name.replace('_', ' ')}", *(f"{cost.parameters[name]:,}" for cost in costs))
-    for name in costs[0].flops_per_image:
-        table.add_row(f"GFLOP an image, {name}", *(f"{cost.flops_per_image[name] / 1e9:.2f}" for cost in costs))
+    for name in _names(cost.parameters for cost in costs):
+        counts = (cost.parameters.get(name) for cost in costs)
+        table.add_row(f"parameters, {name.replace('_', ' ')}", *("" if n is None else f"{n:,}" for n in counts))
+    for name in _names(cost.flops_per_image for cost in costs):
+        flops = (cost.flops_per_image.get(name) for cost in costs)
+        table.add_row(f"GFLOP an image, {name}", *("" if n is None else f"{n / 1e9:.2f}" for n in flops))
     memory = [None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9 for cost in costs]
-    table.add_row("peak training memory, GB", *("unknown" if size is None else f"{size:.2f}" for size in memory))
-    for name, batches in costs[0].latency_ms.items():
-        for batch in batches:
-            table.add_row(f"{name}, ms a batch of {batch}", *(f"{c.latency_ms[name][batch]:.1f}" for c in costs))
+    table.add_row("peak training memory, GB", *("not measured" if size is None else f"{size:.2f}" for size in memory))
+    for name in _names(cost.latency_ms for cost in costs):
+        for batch in _names(cost.latency_ms.get(name, {}) for cost in costs):
+            table.add_row(f"{name}, ms a batch of {batch}", *(_latency(cost, name, batch) for cost in costs))
     console = Console()
     console.print(table)
-    console.print(f"on {costs[0].device}", highlight=False)
+    console.print(
+        f"on {costs[0].device}; latencies are medians, in brackets the middle half of the calls", highlight=False
+    )
+    if any("sampling" in cost.latency_ms for cost in costs):
+        console.print("generation: from a z at hand, or of N(0, I); sampling: z drawn from the recipe's prior too")
     console.print(PAPER, highlight=False)
+
+
+def _names(parts: Iterable[Mapping[str, object]]) -> list[str]:
+    """The keys of all, each once."""
+    return list(dict.fromkeys(name for part in parts for name in part))
+
+
+def _latency(cost: Cost, name: str, batch: str) -> str:
+    if name not in cost.latency_ms:
+        return ""
+    if batch not in cost.latency_ms[name]:
+        return "not measured"
+    low, high = cost.latency_middle_half_ms[name][batch]
+    return f"{cost.latency_ms[name][batch]:.1f} ({low:.1f} to {high:.1f})"

@@ -1,8 +1,9 @@
-"""What a Stage1 recipe costs: parameters, floating-point operations, memory and latency (section 5 of the paper)."""
+"""What a recipe costs: parameters, floating-point operations, memory and latency (section 5 of the paper)."""
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -16,14 +17,19 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from crvae.config.stage1 import Stage1Config
+from crvae.config.stage2 import Stage2Config
 from crvae.errors import UserError
+from crvae.evaluation.latency import Others, Times, in_turns
 from crvae.models.autoencoder import Autoencoder
+from crvae.models.priors import build_prior, prior_config
 from crvae.training.launch import devices
 from crvae.training.stage1 import Stage1, build
 from crvae.training.step import TrainingStep
 
 BATCHES = (1, 16, 128)
 """Batch sizes at which latency is measured; the paper's is 128."""
+
+Config = Stage1Config | Stage2Config
 
 
 @dataclass(frozen=True)
@@ -35,30 +41,66 @@ class Cost:
     flops_per_image: dict[str, int]
     peak_memory_bytes: int | None
     latency_ms: dict[str, dict[str, float]]
+    """Medians, by work and batch; what the time limit did not allow is left out."""
+    latency_middle_half_ms: dict[str, dict[str, tuple[float, float]]]
+    """The quartiles about each median."""
     device: str
+    others: float | None = None
+    """Processors that other programs kept busy while the latencies were measured."""
 
 
-def cost(config: Stage1Config) -> Cost:
-    """Counts and measures everything. Latency and memory are this machine's, in the recipe's precision."""
+def cost(config: Config, *, limit: float = math.inf, quick: bool = False) -> Cost:
+    """Counts and measures everything, in about `limit` seconds. Latency and memory are this machine's, in the recipe's precision.
+
+    `quick` leaves out memory and the largest batch. Raises UserError where a frozen network that the recipe trains with cannot
+    be fetched, or a training step does not fit into memory.
+    """
+    begun = time.perf_counter()
     fabric, precision = devices(config.train.precision, deterministic=False)
+    if isinstance(config, Stage2Config):
+        from crvae.evaluation.cost_stage2 import flops_per_image as flops
+        from crvae.evaluation.cost_stage2 import parameters as count
+    else:
+        flops, count = flops_per_image, parameters
+    counted, operations = count(config), flops(config)  # type: ignore[arg-type]
+    others = Others()
+    share = 0.3 if quick else 0.5
+    left = max(1.0, share * (limit - (time.perf_counter() - begun)))
+    times = latency(config, fabric, BATCHES[:-1] if quick else BATCHES, budget=3 if quick else 6, limit=left)
+    used = others.used()
+    memory = None if quick else peak_memory(config, max(1.0, limit - (time.perf_counter() - begun)))
     return Cost(
         recipe=config.recipe,
-        parameters=parameters(config),
-        flops_per_image=flops_per_image(config),
-        peak_memory_bytes=peak_memory(config),
-        latency_ms=latency(config, fabric),
+        parameters=counted,
+        flops_per_image=operations,
+        peak_memory_bytes=memory,
+        latency_ms={work: {batch: t.median for batch, t in found.items()} for work, found in times.items()},
+        latency_middle_half_ms={
+            work: {batch: (t.low, t.high) for batch, t in found.items()} for work, found in times.items()
+        },
         device=f"{device_name(fabric.device)}, {torch.get_num_threads()} threads, {precision}",
+        others=used,
     )
 
 
 def parameters(config: Stage1Config) -> dict[str, int]:
-    """Learned numbers of each sub-network, biases included (specification, section 8). `discriminator` has no latent head."""
+    """Learned numbers of each sub-network, biases included (specification, section 8). `discriminator` has no latent head.
+
+    `prior` are those that a learned prior adds.
+    """
     model, discriminator = build(config)
     decoder = sum(_count(part) for part in (model.decoder, *model.latent.decoding()))
     counts = {"encoder": _count(model) - decoder, "decoder": decoder, "autoencoder": _count(model)}
     head = [] if discriminator is None else discriminator.groups().get("latent_head", [])
     latent_head, whole = sum(p.numel() for p in head), 0 if discriminator is None else _count(discriminator)
-    return {**counts, "discriminator": whole - latent_head, "latent_head": latent_head}
+    prior = _count(with_prior(config, model).prior)
+    return {**counts, "discriminator": whole - latent_head, "latent_head": latent_head, "prior": prior}
+
+
+def with_prior(config: Stage1Config, model: Autoencoder) -> Autoencoder:
+    """The model with the prior of its recipe in place, not fitted."""
+    model.prior = build_prior(prior_config(config.prior), model.latent_shape, model.config.steps)
+    return model
 
 
 def flops_per_image(config: Stage1Config) -> dict[str, int]:
@@ -71,7 +113,7 @@ def flops_per_image(config: Stage1Config) -> dict[str, int]:
     step = TrainingStep(stage, Fabric(accelerator="cpu", devices=1))
     model, stored = stage.model.train(), random_batch(config, batch)
     x = torch.rand(batch, *model.image_shape) * 2 - 1
-    z = model.prior.sample(batch)
+    z = torch.randn(batch, *model.latent_shape)
     works: dict[str, Callable[[], Any]] = {
         "train": lambda: step(stored, step.complete),
         "inference": torch.no_grad()(lambda: model.encode(x).sample()),
@@ -80,10 +122,13 @@ def flops_per_image(config: Stage1Config) -> dict[str, int]:
     return {name: count_flops(list(stage.networks.values()), work) // batch for name, work in works.items()}
 
 
-def random_batch(config: Stage1Config, batch: int, device: torch.device | str = "cpu") -> tuple[Tensor]:
-    """Stored images of noise, as a training step takes them: uint8 `b c h w`."""
-    model = config.model
-    return (torch.randint(0, 256, (batch, model.channels, model.size, model.size), dtype=torch.uint8, device=device),)
+def random_batch(config: Config, batch: int, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+    """Stored images of noise, as a training step takes them: uint8 `b c h w`, for Stage2 at both sizes."""
+    sizes = (config.model.size,)
+    if isinstance(config, Stage2Config):
+        sizes += (config.model.output_size,)
+    shapes = [(batch, config.model.channels, size, size) for size in sizes]
+    return tuple(torch.randint(0, 256, shape, dtype=torch.uint8, device=device) for shape in shapes)
 
 
 def count_flops(modules: list[nn.Module], work: Callable[[], Any]) -> int:
@@ -114,12 +159,28 @@ def count_flops(modules: list[nn.Module], work: Callable[[], Any]) -> int:
     return counter.get_total_flops() + unseen
 
 
-def latency(config: Stage1Config, fabric: Fabric) -> dict[str, dict[str, float]]:
-    """Milliseconds a batch, in evaluation mode: `inference` is image -> z, `generation` z -> image (section 5)."""
-    model = prepared(build(config)[0], fabric)
+def latency(
+    config: Config, fabric: Fabric, batches: tuple[int, ...], budget: float, limit: float
+) -> dict[str, dict[str, Times]]:
+    """Milliseconds a batch, in evaluation mode, by work and batch: `inference` is image -> z, `generation` z -> image (section 5).
+
+    `sampling` also draws z, from the recipe's learned prior; for N(0, I) drawing costs next to nothing. All works at all batches
+    take turns.
+    """
+    if isinstance(config, Stage2Config):
+        from crvae.evaluation.cost_stage2 import upsampling
+
+        found = {batch: upsampling(config, batch, fabric) for batch in batches}
+    else:
+        model = prepared(with_prior(config, build(config)[0]), fabric)
+        found = {batch: works(model, batch) for batch in batches}
+    contestants = {f"{name} {batch}": work for batch, named in found.items() for name, work in named.items()}
+    with torch.no_grad(), fabric.autocast():
+        times = in_turns(contestants, budget, limit)
+    names = dict.fromkeys(name for named in found.values() for name in named)
     return {
-        name: {str(batch): 1e3 * seconds(work, fabric) for batch, work in ((b, works(model, b)[name]) for b in BATCHES)}
-        for name in ("inference", "generation")
+        name: {str(batch): times[f"{name} {batch}"] for batch in batches if f"{name} {batch}" in times}
+        for name in names
     }
 
 
@@ -129,33 +190,20 @@ def prepared(model: Autoencoder, fabric: Fabric) -> Autoencoder:
 
 
 def works(model: Autoencoder, batch: int) -> dict[str, Callable[[], Tensor]]:
-    """`inference` and `generation` of one batch of random images and latents."""
+    """`inference` and `generation` of one batch of random images and latents; with a learned prior `sampling` from it."""
     x = torch.rand(batch, *model.image_shape, device=model.device) * 2 - 1
-    z = model.prior.sample(batch)
-    return {"inference": lambda: model.encode(x).sample(), "generation": lambda: model.decode(z)}
+    z = torch.randn(batch, *model.latent_shape, device=model.device)
+    found = {"inference": lambda: model.encode(x).sample(), "generation": lambda: model.decode(z)}
+    if _count(model.prior):
+        found["sampling"] = lambda: model.decode(model.prior.draw_like(z))
+    return found
 
 
-def seconds(work: Callable[[], Any], fabric: Fabric, budget: float = 1.0) -> float:
-    """The median time of `work` under the fabric's precision, after one call to warm up; at least 3 calls, about `budget` s."""
-    times = []
-    with torch.no_grad(), fabric.autocast():
-        work()
-        while len(times) < 3 or (sum(times) < budget and len(times) < 100):
-            _wait(fabric)
-            started = time.perf_counter()
-            work()
-            _wait(fabric)
-            times.append(time.perf_counter() - started)
-    return sorted(times)[len(times) // 2]
+def peak_memory(config: Config, limit: float = math.inf) -> int | None:
+    """Peak bytes of two training steps above what importing takes, in a fresh process.
 
-
-def _wait(fabric: Fabric) -> None:
-    if fabric.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def peak_memory(config: Stage1Config) -> int | None:
-    """Peak bytes of two training steps above what importing takes, in a fresh process; None where the system does not say."""
+    None where the system does not say, or where it took over `limit` seconds.
+    """
     try:
         done = subprocess.run(
             [sys.executable, "-m", "crvae.evaluation.peak"],
@@ -163,7 +211,10 @@ def peak_memory(config: Stage1Config) -> int | None:
             capture_output=True,
             text=True,
             check=True,
+            timeout=None if math.isinf(limit) else limit,
         )
+    except subprocess.TimeoutExpired:
+        return None
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
         raise UserError(

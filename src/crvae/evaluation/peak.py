@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from crvae.config.stage1 import Stage1Config
-from crvae.evaluation.cost import random_batch
+from crvae.config.stage2 import Stage2Config
+from crvae.evaluation.cost import Config, random_batch
 from crvae.training.launch import devices
 from crvae.training.stage1 import Stage1
 from crvae.training.step import TrainingStep
@@ -27,11 +28,16 @@ def resident(name: str) -> int | None:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
 
 
-def peak(config: Stage1Config) -> int | None:
+def peak(config: Config) -> int | None:
     """Bytes; see the module."""
     fabric, _ = devices(config.train.precision, deterministic=False)
     before = resident("VmRSS")
-    step = TrainingStep(Stage1(config), fabric)
+    if isinstance(config, Stage2Config):
+        from crvae.evaluation.cost_stage2 import stand_in
+
+        step = TrainingStep(stand_in(config), fabric)
+    else:
+        step = TrainingStep(Stage1(config), fabric)
     stored = random_batch(config, config.train.batch, fabric.device)
     for _ in range(2):  # the optimisers' moments appear in the first
         step(stored, step.complete)
@@ -42,4 +48,5 @@ def peak(config: Stage1Config) -> int | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(peak(Stage1Config.model_validate_json(sys.stdin.read()))))
+    body = json.load(sys.stdin)
+    print(json.dumps(peak((Stage2Config if body["stage"] == 2 else Stage1Config).model_validate(body))))
