@@ -31,6 +31,7 @@ WRITING = {
     "traverse": "traverse RUN progressive --count 2 --out OUT/walk.gif",
     "traverse profile": "traverse RUN profile --images PICTURES --out OUT/profile.png",
     "encode": "encode RUN --images PICTURES OUT/z.safetensors",
+    "encode crz": "encode RUN --images PICTURES OUT/new --format crz",
     "export": "export RUN OUT/new",
     "prepare": "prepare PICTURES OUT/new --size 32 --workers 1",
     "study create": "study create --runs RUN PICTURES --task sample --pairs 2 --out OUT/new",

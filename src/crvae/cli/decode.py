@@ -1,4 +1,4 @@
-"""`crvae decode LATENTS`: a file of latents back to images."""
+"""`crvae decode FILE`: what `crvae encode` wrote back to images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import progress, told
 
@@ -18,21 +19,31 @@ from crvae.progress import progress, told
 class Decode:
     """Turn what `crvae encode` wrote back into images, one PNG each."""
 
-    latents: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="LATENTS")]
-    """The file."""
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
+    """A .safetensors file of latents, a .crz file, or a folder of .crz files."""
     out: Path | None = None
-    """New folder; by default the file's name without its ending."""
+    """New folder; by default the file's name without its ending, or the folder's with -decoded at its end."""
     run: str = ""
-    """The model, if it is no longer where it was when the file was made."""
+    """The model; of latents only needed if it is no longer where it was when the file was made."""
     steps: int | None = None
     """Use only the first blocks, as many time steps as this; by default all that are in the file."""
+    fill: bool = False
+    """crz: draw the blocks that are missing from the prior, given those that are there, in place of its mean."""
 
 
 def run(args: list[str]) -> int:
     """Writes the images."""
     command = parse(Decode, args, name="decode")
-    out = command.out or command.latents.with_suffix("")
+    folder = command.file.is_dir()
+    default = (
+        command.file.with_name(f"{command.file.resolve().name}-decoded") if folder else command.file.with_suffix("")
+    )
+    out = command.out or default
     check_new_folder(out)
+    if folder or command.file.suffix.lower() == ".crz":
+        return _crz(command, out)
+    if command.fill:
+        raise UserError("--fill goes with .crz files only")
 
     import torch
 
@@ -44,7 +55,7 @@ def run(args: list[str]) -> int:
     from crvae.tasks.latents import load_latents
     from crvae.tasks.traversal import decode_all
 
-    latents = load_latents(command.latents)
+    latents = load_latents(command.file)
     model = load(command.run or latents.run, best_device())
     z = latents.z(model, command.steps).to(model.device)
     with progress() as advance, new_folder(out) as folder:
@@ -54,3 +65,44 @@ def run(args: list[str]) -> int:
             save_image(image, folder / f"{name}.png")
     print(f"{out}: {len(images):,} images", file=sys.stderr)
     return 0
+
+
+def _crz(command: Decode, out: Path) -> int:
+    """Writes the image of every .crz file, each decoded alone."""
+    from crvae.devices import best_device
+    from crvae.pictures import save_image, to_8_bit
+    from crvae.storage.models import load
+    from crvae.tasks.codec import Codec
+    from crvae.tasks.inputs import distinct
+    from crvae.tasks.traversal import steps_of
+
+    files = sorted(command.file.glob("*.crz")) if command.file.is_dir() else [command.file]
+    if not files:
+        raise UserError(f"{command.file} holds no .crz files: give the folder that `crvae encode --format crz` wrote")
+    if not command.run:
+        raise UserError("--run is missing: a .crz file names its model by a hash alone, give the run that made it")
+    model = load(command.run, best_device())
+    if command.steps is not None and not 0 <= command.steps <= steps_of(model):
+        raise UserError(f"--steps must be from 0 to {steps_of(model)}, the model's time steps, got {command.steps}")
+    codec = Codec(model)
+    with progress() as advance, new_folder(out) as folder:
+        parts = told([[file] for file in files], "decoding", len(files), advance)
+        for (file,), name in zip(parts, distinct([file.stem for file in files]), strict=True):
+            image = codec.image(_content(file), str(file), command.steps, command.fill)
+            save_image(to_8_bit(image[None])[0], folder / f"{name}.png")
+    print(f"{out}: {len(files):,} images", file=sys.stderr)
+    return 0
+
+
+def _content(file: Path) -> bytes:
+    """At most LARGEST bytes: whatever is longer is refused by its first ones, or by its length."""
+    from crvae.tasks.crz_file import LARGEST
+
+    try:
+        if file.stat().st_size > LARGEST:
+            raise UserError(f"{file} is larger than any .crz file: make one with `crvae encode --format crz`")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{file} does not exist: make it with `crvae encode --format crz`") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {reason(error)}") from None

@@ -1,31 +1,39 @@
-"""`crvae encode RUN --images PATH OUT`: images to latents, as a file."""
+"""`crvae encode RUN --images PATH OUT`: images to latents, as one file, or as a small .crz file for each image."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
-from crvae.files import check_new_file
+from crvae.files import check_new_file, check_new_folder, new_folder, write_bytes
 from crvae.progress import progress, told
+
+if TYPE_CHECKING:
+    from crvae.models.gaussian import DiagonalGaussian
+    from crvae.tasks.traversal import Model
 
 
 @dataclass
 class Encode:
-    """Write the latents of images, the means of their posteriors, to a file that `crvae decode` turns back."""
+    """Write the latents of images, the means of their posteriors, to files that `crvae decode` turns back."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
-    """The file, .safetensors."""
+    """The file, .safetensors; with --format crz a new folder, or for one image a file, .crz."""
     images: str
     """Prepared data (their validation images), a folder of images, or one image."""
+    format: Literal["safetensors", "crz"] = "safetensors"
+    """safetensors: all latents as they are, in one file; crz: a compressed file for each image, which any prefix of blocks opens."""
+    bytes: int | None = None
+    """crz: the most bytes of each file; by default as many as the finest quality takes."""
     steps: int | None = None
     """Keep only the first blocks, as many time steps as this; by default all."""
     count: int = 10_000
@@ -37,13 +45,18 @@ def run(args: list[str]) -> int:
     command = parse(Encode, args, name="encode")
     if not 1 <= command.count <= 1_000_000:
         raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
-    check_new_file(command.out, "OUT", (".safetensors",))
+    if command.bytes is not None and command.format != "crz":
+        raise UserError("--bytes goes with --format crz only")
+    if command.format == "safetensors" or command.out.suffix.lower() == ".crz":
+        check_new_file(command.out, "OUT", (f".{command.format}",))
+    else:
+        check_new_folder(command.out, "OUT")
 
     import torch
 
     from crvae.devices import best_device
     from crvae.models.autoencoder import SAMPLE_BATCH
-    from crvae.models.gaussian import blocks
+    from crvae.models.gaussian import DiagonalGaussian, blocks
     from crvae.storage.models import load
     from crvae.tasks.latents import Latents, save_latents
     from crvae.tasks.profiling import posterior_of
@@ -56,8 +69,32 @@ def run(args: list[str]) -> int:
     with progress() as advance:
         images = images_of(command.images, model, option="--images", limit=command.count, progress=advance)
         parts = told(images.x.split(SAMPLE_BATCH), "encoding", len(images.x), advance)
-        mean = torch.cat([posterior_of(model, part).mean.cpu() for part in parts])
+        posteriors = [posterior_of(model, part) for part in parts]
+    mean, log_variance = (torch.cat([getattr(p, name).cpu() for p in posteriors]) for name in ("mean", "log_variance"))
+    if command.format == "crz":
+        _crz(command, model, DiagonalGaussian(mean, log_variance, total), images.names)
+        return 0
     kept = blocks(mean, total)[:, : command.steps]
     save_latents(Latents(kept, images.names, command.run), command.out)
     print(f"{command.out}: {len(kept):,} images, {kept.shape[1]} of {total} blocks", file=sys.stderr)
     return 0
+
+
+def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list[str]) -> None:
+    """Writes a file for each image: into a new folder, or where OUT is one file, that one."""
+    from crvae.tasks.codec import Codec
+
+    single = command.out.suffix.lower() == ".crz"
+    if single and len(names) != 1:
+        raise UserError(
+            f"OUT {command.out} is one file for {len(names):,} images: name a new folder, or give one image"
+        )
+    files = Codec(model).compress(posterior, command.bytes, command.steps)
+    if single:
+        write_bytes(command.out, files[0])
+    else:
+        with new_folder(command.out, "OUT") as folder:
+            for name, data in zip(names, files, strict=True):
+                write_bytes(folder / f"{name}.crz", data)
+    average = sum(map(len, files)) / len(files)
+    print(f"{command.out}: {len(files):,} images, {average:.1f} bytes each on average", file=sys.stderr)

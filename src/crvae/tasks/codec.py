@@ -1,0 +1,172 @@
+"""Images as .crz files and back: each block's posterior mean, quantised and coded under the prior, block after block (docs/codec.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crvae.errors import UserError
+from crvae.models.gaussian import DiagonalGaussian, blocks
+from crvae.models.prior import LearnedPrior
+from crvae.tasks import integer_model
+from crvae.tasks.crz_file import HEADER, NAME, Crz, Frame, frame_size, pack, unpack
+from crvae.tasks.traversal import Model, stage1_of, steps_of
+
+STEPS = 64
+"""Quantisation steps to choose from: step i is 2^((i - 40) / 4), from 2^-10 to 2^5.75."""
+OFFSETS = 4
+"""Widths to choose from: the prior's deviation times 2^(-o / 2)."""
+COARSEST = 48
+"""The coarsest quality: steps of 2^(COARSEST / 4) times the finest's."""
+FINEST = -4
+"""Steps of the finest quality, as 2^(FINEST / 4) times the posterior's deviation: finer ones say what the posterior does not know."""
+
+Block = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """One block as symbols, the tables that code them, the scale byte that says which, and the bits they should take."""
+
+    scale: int
+    symbols: Block
+    tables: Block
+    bits: float
+
+
+class Codec:
+    """Compresses images by one model, whose prior gives every value's centre and deviation."""
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.steps = steps_of(model)
+        prior = model.prior
+        size = (self.steps, prior.size)
+        learned = isinstance(prior, LearnedPrior)
+        self.centre = prior.shift.cpu().numpy().astype(np.float64) if learned else np.zeros(size)
+        self.deviation = prior.scale.cpu().numpy().astype(np.float64) if learned else np.ones(size)
+        self.name = model_name(model)
+
+    def compress(self, posterior: DiagonalGaussian, limit: int | None = None, steps: int | None = None) -> list[bytes]:
+        """One file an image, at the finest quality; with `limit` the finest that fits in so many bytes; at most `steps` blocks.
+
+        Blocks behind the last that says anything are left out. Raises UserError where `limit` does not even hold a header.
+        """
+        if limit is not None and limit < HEADER:
+            raise UserError(f"--bytes must be {HEADER} or more, the size of a file's header, got {limit}")
+        parts = (posterior.mean, posterior.log_variance.exp().sqrt())
+        means, deviations = (blocks(part, self.steps).double().cpu().numpy() for part in parts)
+        return [
+            self._file(mean[:steps], np.sqrt((deviation**2).mean(1)), limit)
+            for mean, deviation in zip(means, deviations, strict=True)
+        ]
+
+    def latents(self, data: bytes, name: str, steps: int | None = None) -> tuple[Float[Tensor, " b *d"], int]:
+        """The blocks in a file, or the first `steps` of them, as z with 0 behind them; and how many there are.
+
+        Raises UserError, naming the file by `name`, where it is not one, is damaged, or of another model.
+        """
+        file = unpack(data, name, steps)
+        if file.model != self.name:
+            raise UserError(
+                f"{name} was made by model {file.model.hex()}, --run is model {self.name.hex()}: give the run that made it"
+            )
+        if len(file.frames) > self.steps:
+            raise UserError(f"{name} has {len(file.frames)} blocks, the model {self.steps}: encode the image again")
+        z = np.zeros((self.steps, self.centre.shape[1]), np.float32)
+        for t, frame in enumerate(file.frames):
+            step, tables = self._scaling(t, frame.scale)
+            try:
+                symbols = integer_model.decode(frame.payload, tables)
+            except UserError:
+                raise UserError(f"{name} is damaged in block {t + 1}: encode the image again") from None
+            z[t] = self.centre[t] + step * symbols
+        shape = stage1_of(self.model).latent_shape
+        return torch.from_numpy(z).view(1, *shape), len(file.frames)
+
+    @torch.no_grad()
+    def image(self, data: bytes, name: str, steps: int | None = None, fill: bool = False) -> Float[Tensor, "c h w"]:
+        """The image in a file, in [-1, 1], on the processor; decoded alone, so that nothing beside it can change it.
+
+        Missing blocks are at the prior's mean, or with `fill` a draw given those that are there, always the same one.
+        """
+        z, there = self.latents(data, name, steps)
+        z = z.to(self.model.device)
+        prior = self.model.prior
+        z = prior.fill(z, there) if fill else prior.mean_fill(z, there)
+        return self.model.decode(z)[0].cpu()
+
+    def _file(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], limit: int | None) -> bytes:
+        """The finest quality by bisection over the bits that it should take; then coarser ones until the bytes fit."""
+        low, high = 0, COARSEST
+        if limit is not None:
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (low, middle) if self._expected(mean, deviation, middle) <= limit else (middle + 1, high)
+        for quality in range(low, COARSEST + 1):
+            file = self._coded(self._quantised(mean, deviation, quality))
+            if limit is None or file.sizes()[-1] <= limit:
+                return pack(file)
+        kept = sum(size <= limit for size in file.sizes()) - 1  # type: ignore[operator]  # only a limit leads here
+        return pack(Crz(file.model, file.frames[:kept]))
+
+    def _expected(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], quality: int) -> int:
+        parts = trimmed(self._quantised(mean, deviation, quality))
+        return HEADER + sum(frame_size(int(part.bits / 8 + 0.5)) for part in parts)
+
+    def _coded(self, parts: list[Quantised]) -> Crz:
+        frames = [Frame(part.scale, integer_model.encode(part.symbols, part.tables)) for part in trimmed(parts)]
+        return Crz(self.name, tuple(frames))
+
+    def _quantised(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], quality: int) -> list[Quantised]:
+        """Every block with a step in proportion to its posterior's deviation, 2^(1/4) wider for each quality."""
+        return [self._block(t, mean[t], deviation[t], quality) for t in range(len(mean))]
+
+    def _block(self, t: int, mean: NDArray[np.float64], deviation: float, quality: int) -> Quantised:
+        index = int(np.clip(round(4 * np.log2(deviation)) + FINEST + quality + 40, 0, STEPS - 1))
+        best: Quantised | None = None
+        for offset in range(OFFSETS):
+            scale = index * OFFSETS + offset
+            step, tables = self._scaling(t, scale)
+            symbols = np.rint((mean - self.centre[t]) / step).astype(np.int64)
+            within = np.clip(symbols, -integer_model.REACHES[tables], integer_model.REACHES[tables])
+            bits = float(integer_model.costs()[tables, integer_model.place(within)].sum())
+            if best is None or (bits < best.bits and (within == symbols).all()):
+                best = Quantised(scale, within, tables, bits)
+        assert best is not None
+        return best
+
+    def _scaling(self, t: int, scale: int) -> tuple[float, Block]:
+        """The quantisation step and the tables of block t's values that a scale byte means: the same on every machine."""
+        index, offset = divmod(scale, OFFSETS)
+        step = integer_model.root_of_two(index - 40)
+        tables = integer_model.width_index(self.deviation[t] / step) - 2 * offset
+        return step, np.maximum(tables, 0)
+
+
+def trimmed(parts: list[Quantised]) -> list[Quantised]:
+    """Without the blocks at the end whose values all stand at the prior's centre, which is what a missing block means."""
+    count = len(parts)
+    while count and not parts[count - 1].symbols.any():
+        count -= 1
+    return parts[:count]
+
+
+def model_name(model: Model) -> bytes:
+    """A hash of all that decoding depends on: the weights, and the learned prior's centre and deviation, not its network."""
+    digest = hashlib.blake2b(digest_size=NAME)
+    prior = model.prior
+    parts = {key: value for key, value in model.state_dict().items() if ".prior." not in f".{key}"}
+    if isinstance(prior, LearnedPrior):
+        parts |= {"prior.shift": prior.shift, "prior.scale": prior.scale}
+    for key in sorted(parts):
+        value = parts[key].detach().cpu().contiguous()
+        digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.digest()
