@@ -1,4 +1,4 @@
-"""`crvae traverse RUN progressive|interpolate|style|profile|attributes --out PATH`: what the time steps mean (section 4.5)."""
+"""`crvae traverse RUN progressive|interpolate|style|profile|attributes|rate --out PATH`: what the time steps mean (section 4.5)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class Traverse:
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
-    walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile", "attributes"]]
+    walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile", "attributes", "rate"]]
     """progressive: block after block from zero (Figure 9); interpolate: one block towards another (Figure 10); style: one block
     drawn anew (Figure 11); profile: a plot and, beside it, the same as JSON; attributes: what each block knows and decides of
-    the attributes of --data."""
+    the attributes of --data; rate: rate and distortion after each block, on the images of --data."""
     out: Path
     """.png or .jpg for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png;
-    attributes: a new folder for a heat map, a table and JSON."""
+    attributes and rate: a new folder for a plot, a table and JSON."""
     images: str | None = None
     """Walk from these images' posterior means and not from samples: prepared data, a folder of images, or one image.
     The profile needs it."""
     data: str | None = None
-    """Attributes: prepared data that have some."""
+    """Attributes: prepared data that have some. Rate: prepared data (their validation images) or a folder of images."""
     step: int | None = None
     """Time step of interpolate and style, from 1; without it the rows are all time steps, of one sample or image."""
     count: int | None = None
-    """Samples or images; by default 8, for the profile 256, for attributes 1000 samples and held-out images."""
+    """Samples or images; by default 8, for profile and rate 256, for attributes 1000 samples and held-out images."""
     columns: int = 8
     """Points of an interpolation, draws of a style."""
     seed: int = 0
@@ -55,6 +55,8 @@ def run(args: list[str]) -> int:
     profiling = command.walk == "profile"
     if command.walk == "attributes":
         return _attributes(command)
+    if command.walk == "rate":
+        return _rate(command)
     count = command.count or (256 if profiling else 8)
     for option, value, least, most in (("--count", count, 1, 10_000), ("--columns", command.columns, 2, 100)):
         if not least <= value <= most:
@@ -62,7 +64,7 @@ def run(args: list[str]) -> int:
     if not 0 <= command.seed < 2**62:
         raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
     if command.data is not None:
-        raise UserError("--data goes with attributes alone: give --images")
+        raise UserError("--data goes with attributes and rate alone: give --images")
     picked = command.walk in ("interpolate", "style") and bool(command.attribute)
     if picked and (command.classifier is None or command.step is not None):
         raise UserError("--attribute picks the time step by what --classifier sees: give --classifier, and no --step")
@@ -154,18 +156,14 @@ def _attributes(command: Traverse) -> int:
 def _profile(command: Traverse, model, images) -> None:
     import json
 
-    from crvae.evaluation.distance import PerceptualDistance
     from crvae.files import write_files
     from crvae.pictures import figure_bytes, to_8_bit
     from crvae.tasks.profile_plot import plot
     from crvae.tasks.profiling import profile
 
     distance = classify = None
-    try:
-        network = PerceptualDistance(model.device)
+    if network := _distance(model):
         distance = lambda one, other: network(to_8_bit(one), to_8_bit(other))  # noqa: E731
-    except (UserError, ImportError) as error:
-        print(f"crvae: without perceptual distances: {error}", file=sys.stderr)
     if command.classifier is not None:
         from crvae.training.classifier import load_classifier
 
@@ -178,3 +176,47 @@ def _profile(command: Traverse, model, images) -> None:
     drawn = figure_bytes(plot(result, command.run), dpi=100)
     write_files(command.out.parent, {command.out.name: drawn, beside.name: body.encode()})
     print(f"{beside}", file=sys.stderr)
+
+
+def _rate(command: Traverse) -> int:
+    import json
+
+    from crvae.devices import best_device
+    from crvae.files import new_folder, write_files
+    from crvae.pictures import figure_bytes
+    from crvae.storage.models import load
+    from crvae.tasks.rate import plot, rate, table
+
+    count = 256 if command.count is None else command.count
+    if not 2 <= count <= 10_000:
+        raise UserError(f"--count must be from 2 to 10,000, got {count}")
+    if command.data is None:
+        raise UserError("--data is missing: rate and distortion are measured on images")
+    check_new_folder(command.out)
+    model = load(command.run, best_device())
+    with progress() as advance:
+        images = images_of(command.data, model, option="--data", limit=count, progress=advance)
+        if len(images.x) < 2:
+            raise UserError(f"--data {command.data} gives one image: intervals need two or more")
+        rows = rate(model, images.x, _distance(model), advance)
+    about = {"run": command.run, "data": command.data, "images": len(images.x)}
+    files = {
+        "rate.png": figure_bytes(plot(rows, f"{command.run}: {len(images.x)} images"), dpi=100),
+        "rate.md": table(rows).encode(),
+        "rate.json": (json.dumps(about | {"rows": rows}, indent=1) + "\n").encode(),
+    }
+    with new_folder(command.out) as folder:
+        write_files(folder, files)
+    print(f"{command.out}", file=sys.stderr)
+    return 0
+
+
+def _distance(model):
+    """The LPIPS-style distance, or nothing and a word why."""
+    from crvae.evaluation.distance import PerceptualDistance
+
+    try:
+        return PerceptualDistance(model.device)
+    except (UserError, ImportError) as error:
+        print(f"crvae: without perceptual distances: {error}", file=sys.stderr)
+        return None

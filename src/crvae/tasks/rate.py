@@ -1,0 +1,94 @@
+"""Rate and distortion after each block: what the first t blocks of a .crz file cost, and how near they come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from crvae.errors import UserError
+from crvae.pictures import to_8_bit
+from crvae.progress import Progress, silent
+from crvae.tasks.codec import Codec
+from crvae.tasks.crz_file import unpack
+from crvae.tasks.profiling import Distance, interval, posterior_of
+from crvae.tasks.traversal import Model, decode_all, steps_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Row = dict[str, Any]
+
+
+@torch.no_grad()
+def rate(
+    model: Model, x: Float[Tensor, "b c h w"], distance: Distance | None = None, progress: Progress = silent
+) -> list[Row]:
+    """For t = 0..T a row: `blocks`, and as {"mean", "low", "high"} over images with a 95% interval
+
+    `nats` (KL divergence of the first t blocks from the prior), `bytes` (.crz files of the finest quality, cut after block t),
+    `psnr` (decibels, of 8-bit pixels: decoded from those bytes, the other blocks at the prior's mean) and `distance`.
+    """
+    steps, codec = steps_of(model), Codec(model)
+    posterior = posterior_of(model, x)
+    kl = model.prior.kl(posterior, per_image=True, generator=torch.Generator(model.device).manual_seed(0)).cpu()
+    files = codec.compress(posterior)
+    sizes = [unpack(data, "the file").sizes() for data in files]
+    z = torch.cat([codec.latents(data, "the file")[0] for data in files]).to(model.device)
+    there = torch.tensor([len(size) - 1 for size in sizes], device=model.device)
+    original, rows = to_8_bit(x), []
+    for t in range(steps + 1):
+        progress("decoding", t, steps + 1)
+        shown = to_8_bit(decode_all(model, model.prior.mean_fill(z, there.clamp_max(t))))
+        size = torch.tensor([size[min(t, len(size) - 1)] for size in sizes])
+        row: Row = {
+            "blocks": t,
+            "nats": interval(kl[:, :t].sum(1)),
+            "bytes": interval(size.float()),
+            "psnr": interval(psnr(shown, original)),
+        }
+        if distance is not None:
+            row["distance"] = interval(distance(shown, original))
+        rows.append(row)
+    progress("decoding", steps + 1, steps + 1)
+    return rows
+
+
+def psnr(one: Tensor, other: Tensor) -> Float[Tensor, " b"]:
+    """Peak signal-to-noise ratio of 8-bit images `b c h w`, in decibels; 100 for equal ones."""
+    error = (one.float() - other.float()).square().flatten(1).mean(1)
+    return (10 * torch.log10(255**2 / error)).clamp_max(100)
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table of means."""
+    names = {"nats": "nats", "bytes": "bytes", "psnr": "PSNR, dB", "distance": "LPIPS-style distance"}
+    shown = [name for name in names if name in rows[0]]
+    digits = {"nats": 1, "bytes": 1, "psnr": 2, "distance": 4}
+    lines = ["| blocks | " + " | ".join(names[name] for name in shown) + " |", "|---:" * (len(shown) + 1) + "|"]
+    for row in rows:
+        values = (f"{row[name]['mean']:.{digits[name]}f}" for name in shown)
+        lines.append(f"| {row['blocks']} | {' | '.join(values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: list[Row], title: str) -> Figure:
+    """PSNR, and the distance where there is one, over bytes; every point is a block. Raises UserError where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError("the plot needs matplotlib: pip install 'crvae[eval]'") from None
+    names = {"psnr": "PSNR, dB", "distance": "LPIPS-style distance"}
+    shown = [name for name in names if name in rows[0]]
+    figure = Figure(figsize=(5.5 * len(shown), 4), layout="constrained")
+    figure.suptitle(title)
+    for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        values = [row[name] for row in rows]
+        bounds = [[v["mean"] - v["low"] for v in values], [v["high"] - v["mean"] for v in values]]
+        axis.errorbar(
+            [row["bytes"]["mean"] for row in rows], [v["mean"] for v in values], yerr=bounds, marker="o", capsize=3
+        )
+        axis.set(xlabel="bytes an image, after each block", ylabel=f"{names[name]} (95% interval)")
+    return figure
