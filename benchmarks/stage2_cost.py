@@ -19,8 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from crvae.config.stage2 import Stage2Config
 from crvae.evaluation.cost import device_name
 from crvae.recipes import RECIPES
+from crvae.training.adoption import adopt
 from crvae.training.launch import devices
-from crvae.training.stage2 import Stage2, adopt
+from crvae.training.stage2 import Stage2
 from crvae.training.step import TrainingStep
 
 STEPS = 6

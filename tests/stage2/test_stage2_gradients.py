@@ -12,9 +12,10 @@ from crvae.frozen.pyramids import feature_pyramid
 from crvae.models import Autoencoder
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.storage.models import save
+from crvae.training.adoption import adopt
 from crvae.training.adversary import Fakes
 from crvae.training.perceptual import Perceptual
-from crvae.training.stage2 import UpsamplerStep, adopt, adversary, small_fakes
+from crvae.training.stage2 import UpsamplerStep, adversary, small_fakes
 
 
 @pytest.fixture

@@ -242,12 +242,7 @@ class Stage1Config(Frozen):
             return ""
         if option.mixed_batch and batch % (4 * parts):
             return f"--train.batch must be a multiple of {several}4 for a mixed batch, got {batch}"
-        if (
-            option.kind == "paper"
-            and option.kernels
-            and option.group
-            and batch % (option.group * parts)
-            and not option.mixed_batch
-        ):
+        compares = option.kind == "paper" and option.kernels and option.group and not option.mixed_batch
+        if compares and batch % (option.group * parts):
             return f"--train.batch must be a multiple of {several}--discriminator.group ({option.group}), got {batch}"
         return ""

@@ -19,13 +19,14 @@ from crvae.devices import has_bf16
 from crvae.errors import UserError
 from crvae.models.priors import prior_config
 from crvae.training import checkpoint
+from crvae.training.adoption import adopt, keep
 from crvae.training.allocation import keep_freed_memory
 from crvae.training.cluster import announce, place
 from crvae.training.loop import Training
 from crvae.training.prior_stage import forget_prior, has_begun, has_prior_stage, prior_training
 from crvae.training.run import Run, environment
 from crvae.training.stage1 import Stage1
-from crvae.training.stage2 import Stage2, adopt, keep
+from crvae.training.stage2 import Stage2
 
 STAGES: dict[int, Any] = {1: Stage1Config, 2: Stage2Config}
 

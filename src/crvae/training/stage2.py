@@ -5,7 +5,6 @@ Stage1 is frozen; its reconstructions and samples are made on the fly, and both 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +16,11 @@ from torch import Tensor, nn
 from crvae import objectives
 from crvae.config.stage2 import Stage2Config, Stage2TrainConfig
 from crvae.data import PreparedData
-from crvae.errors import UserError
-from crvae.files import write_bytes
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Stage2Discriminator, Upsampler
 from crvae.pictures import from_8_bit
-from crvae.storage.hub import FILES
-from crvae.storage.models import load, model_folder, save_upsampler
+from crvae.storage.models import save_upsampler
+from crvae.training.adoption import adopted
 from crvae.training.adversary import Adversary
 from crvae.training.averaging import average_of, recalibrating
 from crvae.training.images import calibration, stream
@@ -100,7 +97,7 @@ class Stage2:
     def __init__(self, config: Stage2Config, stage1: str | Path):
         """`stage1`: the run or folder that holds the Stage1 model. Raises UserError where it is not the configuration's."""
         self.config, objective = config, config.objective
-        self.model = Upsampler(config.model, _stage1(config, stage1))
+        self.model = Upsampler(config.model, adopted(config, stage1))
         judge = Stage2Discriminator(config.discriminator, config.model.output_size, config.model.channels)
         self.adversary = adversary(config, judge)
         self.averaged = average_of(self.model)
@@ -142,53 +139,3 @@ class Stage2:
 
     def snapshot(self) -> Tensor:
         return self.averaged.sample(SNAPSHOT, seed=self.config.train.seed)
-
-
-def adopt(config: Stage2Config, stage1: str) -> Stage2Config:
-    """The configuration with the hash of the Stage1 model that it will use. Raises UserError where there is none."""
-    if not stage1:
-        raise UserError(f"--stage1 is missing: crvae train {config.recipe} --stage1 RUN --data DATA --out RUN2")
-    return config.model_copy(update={"stage1": fingerprint(stage1)})
-
-
-def keep(config: Stage2Config, stage1: str, folder: Path) -> None:
-    """Copies the Stage1 model into the run at `folder`, as `stage1/`. Raises UserError where it changed meanwhile."""
-    target = folder / "stage1"
-    target.mkdir()
-    for file in model_folder(stage1).iterdir():
-        if file.name in FILES:
-            write_bytes(target / file.name, file.read_bytes())
-    if fingerprint(target) != config.stage1:
-        raise UserError(f"--stage1 {stage1} changed while it was read: remove {folder} and begin again")
-
-
-def fingerprint(stage1: str | Path) -> str:
-    """Hex SHA-256 of a Stage1 model: its configuration, its weights and those of a learned prior."""
-    folder = model_folder(stage1)
-    digest = hashlib.sha256()
-    try:
-        names = ["config.json", "model.safetensors"]
-        names += ["prior.safetensors"] * (folder / "prior.safetensors").exists()
-        for name in names:
-            with (folder / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
-
-
-def _stage1(config: Stage2Config, stage1: str | Path) -> Autoencoder:
-    found = fingerprint(stage1)
-    if found != config.stage1:
-        raise UserError(f"{stage1} is not the Stage1 model that the run began with: put back the original folder")
-    model = load(stage1)
-    if not isinstance(model, Autoencoder):
-        raise UserError(f"{stage1} is a Stage2 run: --stage1 takes a Stage1 run")
-    wanted, (channels, size, _) = config.model, model.image_shape
-    if (channels, size) != (wanted.channels, wanted.size):
-        kinds = {1: "grey", 3: "colour"}
-        raise UserError(
-            f"{stage1} makes {kinds[channels]} images of {size} pixels, the recipe takes {kinds[wanted.channels]} ones of"
-            f" {wanted.size}: set --model.size {size} --model.channels {channels}"
-        )
-    return model
