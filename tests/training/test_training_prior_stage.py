@@ -121,6 +121,14 @@ def test_killed_between_the_two_phases(tmp_path, whole):
     assert_same_end(whole, run)
 
 
+def test_killed_between_its_last_checkpoint_and_its_publication(tmp_path, whole):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    (run / "model" / "prior.safetensors").write_bytes(b"")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_end(whole, run)
+
+
 def test_two_ranks_stop_and_go_on_alike(tmp_path, colour, tiny):
     def on_two(*args: str) -> None:
         commands = ranks(2, list(args), tmp_path / f"log-{len(list(tmp_path.iterdir()))}")

@@ -92,8 +92,9 @@ class PriorStage:
             prior.fit_scale(means, log_variances, centred=not self.config.objective.nested)
         batch = self.schedule.batch
         own = slice(rank * batch // world, (rank + 1) * batch // world)
-        for rows in shuffled(len(means), batch, self.config.train.seed, start):
-            yield means[rows[own]], log_variances[rows[own]]
+        order = shuffled(len(means), batch, self.config.train.seed, start)
+        # not a generator itself: a run that was killed before it published needs the scale without asking for a batch
+        return ((means[rows[own]], log_variances[rows[own]]) for rows in order)
 
     def begin(self, images: int) -> None:
         """Nothing depends on the latents seen."""
