@@ -19,8 +19,9 @@ from crvae.frozen.pyramids import feature_pyramid
 from crvae.models.autoencoder import Autoencoder
 from crvae.recipes import RECIPES
 from crvae.storage.models import save
+from crvae.training.adoption import adopt
 from crvae.training.perceptual import Perceptual
-from crvae.training.stage2 import Stage2, UpsamplerStep, adopt
+from crvae.training.stage2 import Stage2, UpsamplerStep
 from crvae.training.step import TrainingStep
 
 
