@@ -30,6 +30,8 @@ class Plan:
     """Images that it takes; 0 for its own default."""
     originals: bool = True
     """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
+    attributes: bool = False
+    """Whether the data have attributes: what each block knows and decides of them is then measured too."""
 
 
 EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
@@ -136,6 +138,14 @@ PLANS: dict[str, Plan] = {
     "fashion-minibatch": _fashion(
         "Minibatch discrimination: with and without it, on the dense and on the recurrent model",
         _alike(("", ()), ("-without", ("--discriminator.kernels", "0"))),
+    ),
+    "avatars": Plan(
+        "Which block decides which attribute of a face? Avatars, whose attributes are known",
+        "data/avatars64",
+        EMOJI,
+        (Row("vae-gan", "emoji-vae-gan"), Row("cvae-gan", "emoji-cvae-gan"), Row("crvae-gan-mi", MI)),
+        "kid,fid,prdc,reconstruction,kl",
+        attributes=True,
     ),
     "mnist": Plan(
         "Likelihoods of binarised digits",

@@ -92,12 +92,14 @@ def trained(run: Path) -> int:
 
 
 def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
-    """The options that name the classifier of inception scores, trained where it is missing; none where it is not needed."""
-    if "is" not in plan.scores.split(","):
+    """The options that name the classifier of inception scores, or of all attributes, trained where it is missing; none
+    where it is not needed."""
+    if "is" not in plan.scores.split(",") and not plan.attributes:
         return ()
+    of_attributes = ("--attributes", "all", "--backbone", "small") if plan.attributes else ()
     judge = RUNS / f"classifier-{Path(plan.data).name}"
     if not judge.exists():
-        piece.run("classifier", plan.data, "--out", str(judge), threads=os.cpu_count() or 1)
+        piece.run("classifier", plan.data, "--out", str(judge), *of_attributes, threads=os.cpu_count() or 1)
     return ("--classifier", str(judge))
 
 
@@ -110,7 +112,8 @@ def make(name: str, budget: str, seeds: list[int], jobs: int, piece: Piece) -> N
     with ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(train, piece, plan, row, images, seed) for row, seed in work]:
             done.result()
-    options = ("--images", str(plan.scored), *classifier(piece, plan))
+    judging = classifier(piece, plan)
+    options = ("--images", str(plan.scored), *(() if plan.attributes else judging))
     for seed in seeds:
         out = RESULTS / (f"{name}-seed{seed}" if seed else name)
         runs = [str(folder(row, images, seed)) for row in plan.rows]
@@ -125,6 +128,13 @@ def make(name: str, budget: str, seeds: list[int], jobs: int, piece: Piece) -> N
             (made / "reconstructions.png").unlink()
             report = re.sub(r"## [^\n]+\n\n[^\n]+\(reconstructions\.png\)\n+", "", report)
         write_text(made / "report.md", report)
+        if plan.attributes:
+            for row, run in zip(plan.rows, runs, strict=True):
+                measured = RUNS / f"attributes-{Path(run).name}"
+                if not measured.exists():
+                    piece.run("traverse", run, "attributes", "--data", plan.data, *judging, "--out", str(measured))
+                for file in measured.iterdir():
+                    shutil.copyfile(file, made / f"{row.name}-{file.name}")
         keep(made, out, {"title": title, "budget": budget, "images": images, "runs": provenance(runs)})
 
 
@@ -225,10 +235,11 @@ def figure7(budget: str, piece: Piece) -> None:
 AFTER_TABLES = {
     "table2": table2,
     "fashion-table2": partial(table2, table="fashion", name="fashion-table2"),
+    "avatars-table2": partial(table2, table="avatars", name="avatars-table2"),
     "figure7": figure7,
     "figure9": figure9,
 }
-"""What is made of the runs of table1 or of fashion rather than by comparing rows of its own."""
+"""What is made of the runs of table1, fashion or avatars rather than by comparing rows of its own."""
 
 
 def main() -> None:

@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from crvae.cli import main
 from crvae.cli.train import _configure
 from crvae.config.stage1 import Stage1Config
+from crvae.training.classifier import Classifier, ClassifierConfig, save
 from experiments import tables
 from experiments.plans import PLANS, Plan, Row
 
@@ -85,6 +87,31 @@ def test_originals_that_may_not_be_shown_are_left_out(small_plan, monkeypatch, t
     assert "reconstructions.png" not in report
     assert "## Reconstructions" not in report
     assert {path.name for path in out.glob("*.png")} == set(re.findall(r"\(([^)]+\.png)\)", report))
+
+
+@pytest.mark.slow
+def test_a_plan_of_faces_measures_what_blocks_know_of_their_attributes(small_plan, monkeypatch, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    lines = ["file,tone"]
+    for number in range(120):
+        pixels = torch.randint(128, (32, 32, 3), dtype=torch.uint8) + 120 * (number % 2)
+        Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / f"{number}.png")
+        lines.append(f"{number}.png,{('dark', 'light')[number % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    options = ["--size", "32", "--workers", "1", "--labels", str(tmp_path / "labels.csv")]
+    assert main(["prepare", str(tmp_path / "pictures"), str(tmp_path / "faces"), *options]) == 0
+    monkeypatch.setitem(PLANS, "small", replace(small_plan, data=str(tmp_path / "faces"), attributes=True))
+    config = ClassifierConfig(backbone="small", attributes={"tone": ["dark", "light"]})
+    save(tables.RUNS / "classifier-faces", Classifier(config), {})  # untrained, so that the test is quick
+    few = lambda self, *words, **options: run(self, *words, *["--count", "20"] * (words[0] == "traverse"), **options)  # noqa: E731
+    run = tables.Piece.run
+    monkeypatch.setattr(tables.Piece, "run", few)
+    tables.make("small", "cpu", [0], 2, tables.Piece(0))
+    out = tmp_path / "results" / "small"
+    for name in ("dense", "recurrent"):
+        assert json.loads((out / f"{name}-attributes.json").read_text())["known"]["tone"]["chance"] > 0.4
+        assert "| tone |" in (out / f"{name}-attributes.md").read_text()
+        assert (out / f"{name}-attributes.png").is_file()
 
 
 def test_large_pictures_lose_colours_until_they_are_small(tmp_path):

@@ -90,6 +90,8 @@ def test_a_planted_code_is_found_by_both_measures(planted, faces):
     assert [round(value) for value in shown[0]] == torch.eye(4).flatten().tolist()
     assert [round(value) for value in shown[1]] == torch.ones(4, 4).tril().T.flatten().tolist()
     assert [value > 0.5 for value in shown[2]] == torch.eye(4).bool().flatten().tolist()
+    found["decided"]["north-west"]["anew"]["value"] = 0.04  # 16 of 400 samples
+    assert [text.get_text() for text in heat_map(found, "planted").axes[2].texts[:5]] == [*"----", "0.00"]
     rows = [line.split("|")[1:-1] for line in table(found, "planted").splitlines() if line.startswith("| north-west")]
     assert [row[column].strip() for row, column in zip(rows, (2, 2), strict=True)] == ["1", "1"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from crvae.errors import UserError
@@ -15,9 +16,13 @@ def beyond_chance(accuracy: float, chance: float) -> float:
     return (accuracy - chance) / (1 - chance) if chance < 1 else 0.0
 
 
-def of_anew(redrawn: float, anew: float) -> float:
-    """Changes by one block as a part of those by all: 1 is as often."""
-    return redrawn / anew if anew else 0.0
+LEAST_CHANGES = 20
+"""Of samples, when all blocks are drawn anew: of fewer, no part is worth showing."""
+
+
+def of_anew(redrawn: float, anew: float, samples: int) -> float:
+    """Changes by one block as a part of those by all: 1 is as often; nan where the samples hardly ever change."""
+    return redrawn / anew if anew * samples >= LEAST_CHANGES else math.nan
 
 
 def heat_map(found: dict[str, Any], title: str) -> Figure:
@@ -30,7 +35,7 @@ def heat_map(found: dict[str, Any], title: str) -> Figure:
     panels = (
         ("read from block t alone\n(linear probe; 0: commonest value, 1: perfect)", _known(found, "block")),
         ("read from the first t blocks\n(likewise)", _known(found, "first")),
-        ("changed by drawing block t anew\n(1: as often as by drawing all anew)", _redrawn(found)),
+        ("changed by drawing block t anew\n(1: as often as by drawing all anew; -: hardly ever)", _redrawn(found)),
     )
     images = found["images"]
     figure = Figure(figsize=(5.5 + 1.2 * steps, 1.6 + 0.32 * len(names)), layout="constrained")
@@ -39,8 +44,9 @@ def heat_map(found: dict[str, Any], title: str) -> Figure:
         axis.imshow(rows, cmap="viridis", vmin=0, vmax=1, aspect="auto")
         for row, values in enumerate(rows):
             for column, value in enumerate(values):
-                colour = "black" if value > 0.6 else "white"
-                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+                colour = "white" if value <= 0.6 else "black"
+                shown = "-" if math.isnan(value) else f"{value:.2f}"
+                axis.text(column, row, shown, ha="center", va="center", fontsize=7, color=colour)
         axis.set_title(label, fontsize=9)
         axis.set_xlabel("time step t")
         axis.set_xticks(range(steps), [str(t + 1) for t in range(steps)])
@@ -99,7 +105,7 @@ def _known(found: dict[str, Any], kind: str) -> list[list[float]]:
 
 def _redrawn(found: dict[str, Any]) -> list[list[float]]:
     return [
-        [of_anew(part["value"], decided["anew"]["value"]) for part in decided["redrawn"]]
+        [of_anew(part["value"], decided["anew"]["value"], found["images"]["samples"]) for part in decided["redrawn"]]
         for decided in found["decided"].values()
     ]
 
