@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,15 +94,16 @@ class Codec:
 
     @torch.no_grad()
     def image(self, data: bytes, name: str, steps: int | None = None, fill: bool = False) -> Float[Tensor, "c h w"]:
-        """The image in a file, in [-1, 1], on the processor; decoded alone, so that nothing beside it can change it.
+        """The image in a file, in [-1, 1], on the processor; decoded alone and by one thread, so that nothing else can change it.
 
         Missing blocks are at the prior's mean, or with `fill` a draw given those that are there, always the same one.
         """
         z, there = self.latents(data, name, steps)
         z = z.to(self.model.device)
         prior = self.model.prior
-        z = prior.fill(z, there) if fill else prior.mean_fill(z, there)
-        return self.model.decode(z)[0].cpu()
+        with one_thread():
+            z = prior.fill(z, there) if fill else prior.mean_fill(z, there)
+            return self.model.decode(z)[0].cpu()
 
     def _file(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], limit: int | None) -> bytes:
         """The finest quality by bisection over the bits that it should take; then coarser ones until the bytes fit."""
@@ -148,6 +151,17 @@ class Codec:
         step = integer_model.root_of_two(index - 40)
         tables = integer_model.width_index(self.deviation[t] / step) - 2 * offset
         return step, np.maximum(tables, 0)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Several threads add in another order than one, and round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def trimmed(parts: list[Quantised]) -> list[Quantised]:
