@@ -1,6 +1,6 @@
-"""`make demo`: prepare a real colour dataset, train a small crVAE-GAN, and show what it can do in runs/demo/report.html.
+"""`make demo`: draw faces, train a crVAE-GAN and its prior on them, and show what they can do in runs/demo/report.html.
 
-Every step is a public command or function. A second call goes on with an unfinished run, or only makes the report again.
+Every step is a public command or function. A second call continues an unfinished run, or only makes the report again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import torch
+import yaml
 from torch import Tensor
 
 import crvae
@@ -23,14 +24,12 @@ from crvae.data import open_data
 from crvae.pictures import from_8_bit, save_grid
 from crvae.storage.models import load_discriminator
 from crvae.tasks.completion import Search, complete
-from crvae.tasks.occlusion import masks, occlude
+from crvae.tasks.occlusion import masks, occlude, rectangle
 from crvae.tasks.traversal import progression
-from experiments.tables import trained
 
-DATA, RUN = Path("data/emoji64"), Path("runs/demo")
-RECIPE, IMAGES, ALONE = "emoji-crvae-gan-mi", 80_000, 30_000
-"""Recipe; images seen in all, and before the discriminator joins in."""
-MASKS = ("upper", "right-half", "center")
+DATA, RUN = Path("data/avatars64"), Path("runs/demo")
+RECIPE, COUNT = "fast-crvae-gan-mi", 12_000
+"""Recipe, and faces drawn for it."""
 
 
 def command(*arguments: str, processes: int = 1) -> None:
@@ -50,41 +49,54 @@ def train() -> None:
     if not DATA.exists():
         if shutil.which("npm") is None:
             sys.exit(
-                "make demo fetches its images by npm, which is missing: install it, or train on a folder of your own (README)"
+                "make demo draws its faces with Node.js and npm, which are missing: install them, or train on a folder of your own (README)"
             )
-        command("prepare", "emoji", str(DATA), "--size", "64")
+        command("prepare", "avatars", str(DATA), "--size", "64", "--count", str(COUNT))
     # on a CPU two processes, as two threads of one gain next to nothing
     processes = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
     if not RUN.exists():
-        options = ("--train.images", str(IMAGES), "--objective.adversarial-after-images", str(ALONE))
-        command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), *options, processes=processes)
-    elif trained(RUN) < IMAGES:
-        command("train", "--resume", str(RUN), "--train.images", str(IMAGES), processes=processes)
+        command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), processes=processes)
+    elif not finished():
+        command("train", "--resume", str(RUN), processes=processes)
+
+
+def finished() -> bool:
+    """Whether the run is trained to its end, its prior included."""
+    config = yaml.safe_load((RUN / "config.yaml").read_text())
+    reports = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    return bool(reports) and reports[-1]["images"] >= config["train"]["images"] + config["prior"]["images"]
 
 
 def pictures() -> dict[str, tuple[str, Tensor, int]]:
     """File name -> (caption, images, columns) for the report."""
     model, discriminator = crvae.load(RUN), load_discriminator(RUN)
-    split = open_data(DATA).split("validation")
+    data = open_data(DATA)
+    split = data.split("validation")
     x = from_8_bit(split.images(torch.linspace(0, len(split) - 1, 32).long()))
-    rows = [torch.stack([x[:16], model.reconstruct(x[:16])], 1).flatten(0, 1)]
+    pairs = torch.stack([x[:16], model.reconstruct(x[:16])], 1).flatten(0, 1)
+    size = model.config.size
+    hidden = {part: rectangle(data.card.boxes[part], size) for part in ("eyes", "mouth")} | masks("right-half", size)
     completions = []
-    for name, mask in masks(",".join(MASKS), model.config.size).items():
-        found = complete(model, x[:8], mask, discriminator, Search(restarts=2)).best
+    for name, mask in hidden.items():
+        found = complete(model, x[:8], mask, discriminator, Search.of(model)).best
         completions += [occlude(x[:8], mask.expand(8, 1, -1, -1)), found]
         print(f"completed: {name}", file=sys.stderr)
     steps = progression(model, model.prior.sample(6, seed=1))  # rows z, columns t = 0..T
     return {
         "real": ("Real images of the validation split, never trained on.", x, 8),
-        "reconstructions": ("Originals (first of each pair) and their reconstructions.", rows[0], 8),
-        "samples": ("Samples from the prior, the first 64 of seed 0, none picked.", model.sample(64, seed=0), 8),
+        "reconstructions": ("Originals (first of each pair) and their reconstructions.", pairs, 8),
+        "samples": (
+            "Samples from the learned prior, the first 64 of seed 0, none picked.",
+            model.sample(64, seed=0),
+            8,
+        ),
         "completions": (
-            f"Completions: rows in pairs, occluded above completed, masks {', '.join(MASKS)}; the first 8 validation images.",
+            f"Completions: rows in pairs, occluded above completed ({', '.join(hidden)}); the first 8 validation images.",
             torch.cat([x[:8], *completions]),
             8,
         ),
         "progression": (
-            "Time steps (Figure 9): all latents zero on the left, then one more block drawn from the prior in each column.",
+            "Time steps (Figure 9): the prior's mean on the left, then one more block of a sample in each column.",
             steps.flatten(0, 1),
             steps.shape[1],
         ),
@@ -110,7 +122,8 @@ def curves() -> bytes:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    lines = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    reports = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in reports if "reconstruction" in line]  # the rest is the prior's
     images = [line["images"] for line in lines]
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3), layout="constrained")
     axes[0].plot(images, [line["reconstruction"] for line in lines])
