@@ -22,7 +22,6 @@ from torch import Tensor
 import crvae
 from crvae.data import open_data
 from crvae.pictures import from_8_bit, save_grid
-from crvae.storage.models import load_discriminator
 from crvae.tasks.completion import Search, complete
 from crvae.tasks.occlusion import masks, occlude, rectangle
 from crvae.tasks.traversal import progression
@@ -30,6 +29,8 @@ from crvae.tasks.traversal import progression
 DATA, RUN = Path("data/avatars64"), Path("runs/demo")
 RECIPE, COUNT = "fast-crvae-gan-mi", 12_000
 """Recipe, and faces drawn for it."""
+SEARCH = Search(gamma=0.25, tau=0.0, steps=60, restarts=1, start="posterior")
+"""How completions are searched: gamma is what the recipe's KL weight implies."""
 
 
 def command(*arguments: str, processes: int = 1) -> None:
@@ -69,7 +70,7 @@ def finished() -> bool:
 
 def pictures() -> dict[str, tuple[str, Tensor, int]]:
     """File name -> (caption, images, columns) for the report."""
-    model, discriminator = crvae.load(RUN), load_discriminator(RUN)
+    model = crvae.load(RUN)
     data = open_data(DATA)
     split = data.split("validation")
     x = from_8_bit(split.images(torch.linspace(0, len(split) - 1, 32).long()))
@@ -78,7 +79,7 @@ def pictures() -> dict[str, tuple[str, Tensor, int]]:
     hidden = {part: rectangle(data.card.boxes[part], size) for part in ("eyes", "mouth")} | masks("right-half", size)
     completions = []
     for name, mask in hidden.items():
-        found = complete(model, x[:8], mask, discriminator, Search.of(model)).best
+        found = complete(model, x[:8], mask, search=SEARCH).best
         completions += [occlude(x[:8], mask.expand(8, 1, -1, -1)), found]
         print(f"completed: {name}", file=sys.stderr)
     steps = progression(model, model.prior.sample(6, seed=1))  # rows z, columns t = 0..T

@@ -12,7 +12,7 @@ from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig, ObjectiveConfig, Stage1Config, TrainConfig
 from crvae.recipes.recipe import Recipe
 
-IMAGES, ALONE, LATENTS = 90_000, 60_000, 500_000
+IMAGES, ALONE, LATENTS = 60_000, 42_000, 500_000
 """Images that the autoencoder sees, of these before the discriminator; latents that the prior sees."""
 
 NESTED = 0.5
@@ -23,7 +23,7 @@ def _fast(name: str, latent: str, beta: float, kappa: float, nested: float = 0.0
     return Stage1Config(
         recipe=name,
         model=ModelConfig(trunk="patch", width=16, latent=latent, latent_channels=32, residual=True),  # type: ignore[arg-type]
-        discriminator=DiscriminatorConfig(dropout=0, pooling="average"),
+        discriminator=DiscriminatorConfig(kind="projected", network="squeezenet"),
         objective=ObjectiveConfig(
             kl_early=2e-5,
             kl_late=2e-5,
@@ -31,6 +31,7 @@ def _fast(name: str, latent: str, beta: float, kappa: float, nested: float = 0.0
             perceptual_network="squeezenet",
             nested=nested,
             adversarial=beta,
+            adversarial_loss="hinge",
             adversarial_on="reconstructions",
             adversarial_after_images=ALONE if beta else 0,
             mutual_information=kappa,
