@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
-
 import pytest
-from PIL import Image
 
-from crvae.data import Item, Source, open_data, prepare_source, registry
-from crvae.data.images import Form
+from crvae.data import open_data, prepare_source, registry
 from crvae.data.registry import source
 from crvae.errors import UserError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tiles(Source):
-    """Squares of one colour each."""
-
-    tiles: int
-
-    @property
-    def count(self) -> int:
-        return self.tiles
-
-    @property
-    def description(self) -> dict[str, object]:
-        return {"kind": "tiles", "tiles": self.tiles}
-
-    def items(self) -> Iterator[Item]:
-        for i in range(self.tiles):
-            yield Item(str(i), i, "validation" if i % 5 == 0 else "train", {"shade": i % 2})
-
-    def open(self, item: Item) -> Image.Image:
-        return Image.new("RGB", (9, 9), (int(str(item.at)), 0, 0))
+from reference import toys
 
 
 @pytest.fixture
 def tiles():
-    @source("tiles")
-    def tiles(form: Form, *, how_many: Annotated[int | None, "how many tiles to lay"] = None) -> Tiles:
-        shades = {"shade": ("even", "odd")}
-        return Tiles(name="tiles", form=form, columns=shades, notes=("laid by hand",), tiles=how_many or 10)
-
+    source("tiles")(toys.tiles)
     yield
     del registry.SOURCES["tiles"]
 

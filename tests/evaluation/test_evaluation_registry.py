@@ -9,10 +9,8 @@ import pytest
 import crvae.cli.evaluate
 from crvae.cli import main
 from crvae.evaluation.evaluate import evaluate
-from crvae.evaluation.features import generated
-from crvae.evaluation.registry import GENERATED, SCORES, STAGE1, Measure, Need, Request, in_order, score
-from crvae.evaluation.score import Score, made_by
-from crvae.intervals import mean
+from crvae.evaluation.registry import GENERATED, SCORES, STAGE1, Need, Request, in_order, score
+from reference import toys
 
 SOME = ["--split", "train", "--images", "24"]
 
@@ -29,19 +27,7 @@ def restored():
 @pytest.fixture
 def brightness():
     """A toy score, registered from here."""
-    grey = Measure("neither", "of 255")
-
-    @score("brightness", needs=(GENERATED,), gives={"brightness": grey})
-    def compute(evidence):
-        """how bright the images are.
-
-        More that the help leaves out.
-        """
-        values = evidence.once(generated).float().flatten(1).mean(1)
-        about = {"images": len(values), "seed": evidence.request.seed, **made_by("crvae")}
-        return {"brightness": Score(name="brightness", **grey._asdict(), **mean(values), **about)}
-
-    return compute
+    score("brightness", needs=(GENERATED,), gives={"brightness": toys.GREY})(toys.brightness)
 
 
 def test_a_score_from_elsewhere_is_computed_compared_and_documented(brightness, trained, colour, tmp_path, capsys):

@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pytest
 import torch
-from torch import nn
 
 from crvae.cli import main
 from crvae.errors import UserError
 from crvae.evaluation.cost import parameters
 from crvae.models import Autoencoder, ChannelRecurrence
-from crvae.models.gaussian import DiagonalGaussian
-from crvae.models.latent import CONSTRUCTIONS, RatedGroup
+from crvae.models.latent import CONSTRUCTIONS
 from crvae.storage.models import load, save
 from crvae.training.stage1 import Stage1, build
 from crvae.web.demo.walking import _explanation
-
-
-class PooledLatent(nn.Module):
-    """A toy: one value a channel, kept at all positions. Its way out learns at half the rate."""
-
-    title: ClassVar[str] = "toy (pooled latent)"
-    ordered: ClassVar[bool] = True
-
-    def __init__(self, config):
-        super().__init__()
-        self.steps = config.steps
-        self.shape = (config.latent_channels,)
-        self.transformed_shape = (8 * config.width, 4, 4)
-        self.inwards = nn.Linear(8 * config.width, 2 * config.latent_channels)
-        self.outwards = nn.Linear(config.latent_channels, 8 * config.width)
-
-    def posterior(self, h):
-        mean, log_variance = self.inwards(h.mean((2, 3))).float().chunk(2, 1)
-        return DiagonalGaussian(mean, log_variance, self.steps)
-
-    def transform(self, z):
-        return self.outwards(z)[:, :, None, None].expand(-1, -1, 4, 4)
-
-    def project(self, u):
-        return u
-
-    def decoding(self):
-        return [self.outwards]
-
-    def groups(self, train):
-        return [RatedGroup("outwards", list(self.outwards.parameters()), 0.5, 0.0)]
+from reference.toys import PooledLatent
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from crvae.config.base import Frozen
 from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig, NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
 from crvae.errors import UserError
@@ -17,6 +16,7 @@ from crvae.models.gaussian import DiagonalGaussian, standard_log_prob
 from crvae.models.prior import LearnedPrior, NormalPrior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.storage.models import load, save, save_upsampler
+from reference.toys import Centred, CentredConfig
 
 LATENTS = ("dense", "convolutional", "recurrent")
 CONFIGS = {
@@ -229,28 +229,9 @@ def test_standardising_takes_means_and_noise_into_account():
     torch.testing.assert_close(prior.restored(x), draws, rtol=1e-5, atol=1e-5)
 
 
-class CentredConfig(Frozen):
-    """A toy from outside the package: N(centre, I)."""
-
-    kind: str = "centred"
-    centre: float = 2.0
-
-
-class Centred(NormalPrior):
-    configuration = CentredConfig
-    title = "a toy"
-
-    @property
-    def mean(self) -> torch.Tensor:
-        return torch.full(self.shape, self.config.centre)
-
-    def generate(self, noise: torch.Tensor) -> torch.Tensor:
-        return noise + self.config.centre
-
-
 def test_a_new_prior_is_a_class_and_an_entry(tmp_path, monkeypatch):
     model = autoencoder("recurrent")
-    model.prior = Centred(CentredConfig(centre=3.0), model.latent_shape, 4)
+    model.prior = Centred(CentredConfig(begin=3.0), model.latent_shape, 4)
     save(tmp_path, model, recipe="test", images=1)
     with pytest.raises(UserError, match=r"prior.kind must be one of normal"):
         load(tmp_path)

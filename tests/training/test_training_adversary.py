@@ -7,34 +7,19 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from crvae import objectives
 from crvae.cli import main
 from crvae.errors import UserError
-from crvae.models import Autoencoder, Discriminator
+from crvae.models import Autoencoder
 from crvae.models.discriminators import DISCRIMINATORS, build_discriminator
 from crvae.storage.models import load_discriminator, save
 from crvae.tasks.realism import Realism
 from crvae.training.adversary import Adversary, Fakes
 from crvae.training.stage1 import GeneratorStep, Stage1, adversary, build
 from reference.same import last_state
-
-
-class Patches(Discriminator):
-    """A discriminator from elsewhere: a map of logits, over a frozen network that it only looks through; no latent head."""
-
-    def __init__(self, config, model, latent_shape=None):
-        super().__init__()
-        self.config = config
-        self._frozen = (nn.Conv2d(model.channels, 6, 4, 4).requires_grad_(False),)
-        self.adversarial_head = nn.Conv2d(6, 1, 1)
-
-    def forward(self, images: Tensor, real: int = 0) -> tuple[Tensor, None]:
-        return self.adversarial_head(torch.relu(self._frozen[0](images)))[:, 0].float(), None
-
-    def groups(self) -> dict[str, list[nn.Parameter]]:
-        return {"adversarial_head": list(self.adversarial_head.parameters())}
+from reference.toys import Patches
 
 
 @pytest.fixture

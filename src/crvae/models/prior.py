@@ -7,6 +7,7 @@ an image, so a seed gives the same latents on every prior of one kind, and the f
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ LEAST_DEVIATION = 1e-4
 """Of a value that is standardised."""
 
 
-class Prior(nn.Module):
+class Prior(nn.Module, ABC):
     """What every prior has. A new one gives `generate`, `extend`, `replace`, `mean`, `kl`, and `log_prob` where it has a density."""
 
     configuration: ClassVar[type[Any]]
@@ -56,30 +57,31 @@ class Prior(nn.Module):
         return self.shape
 
     @property
+    @abstractmethod
     def mean(self) -> Float[Tensor, " *d"]:
         """The mean of z under the prior."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generate(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
         """Standard normal noise -> draws of z."""
-        raise NotImplementedError
 
+    @abstractmethod
     def extend(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
         """The first t blocks of z, and the blocks after them drawn given those from `noise`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def replace(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
         """z with block t (from 1) drawn given all others from `noise`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         """Log-density of z in nats an image, constants included. Raises UserError where the prior has none."""
-        raise NotImplementedError
 
     def potential(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         """-log p(z) but for a constant, in nats an image: what a search over z pays (section 4.4)."""
         return -self.log_prob(z)
 
+    @abstractmethod
     def kl(
         self, posterior: DiagonalGaussian, per_image: bool = False, generator: torch.Generator | None = None
     ) -> Float[Tensor, ...]:
@@ -87,7 +89,6 @@ class Prior(nn.Module):
 
         `generator` is for priors that estimate it (`kl_is_exact` is false) from a draw of each posterior.
         """
-        raise NotImplementedError
 
     def noise(self, count: int, seed: int = 0) -> Float[Tensor, " b *n"]:
         """The standard normal noise of `count` draws, a function of the seed alone."""
@@ -203,9 +204,9 @@ class LearnedPrior(Prior):
         """The mean of the latents that it was fitted to, or 0 where `fit_scale` was told to leave it there."""
         return self.shift.view(self.shape)
 
+    @abstractmethod
     def loss(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, ""]:
         """What fitting minimises, for draws z of posteriors of training images."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def fit_scale(

@@ -49,19 +49,7 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
         space = gr.Column()
         with gr.Row():
             with gr.Column(min_width=300):
-                editor = gr.ImageEditor(
-                    _canvas(examples[0]),
-                    label="Paint the hole",
-                    type="pil",
-                    format="png",
-                    sources=(),
-                    transforms=(),
-                    layers=False,
-                    buttons=[],
-                    brush=gr.Brush(default_size=CANVAS // 16, colors=[COLOUR], color_mode="fixed"),
-                    eraser=gr.Eraser(default_size=CANVAS // 16),
-                    canvas_size=(CANVAS, CANVAS),
-                )
+                editor = _editor(examples[0])
                 region = gr.Radio([PAINTED, *NAMED], value=PAINTED, label="Hide")
             with gr.Column(min_width=260):
                 with gr.Row():
@@ -98,6 +86,23 @@ def completing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) 
             api_visibility="private",
         )
         stop.click(None, None, None, cancels=[running], api_visibility="private")
+
+
+def _editor(x: Float[Tensor, "c h w"]) -> gr.ImageEditor:
+    """What the hole is painted with, over the image."""
+    return gr.ImageEditor(
+        _canvas(x),
+        label="Paint the hole",
+        type="pil",
+        format="png",
+        sources=(),
+        transforms=(),
+        layers=False,
+        buttons=[],
+        brush=gr.Brush(default_size=CANVAS // 16, colors=[COLOUR], color_mode="fixed"),
+        eraser=gr.Eraser(default_size=CANVAS // 16),
+        canvas_size=(CANVAS, CANVAS),
+    )
 
 
 def hidden(painting: dict[str, Any] | None, region: str, size: int) -> Float[Tensor, "h w"]:

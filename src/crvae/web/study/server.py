@@ -69,11 +69,17 @@ class StudySite:
         except (OSError, UnicodeDecodeError):
             raise UserError(f"{folder / 'consent.txt'} cannot be read: write there what raters agree to") from None
         self.ballots = Ballots(database or default_url(folder), fingerprint(folder))
+        self.ask = f"Which image looks {'more' if self.study.alternatives == 2 else 'most'} realistic?"
+        self.pages = Jinja2Templates(directory=PAGES)
         self.order = lru_cache(maxsize=1000)(lambda rater: order(self.study, rater))
         self.starts = RateLimit(per_second=2, burst=200)  # a class of students behind one address
         self.guesses = RateLimit(per_second=1, burst=20)
         self.logins = RateLimit(per_second=0.2, burst=10)
         self.votes = RateLimit(per_second=5, burst=20)  # of one rater
+
+    def page(self, request: Request, name: str, status: int = 200, **values) -> Response:
+        """The page `name`, filled in with `values`."""
+        return self.pages.TemplateResponse(request, name, {"ask": self.ask, **values}, status_code=status)
 
     def rater(self, request: Request, token: str) -> int:
         """The rater's number. Raises 404 for an unknown token, 429 for one address that tries many."""
@@ -87,21 +93,21 @@ class StudySite:
 def create_app(folder: Path, database: str | None = None) -> FastAPI:
     """The application that serves the study in `folder`. Raises UserError for a damaged study or a bad database."""
     site = StudySite(folder, database)
-    pages = Jinja2Templates(directory=PAGES)
     app = FastAPI(title="Image preference study", docs_url=None, redoc_url=None, default_response_class=HTMLResponse)
     app.add_middleware(Protection)
-    files = {"study.css": "text/css", "study.js": "text/javascript"}
-    cached = {"Cache-Control": "max-age=3600"}
-    contents = {name: (PAGES / name).read_bytes() for name in files}
+    _for_raters(app, site)
+    _files(app)
+    _for_the_administrator(app, site)
+    _refusals(app, site)
+    return app
 
-    ask = f"Which image looks {'more' if site.study.alternatives == 2 else 'most'} realistic?"
 
-    def page(request: Request, name: str, status: int = 200, **values) -> Response:
-        return pages.TemplateResponse(request, name, {"ask": ask, **values}, status_code=status)
+def _for_raters(app: FastAPI, site: StudySite) -> None:
+    """Consent, one question a screen, its images, thanks."""
 
     @app.get("/")
     def welcome(request: Request) -> Response:
-        return page(request, "welcome.html", consent=site.consent, questions=len(site.study.questions))
+        return site.page(request, "welcome.html", consent=site.consent, questions=len(site.study.questions))
 
     @app.post("/start", status_code=303, responses={429: {}, 503: {}})
     def start(request: Request, form: Annotated[ConsentForm, Form()]) -> Response:
@@ -114,8 +120,8 @@ def create_app(folder: Path, database: str | None = None) -> FastAPI:
         answered = site.ballots.answered(rater)
         number = next((number for number in site.order(rater) if number not in answered), None)
         if number is None:
-            return page(request, "thanks.html")
-        return page(
+            return site.page(request, "thanks.html")
+        return site.page(
             request,
             "question.html",
             token=token,
@@ -145,6 +151,13 @@ def create_app(folder: Path, database: str | None = None) -> FastAPI:
             raise HTTPException(404)
         return Response(site.images[name], media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
+
+def _files(app: FastAPI) -> None:
+    """What the pages are drawn with, read once."""
+    files = {"study.css": "text/css", "study.js": "text/javascript"}
+    cached = {"Cache-Control": "max-age=3600"}
+    contents = {name: (PAGES / name).read_bytes() for name in files}
+
     for name, kind in files.items():
         app.add_api_route(
             f"/{name}",
@@ -156,27 +169,35 @@ def create_app(folder: Path, database: str | None = None) -> FastAPI:
     def icon() -> Response:
         return Response(status_code=204, headers=cached)
 
+
+def _for_the_administrator(app: FastAPI, site: StudySite) -> None:
+    """How the study stands, for who knows its token."""
+
     @app.get("/admin")
     def administrator(request: Request) -> Response:
         if not same(request.cookies.get("administrator", ""), seal(site.secret, "administrator")):
-            return page(request, "login.html")
+            return site.page(request, "login.html")
         results = tally(site.study, site.key, site.ballots.votes())
-        return page(request, "admin.html", results=results, started=site.ballots.raters())
+        return site.page(request, "admin.html", results=results, started=site.ballots.raters())
 
     @app.post("/admin", status_code=303, responses={403: {}, 429: {}})
     def login(request: Request, form: Annotated[AdministratorForm, Form()]) -> Response:
         _limit(site.logins, request)
         if not same(form.token, site.secret):
-            return page(request, "login.html", 403, wrong=True)
+            return site.page(request, "login.html", 403, wrong=True)
         answer = RedirectResponse("/admin", 303)
         secure = request.url.scheme == "https"
         sealed = seal(site.secret, "administrator")
         answer.set_cookie("administrator", sealed, path="/admin", httponly=True, samesite="strict", secure=secure)
         return answer
 
+
+def _refusals(app: FastAPI, site: StudySite) -> None:
+    """What went wrong, as a page."""
+
     @app.exception_handler(StarletteHTTPException)
     def refused(request: Request, error: StarletteHTTPException) -> Response:
-        answer = page(
+        answer = site.page(
             request, "message.html", error.status_code, message=MESSAGES.get(error.status_code, "That did not work.")
         )
         answer.headers.update(error.headers or {})
@@ -184,14 +205,12 @@ def create_app(folder: Path, database: str | None = None) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        return page(request, "message.html", 422, message=MESSAGES[422])
+        return site.page(request, "message.html", 422, message=MESSAGES[422])
 
     @app.exception_handler(SQLAlchemyError)
     def no_database(request: Request, error: SQLAlchemyError) -> Response:
         logger.error("the database does not answer: %s", error)
-        return page(request, "message.html", 503, message=MESSAGES[503])
-
-    return app
+        return site.page(request, "message.html", 503, message=MESSAGES[503])
 
 
 MESSAGES = {
