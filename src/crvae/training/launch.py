@@ -79,19 +79,7 @@ def resume(
     path = Path(folder)
     first = place().rank == 0
     run = Run.open(path) if first else Run(path)
-    config = run.config(STAGES)
-    if images < 0:
-        raise UserError(f"--train.images must be the new total of images, got {images}")
-    if images:
-        config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
-        if after := too_late(config):
-            raise UserError(
-                f"--train.images {images} ends before the discriminator of {folder} starts, after {after:,} images: give a larger total"
-            )
-    if prior is not None:
-        if config.stage != 1:
-            raise UserError(f"{folder} is a Stage2 run, whose prior is its Stage1 model's: give a Stage1 run")
-        config = config.model_copy(update={"prior": prior})
+    config = _asked(run.config(STAGES), folder, images, prior)
     about = run.environment()
     try:
         prepared = open_data(data or about["data"]["path"])
@@ -131,6 +119,23 @@ def resume(
     if has_prior_stage(config):
         _fit(prior_training(config, training.run, path, prepared, fabric), path)
     return path
+
+
+def _asked(config: Any, folder: str, images: int, prior: PriorConfig | None) -> Any:
+    """The run's configuration with another total of images or another prior. Raises UserError where it cannot have them."""
+    if images < 0:
+        raise UserError(f"--train.images must be the new total of images, got {images}")
+    if images:
+        config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
+        if after := too_late(config):
+            raise UserError(
+                f"--train.images {images} ends before the discriminator of {folder} starts, after {after:,} images: give a larger total"
+            )
+    if prior is not None:
+        if config.stage != 1:
+            raise UserError(f"{folder} is a Stage2 run, whose prior is its Stage1 model's: give a Stage1 run")
+        config = config.model_copy(update={"prior": prior})
+    return config
 
 
 def _restored(training: Training, run: Run) -> tuple[Training, list[str]]:
