@@ -23,14 +23,14 @@ import crvae
 from crvae.data import open_data
 from crvae.pictures import from_8_bit, save_grid
 from crvae.tasks.completion import Search, complete
-from crvae.tasks.occlusion import masks, occlude, rectangle
+from crvae.tasks.occlusion import blend, masks, occlude, rectangle
 from crvae.tasks.traversal import progression
 
 DATA, RUN = Path("data/avatars64"), Path("runs/demo")
 RECIPE, COUNT = "fast-crvae-gan-mi", 12_000
 """Recipe, and faces drawn for it."""
-SEARCH = Search(gamma=0.25, tau=0.0, steps=60, restarts=1, start="posterior")
-"""How completions are searched: gamma is what the recipe's KL weight implies."""
+SEARCH = Search(gamma=0.02, tau=0.0, steps=60, restarts=1, start="posterior")
+"""How completions are searched: from the posterior of the occluded image, near what is visible."""
 
 
 def command(*arguments: str, processes: int = 1) -> None:
@@ -79,8 +79,8 @@ def pictures() -> dict[str, tuple[str, Tensor, int]]:
     hidden = {part: rectangle(data.card.boxes[part], size) for part in ("eyes", "mouth")} | masks("right-half", size)
     completions = []
     for name, mask in hidden.items():
-        found = complete(model, x[:8], mask, search=SEARCH).best
-        completions += [occlude(x[:8], mask.expand(8, 1, -1, -1)), found]
+        found, hole = complete(model, x[:8], mask, search=SEARCH).best, mask.expand(8, 1, -1, -1)
+        completions += [occlude(x[:8], hole), blend(found, x[:8], hole, feather=2)]
         print(f"completed: {name}", file=sys.stderr)
     steps = progression(model, model.prior.sample(6, seed=1))  # rows z, columns t = 0..T
     return {

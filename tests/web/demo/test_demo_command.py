@@ -23,7 +23,8 @@ def refused(capsys):
         assert main(["demo", *map(str, args)]) == 2
         said = capsys.readouterr().err
         assert "Traceback" not in said
-        assert said.count("\n") == 1
+        told = [line for line in said.splitlines() if not line.startswith("loading ")]  # what it does is said at once
+        assert len(told) == 1
         return said
 
     return ask
