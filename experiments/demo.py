@@ -17,12 +17,14 @@ from pathlib import Path
 
 import torch
 import yaml
+from PIL import Image
 from torch import Tensor
 
 import crvae
 from crvae.data import open_data
-from crvae.pictures import from_8_bit, save_grid
+from crvae.pictures import from_8_bit, save_grid, save_picture, to_8_bit
 from crvae.tasks.completion import Search, complete
+from crvae.tasks.grids import labelled_grid
 from crvae.tasks.occlusion import blend, masks, occlude, rectangle
 from crvae.tasks.traversal import progression
 
@@ -104,6 +106,22 @@ def pictures() -> dict[str, tuple[str, Tensor, int]]:
     }
 
 
+def overview(made: dict[str, tuple[str, Tensor, int]]) -> Image.Image:
+    """One picture of everything: rows of eight images with their names at the left."""
+    images = {name: shown for name, (_, shown, _) in made.items()}
+    pairs, completed = images["reconstructions"].unflatten(0, (-1, 2)), images["completions"].unflatten(0, (-1, 8))
+    rows = {
+        "real": pairs[:8, 0],
+        "reconstructed": pairs[:8, 1],
+        "right half hidden": completed[-2],
+        "completed": completed[-1],
+        "samples": images["samples"][:8],
+        "more samples": images["samples"][8:16],
+        "time steps 1 to 8": images["progression"].unflatten(0, (-1, 9))[0, 1:],
+    }
+    return labelled_grid(to_8_bit(torch.stack(list(rows.values()))), list(rows))
+
+
 def scores() -> dict:
     """What `crvae evaluate` says of the run on the validation split."""
     done = subprocess.run(
@@ -151,7 +169,8 @@ def report() -> Path:
     made = pictures()
     folder = RUN / "report"
     folder.mkdir(exist_ok=True)
-    sections = []
+    save_picture(overview(made), folder / "overview.png")
+    sections = [section("overview", "All of it in one picture.", (folder / "overview.png").read_bytes())]
     for name, (caption, images, columns) in made.items():
         path = folder / f"{name}.png"
         save_grid(images, path, columns)

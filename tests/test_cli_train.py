@@ -123,7 +123,7 @@ def test_recipes(capsys):
         (["--model.steps", "3"], ["--model.steps must divide --model.latent-channels (8), got 3"]),
         (["--model.steps", "16"], ["--model.steps must divide"]),
         (["--model.size", "33"], ["--model.size", "33"]),
-        (["--train.batch", "4000"], ["--train.batch 4000 is larger than the train split", "choose a smaller batch"]),
+        (["--train.batch", "4000"], ["--train.batch 4000 is larger than the train split", "use --train.batch 48"]),
         (["--train.batch", "12"], ["--train.batch must be a multiple of --discriminator.group (8), got 12"]),
         (["--train.batch", "16", "--train.accumulate", "4"], ["--train.batch", "--discriminator.group"]),
         (["--model.channels", "1"], ["colour images, the recipe needs grey"]),

@@ -63,7 +63,7 @@ def batches(
     if batch > len(split):
         raise UserError(
             f"--train.batch {batch} is larger than the {split.name} split of {split.data.path} "
-            f"({len(split)} images): choose a smaller batch"
+            f"({len(split)} images): use --train.batch {len(split) // world * world} or less"
         )
     if batch < 1 or batch % world:
         raise UserError(f"--train.batch {batch} must be a positive multiple of the number of devices ({world})")

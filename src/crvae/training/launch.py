@@ -202,7 +202,7 @@ def check(config: Any, data: PreparedData) -> None:
     if config.train.batch > count:
         raise UserError(
             f"--train.batch {config.train.batch} is larger than the train split of {data.path} ({count} images):"
-            " choose a smaller batch"
+            f" use {fitting_batch(config, count)}"
         )
     if card.size != model.size:
         raise UserError(
@@ -219,3 +219,14 @@ def check(config: Any, data: PreparedData) -> None:
             f"{data.path} holds no {model.output_size}-pixel images beside its {card.size}-pixel ones: prepare it with"
             f" --size {model.size} --pair {model.output_size}"
         )
+
+
+def fitting_batch(config: Any, count: int) -> str:
+    """The options that give the largest batch for `count` training images, as they are typed."""
+    parts = place().world * config.train.accumulate
+    largest = max(parts * (count // parts), 2)
+    for batch in range(largest, 1, -parts):
+        smaller = config.model_copy(update={"train": config.train.model_copy(update={"batch": batch})})
+        if config.stage == 2 or not smaller.undivided(parts):
+            return f"--train.batch {batch}"
+    return f"--train.batch {largest} --discriminator.group {largest // parts}"
