@@ -66,6 +66,7 @@ def _families(recipes: dict[str, Recipe]) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print("Each is run by: crvae train RECIPE --data DATA --out RUN")
+    console.print("Start with fast-crvae-gan-mi.")
     console.print("crvae recipes FAMILY and crvae recipes --all say more; crvae recipes RECIPE shows one in full")
 
 
