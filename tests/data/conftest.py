@@ -208,3 +208,16 @@ def iconify(tmp_path):
         write(folder / "chars.json", json.dumps(chars))
         write(folder / "package.json", json.dumps({"version": "1.0.0"}))
     return root
+
+
+@pytest.fixture
+def fill(encoded, picture):
+    """Writes distinct pictures into a folder."""
+
+    def fill(folder: Path, count: int, seed: int = 0, names: str = "{:03d}.png") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            (folder / names.format(i)).write_bytes(encoded(picture(seed + i, 9, 8)))
+        return folder
+
+    return fill
