@@ -62,6 +62,12 @@ def test_the_autoencoder_is_that_of_a_run_without_a_prior(whole, trained):
     assert not (trained / "model" / "prior.safetensors").exists()
 
 
+def test_the_model_says_the_images_that_its_autoencoder_saw(tmp_path, colour, tiny):
+    """Whole batches: 150 are 160, as in a run without a prior."""
+    assert main(train(colour, tmp_path / "run", tiny, "--train.images", "150")) == 0
+    assert json.loads((tmp_path / "run" / "model" / "config.json").read_text())["images"] == 160
+
+
 def test_its_scale_is_that_of_the_posteriors_it_is_fitted_to(whole, colour):
     """Mean and deviation of every value over draws of the training images' posteriors, estimated by drawing."""
     model = crvae.load(whole)

@@ -28,7 +28,7 @@ from crvae.models.discriminator import Discriminator
 from crvae.models.prior import LearnedPrior
 from crvae.models.priors import build_prior, prior_config
 from crvae.pictures import from_8_bit
-from crvae.storage.models import load, load_discriminator, model_folder, save
+from crvae.storage.models import has_discriminator, load, load_discriminator, save
 from crvae.training import checkpoint
 from crvae.training.averaging import average_of
 from crvae.training.loop import Training
@@ -108,7 +108,7 @@ class PriorStage:
             folder,
             self.model,
             recipe=self.config.recipe,
-            images=self.config.train.images,
+            images=self.part.before,
             discriminator=self.discriminator,
         )
 
@@ -171,7 +171,7 @@ def prior_training(config: Stage1Config, run: Run | None, folder: Path, data: Pr
     torch.manual_seed(config.train.seed)
     model = load(folder, fabric.device, prior="normal")
     assert isinstance(model, Autoencoder)
-    judge = load_discriminator(folder) if (model_folder(folder) / "discriminator.safetensors").is_file() else None
+    judge = load_discriminator(folder) if has_discriminator(folder) else None
     training = Training(PriorStage(config, model, judge), run, data, fabric)
     if checkpoint.existing(folder / CHECKPOINTS):
         _, state, complaints = checkpoint.newest(folder / CHECKPOINTS)
