@@ -1,8 +1,12 @@
 """Channel-recurrent autoencoding of images (Shang, Sohn and Tian, WACV 2018).
 
 >>> import crvae
->>> model = crvae.load("runs/birds")       # a run, an exported folder, a built-in name, or "hub:owner/name"
->>> images = model.sample(16, seed=0)      # b c h w in [-1, 1]
+>>> crvae.prepare("photos", "data/photos")                                       # a folder of pictures -> a dataset
+>>> model = crvae.train("fast-crvae-gan-mi", "data/photos", "runs/photos")
+>>> model = crvae.load("runs/photos")      # a run, an exported folder, a built-in name, or "hub:owner/name"
+>>> images = model.sample(64, seed=0)      # b c h w in [-1, 1]
+>>> crvae.show(images)                     # one picture
+>>> crvae.evaluate(model, "data/photos")   # KID, FID, reconstruction, ...
 
 Nothing heavy is imported before it is used.
 """
@@ -14,18 +18,44 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crvae import models, tasks
+    from crvae.data.prepared import open_data
+    from crvae.data.request import prepare
+    from crvae.evaluation.scores import evaluate
     from crvae.models.autoencoder import Autoencoder
     from crvae.models.upsampler import Upsampler
-    from crvae.storage.models import load
+    from crvae.pictures import show
+    from crvae.storage.models import load, load_discriminator
+    from crvae.training.calls import resume, train
 
 __version__ = "0.1.0"
 
-__all__ = ["Autoencoder", "Upsampler", "__version__", "load", "models", "tasks"]
+__all__ = [
+    "Autoencoder",
+    "Upsampler",
+    "__version__",
+    "evaluate",
+    "load",
+    "load_discriminator",
+    "models",
+    "open_data",
+    "prepare",
+    "resume",
+    "show",
+    "tasks",
+    "train",
+]
 
 _HOME = {
-    "load": "crvae.storage.models",
     "Autoencoder": "crvae.models.autoencoder",
     "Upsampler": "crvae.models.upsampler",
+    "evaluate": "crvae.evaluation.scores",
+    "load": "crvae.storage.models",
+    "load_discriminator": "crvae.storage.models",
+    "open_data": "crvae.data.prepared",
+    "prepare": "crvae.data.request",
+    "resume": "crvae.training.calls",
+    "show": "crvae.pictures",
+    "train": "crvae.training.calls",
 }
 
 

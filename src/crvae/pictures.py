@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.io import encode_png
 from torchvision.utils import make_grid
 
+from crvae.errors import UserError
 from crvae.files import write_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +39,24 @@ def as_picture(image: UInt8[Tensor, "c h w"]) -> Image.Image:
 def tiled(images: UInt8[Tensor, "b c h w"], columns: int) -> UInt8[Tensor, "3 h w"]:
     """Stored images as one, `columns` to a row, two pixels of white around each."""
     return make_grid(images, nrow=columns, padding=2, pad_value=255)
+
+
+def show(images: Tensor, columns: int = 8) -> Image.Image:
+    """Images as one picture, `columns` to a row, which a notebook shows and `.save("grid.png")` writes.
+
+    `images`: `b c h w`, or one image `c h w`, in [-1, 1] (uint8: 0 to 255). Those below 64 pixels are enlarged without
+    smoothing. Raises UserError if they have another shape, or if there are none.
+
+    >>> crvae.show(model.sample(64))
+    """
+    images = images[None] if images.ndim == 3 else images
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel() or columns < 1:
+        shape = " x ".join(map(str, images.shape))
+        raise UserError(f"cannot show {shape} values in {columns} columns. Give images b c h w, with c 1 or 3")
+    stored = images.cpu() if images.dtype == torch.uint8 else to_8_bit(images.detach().float())
+    factor = -(-64 // stored.shape[-1])
+    stored = stored.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+    return as_picture(tiled(stored, columns))
 
 
 def save_grid(images: Float[Tensor, "b c h w"], path: Path, columns: int = 8) -> None:

@@ -1,12 +1,15 @@
-"""What long work tells while it runs: bars on a terminal, a line every 30 seconds elsewhere, both with the time left."""
+"""What long work tells while it runs: bars on a terminal and in a notebook, a line every 30 seconds elsewhere, with the time left."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from html import escape
+from typing import Any, TypeVar
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many parts of it are done, and of how many."""
@@ -14,7 +17,10 @@ Progress = Callable[[str, int, int], None]
 Part = TypeVar("Part", bound=Sized)
 
 QUIET_SECONDS = 30.0
-"""Where standard error is no terminal, a line at most this often."""
+"""Where standard error is not a terminal, a line at most this often."""
+
+REDRAW_SECONDS = 0.5
+"""A notebook's bar is redrawn at most this often."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -23,7 +29,11 @@ def silent(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Yields a Progress that writes to standard error; each `what` is a bar of its own."""
+    """Yields a Progress that writes to standard error, or shows bars in a notebook; each `what` is a bar of its own."""
+    if in_notebook():
+        shown: defaultdict[str, NotebookBar] = defaultdict(NotebookBar)
+        yield lambda what, done, total: shown[what].update(what, done, total)
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -52,6 +62,40 @@ def told(parts: Iterable[Part], what: str, total: int, progress: Progress) -> It
         yield part
         done += len(part)
         progress(what, done, total)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+class NotebookBar:
+    """One bar in a notebook's output, without widgets, so that it is also there when the notebook is opened again."""
+
+    def __init__(self) -> None:
+        self._ipython = importlib.import_module("IPython.display")  # installed wherever a notebook runs, and only there
+        self._display: Any = None
+        self._drawn = float("-inf")
+        self._begun: tuple[float, float] | None = None
+
+    def update(self, what: str, done: float, total: float, note: str = "") -> None:
+        """Draws the bar with `what` before it, and `note` and the time left after it."""
+        now = time.monotonic()
+        begun, first = self._begun = self._begun or (now, done)
+        if now - self._drawn < REDRAW_SECONDS and done < total:
+            return
+        self._drawn = now
+        left = duration((now - begun) * (total - done) / (done - first)) + " left" if first < done < total else ""
+        count = note or f"{done:,} of {total:,}"
+        words = ", ".join(part for part in (count, left or (duration(now - begun) if done >= total else "")) if part)
+        page = self._ipython.HTML(
+            f'{escape(what)} <progress value="{done}" max="{max(total, 1)}" style="width: 16em"></progress> {escape(words)}'
+        )
+        if self._display is None:
+            self._display = self._ipython.display(page, display_id=True)
+        else:
+            self._display.update(page)
 
 
 class _Lines:

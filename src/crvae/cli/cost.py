@@ -69,19 +69,13 @@ def run(args: list[str]) -> None:
 
 
 def _configuration(name: str, batch: int) -> Stage1Config | Stage2Config:
-    from pydantic import ValidationError
-
-    from crvae.cli.parsing import sentence
     from crvae.recipes import named
 
-    config = named(name).config
-    if batch:
-        try:
-            train = config.train.model_dump() | {"batch": batch}
-            config = type(config).model_validate(config.model_dump() | {"train": train})
-        except ValidationError as error:
-            raise UserError(sentence(error).replace("--train.batch", "--batch")) from None
-    return config
+    recipe = named(name)
+    try:
+        return recipe.with_options({"train__batch": batch} if batch else {})
+    except UserError as error:
+        raise UserError(str(error).replace("--train.batch", "--batch")) from None
 
 
 def _print(costs: list[Cost]) -> None:

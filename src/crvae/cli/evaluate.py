@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 import tyro
 
 from crvae.cli.parsing import parse
-from crvae.errors import UserError
-from crvae.evaluation.evaluate import as_json, evaluate
-from crvae.evaluation.registry import Request, in_order
+from crvae.evaluation.evaluate import evaluate
+from crvae.evaluation.registry import Request, in_order, names
+from crvae.evaluation.scores import HEADINGS, Scores
 
 
 def _scores() -> str:
     """What `--scores` takes, from the registry."""
-    names = "; ".join(f"{kind.name}: {kind.says}" for kind in in_order())
+    kinds = "; ".join(f"{kind.name}: {kind.says}" for kind in in_order())
     long = " and ".join(kind.name for kind in in_order() if kind.long)
-    return f"Separated by commas. {names}. By default all that RUN and the other options allow, but {long}."
+    return f"Separated by commas. {kinds}. By default all that RUN and the other options allow, but {long}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,28 +47,10 @@ class Scoring:
     """Variance of a Gaussian decoder, for its likelihood; 0 takes the validation error, and says so."""
 
     def request(self) -> Request:
-        """The same, checked. Raises UserError."""
-        for option, value, least, most in (
-            ("--images", self.images, 0, 10**7),
-            ("--seed", self.seed, 0, 2**32 - 2),
-            ("--samples", self.samples, 1, 10_000),
-        ):
-            if not least <= value <= most:
-                raise UserError(f"{option} must lie between {least} and {most}, got {value}")
-        if not (math.isfinite(self.observation_variance) and self.observation_variance >= 0):
-            raise UserError(f"--observation-variance must be positive, got {self.observation_variance}")
-        return Request(
-            data=self.data,
-            scores=tuple(name.strip() for name in self.scores.split(",") if name.strip()),
-            features=self.features,
-            classifier=self.classifier,
-            attribute=self.attribute,
-            split=self.split,
-            images=self.images,
-            seed=self.seed,
-            samples=self.samples,
-            variance=self.observation_variance,
-        )
+        """The same as a Request. Raises UserError."""
+        given: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(Request)}
+        given["scores"] = names(self.scores)
+        return Request(**given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +71,18 @@ def run(args: list[str]) -> None:
     from crvae.progress import progress
 
     with progress() as advance:
-        result = evaluate(command.run, request, advance)
+        scores = Scores(evaluate(command.run, request, advance))
     if command.json:
-        print(json.dumps(as_json(result)))
+        print(json.dumps(scores.json()))
         return
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(Column("score", overflow="fold"), "value", "95% interval", "unit", "better", box=box.SIMPLE_HEAD)
-    for score in result["scores"].values():
-        table.add_row(
-            score.name, f"{score.value:.5g}", f"{score.low:.5g} to {score.high:.5g}", score.unit, score.better
-        )
+    first, *others = HEADINGS
+    table = Table(Column(first, overflow="fold"), *others, box=box.SIMPLE_HEAD)
+    for row in scores.rows():
+        table.add_row(*row)
     console = Console()
     console.print(table)
-    console.print(
-        f"{command.run} against {result['images']} {result['split']} images of {command.data}, seed {command.seed}"
-        " (--json tells implementation, version, hash and resizer)",
-        highlight=False,
-    )
+    console.print(f"{scores.caption} (--json tells implementation, version, hash and resizer)", highlight=False)

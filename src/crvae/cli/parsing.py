@@ -1,4 +1,4 @@
-"""Command lines become dataclasses through tyro; what a user can mend becomes one sentence."""
+"""Command lines become dataclasses through tyro; what a user can fix becomes one sentence."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 from pydantic import BaseModel, ValidationError
 
 from crvae.cli.kinds import KINDS
+from crvae.config.complaints import sentence
 from crvae.errors import UserError, near
 
 Command = TypeVar("Command")
@@ -39,18 +40,6 @@ def parse(command: type[Command], args: list[str], *, name: str, default: Any = 
         fields = {getattr(field.type, "__name__", field.type): field.name for field in dataclasses.fields(command)}  # type: ignore[arg-type]
         part = fields.get(refused.title)
         raise UserError(sentence(refused, f"--{part}." if part else "--")) from None
-
-
-def sentence(error: ValidationError, prefix: str = "--") -> str:
-    """The first problem of a ValidationError in one sentence, the field named as its option is typed."""
-    first = error.errors()[0]
-    option = ".".join(str(part) for part in first["loc"]).replace("_", "-")
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if first["type"] == "value_error":
-        return f"{prefix}{option}: {message}" if option and not message.startswith("--") else message
-    if first["type"] == "extra_forbidden":
-        return f"{prefix}{option} is not an option"
-    return f"{prefix}{option} must be {message}, got {first['input']!r}"
 
 
 def _unknown(said: str, args: list[str], known: list[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field, make_dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -18,7 +17,6 @@ from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.registry import all_sources
 from crvae.data.request import CORES, prepare_source
-from crvae.data.source import Source
 from crvae.progress import progress
 
 
@@ -92,21 +90,9 @@ def run(args: list[str]) -> int:
     from rich.console import Console
 
     try:
-        with progress() as advance:
-
-            def watch(source: Source) -> Callable[[int], None]:
-                done = 0
-
-                def report(items: int) -> None:
-                    nonlocal done
-                    done += items
-                    advance(f"preparing {source.name}", done, source.count)
-
-                return report
-
-            with warnings.catch_warnings(record=True) as warned:
-                warnings.simplefilter("always", UserWarning)
-                card = prepare_source(watch=watch, **vars(command))
+        with progress() as advance, warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
+            card = prepare_source(progress=advance, **vars(command))
     except Stopped as stop:
         print(f"crvae: interrupted; the same command goes on preparing {command.out}", file=sys.stderr)
         return stop.code

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from crvae.cli.parsing import parse, sentence
+from crvae.cli.parsing import parse
 from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from crvae.config.stage2 import (
@@ -116,11 +114,7 @@ def _configure(name: str, args: list[str]):
     for option in places:
         if not getattr(command, option):
             raise UserError(f"--{option} is missing: {recipe.command}")
-    try:
-        config = type(recipe.config)(recipe=name, **{part: getattr(command, part) for part in parts})
-    except ValidationError as error:
-        raise UserError(sentence(error)) from None
-    return config, command
+    return recipe.configured({part: getattr(command, part) for part in parts}), command
 
 
 def _start(config, command: Train | TrainStage2) -> None:

@@ -38,7 +38,7 @@ _PAIRS = 1000
 _SPLITS = ("train", "validation", "test")
 
 
-def prepare(source: Source, out: Path, *, workers: int, report: Report = lambda items: None) -> Card:
+def write_prepared(source: Source, out: Path, *, workers: int, report: Report = lambda items: None) -> Card:
     """Prepares `source` into the new folder `out` and returns its card.
 
     Works in a hidden sibling, `.NAME.preparing`, which is renamed when complete; the same call after an interruption goes

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
 from crvae.data.card import CARD, CARD_BYTES, Card, SplitCard, column_of, parse_card
 from crvae.errors import UserError
-
-if TYPE_CHECKING:
-    from os import PathLike
+from crvae.pictures import from_8_bit
 
 RESIDENT_BYTES = 1 << 30
 """A split of at most this many decoded bytes is decoded once and kept in memory; a larger one is read shard by shard.
@@ -35,13 +34,16 @@ _SHARDS_KEPT = 4
 
 
 class PreparedData:
-    """An opened prepared dataset."""
+    """An opened prepared dataset. It can be given wherever its path can."""
 
     def __init__(self, path: str, files: Any, root: str, card: Card) -> None:
         self.path = path
         self.card = card
         self._files = files
         self._root = root
+
+    def __fspath__(self) -> str:
+        return self.path
 
     @property
     def fingerprint(self) -> str:
@@ -58,7 +60,7 @@ class PreparedData:
 
 
 class Split:
-    """One split of a prepared dataset: a sequence of images (uint8, `c h w`) with labels."""
+    """One split of a prepared dataset: images with labels. `split[:8]` are images as models take them, `images` as stored."""
 
     def __init__(self, data: PreparedData, name: str) -> None:
         self.data = data
@@ -76,6 +78,14 @@ class Split:
 
     def __len__(self) -> int:
         return self.card.count
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> Float[Tensor, "*b c h w"]:
+        """Images in [-1, 1], at the data's own size: one (`c h w`) for a number, else `b c h w`. Raises IndexError."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):  # what ends a loop over the split
+                raise IndexError(f"the split has {len(self)} images, got index {index}")
+            return from_8_bit(self.images([index % len(self)]))[0]
+        return from_8_bit(self.images(range(len(self))[index] if isinstance(index, slice) else index))
 
     @property
     def resident(self) -> bool:
@@ -221,12 +231,12 @@ class Split:
         raise UserError(f"{self.data.path} is damaged (an image is not a PNG of {size} pixels): prepare the data again")
 
 
-def open_data(path: str | PathLike[str]) -> PreparedData:
+def open_data(path: str | os.PathLike[str]) -> PreparedData:
     """Opens what `crvae prepare` made, from a folder or any fsspec path (`s3://bucket/birds`).
 
     Raises UserError where it is missing, not prepared, damaged, or of a newer format.
     """
-    name = str(path)
+    name = os.fspath(path)
     try:
         files, root = fsspec.core.url_to_fs(name)
         if not files.exists(f"{root}/{CARD}"):

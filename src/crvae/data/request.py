@@ -1,18 +1,20 @@
-"""One call from the name of a source to prepared data: what `crvae prepare` does."""
+"""One call from the name of a source to prepared data: what the command `crvae prepare` and `crvae.prepare` do."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crvae.data.card import Card
 from crvae.data.images import Crop, Form, Resample, Square
-from crvae.data.preparation import must_not_exist, prepare
+from crvae.data.preparation import must_not_exist, write_prepared
 from crvae.data.registry import named
-from crvae.data.source import Source
 from crvae.errors import UserError
+from crvae.progress import Progress, progress, silent
+
+if TYPE_CHECKING:
+    from crvae.data.prepared import PreparedData
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -39,13 +41,13 @@ def prepare_source(
     resample: Resample = "bicubic",
     pixel_limit: float = 200.0,
     workers: int = CORES,
-    watch: Callable[[Source], Callable[[int], None]] = lambda source: lambda items: None,
+    progress: Progress = silent,
     **options: Any,
 ) -> Card:
     """Prepares `source` (a path or a name) into the new folder `out`, and returns its card.
 
-    `options` are the source's own, by name; all are documented by `crvae prepare --help`. `watch` is given the source
-    and returns what is told how many more of its items are done. Raises UserError for whatever is wrong with them.
+    `options` are the source's own, by name; `crvae prepare --help` documents all of them.
+    Raises UserError if one of them is wrong.
     """
     given = {"size": size, "pair": pair, "workers": workers, "margin": margin, "pixel_limit": pixel_limit}
     for name, (least, most) in LIMITS.items():
@@ -59,4 +61,51 @@ def prepare_source(
     form = Form(sizes=sizes, square=square, resample=resample, pixel_limit=round(pixel_limit * 1e6))
     options = {name: value.expanduser() if isinstance(value, Path) else value for name, value in options.items()}
     found = named(os.path.expanduser(source), form, options, channels=channels, crop=crop, margin=margin)
-    return prepare(found, target, workers=workers, report=watch(found))
+    done = 0
+
+    def report(items: int) -> None:
+        nonlocal done
+        done += items
+        progress(f"preparing {found.name}", done, found.count)
+
+    return write_prepared(found, target, workers=workers, report=report)
+
+
+def prepare(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    size: int = 64,
+    pair: int | None = None,
+    channels: Literal[1, 3] | None = None,
+    crop: Crop | None = None,
+    workers: int = 1,
+    **options: Any,
+) -> PreparedData:
+    """Prepares `source` (a folder, an archive, a table, or the name of a set) into the new folder `out`, and opens it.
+
+    `size`: height and width of the images, in pixels. `pair`: height and width of a second, larger image of each row,
+    for Stage2. `channels`: 1 for grey, 3 for colour. `crop`: "center", "box" or "none". `workers`: processes; in a script,
+    more than one needs `if __name__ == "__main__":` around the call. The other options are those of `crvae prepare --help`,
+    with an underscore for each hyphen. Shows a bar. A call that was interrupted continues when it is repeated.
+
+    Raises UserError if `out` exists, the source cannot be read, or an option is wrong.
+
+    >>> data = crvae.prepare("photos", "data/photos", size=64)
+    >>> images = data.split("validation")[:16]       # b c h w in [-1, 1]
+    """
+    from crvae.data.prepared import open_data
+
+    with progress() as advance:
+        prepare_source(
+            source,
+            out,
+            size=size,
+            pair=pair,
+            channels=channels,
+            crop=crop,
+            workers=workers,
+            progress=advance,
+            **options,
+        )
+    return open_data(os.path.expanduser(out))

@@ -69,8 +69,8 @@ def _variance(model: Autoencoder, evidence: Evidence) -> tuple[float, str]:
     request, split = evidence.request, evidence.split
     if model.config.likelihood == "bernoulli":
         return 0.0, ""
-    if request.variance:
-        return request.variance, "--observation-variance"
+    if request.observation_variance:
+        return request.observation_variance, "--observation-variance"
     splits = split.data.card.splits
     chosen = split.data.split("validation" if "validation" in splits else split.name)
     count = min(len(chosen), VARIANCE_IMAGES)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from crvae.data import Split
+from crvae.errors import UserError
 from crvae.evaluation.generated import Subject
 from crvae.evaluation.score import Score
 from crvae.intervals import GROUPS
@@ -29,7 +31,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be computed, and how."""
+    """What is to be computed, and how. Raises UserError if a number lies outside its limits."""
 
     data: str
     scores: tuple[str, ...] = ()
@@ -41,7 +43,23 @@ class Request:
     images: int = 0
     seed: int = 0
     samples: int = 100
-    variance: float = 0.0
+    observation_variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for option, value, least, most in (
+            ("--images", self.images, 0, 10**7),
+            ("--seed", self.seed, 0, 2**32 - 2),
+            ("--samples", self.samples, 1, 10_000),
+        ):
+            if not least <= value <= most:
+                raise UserError(f"{option} must lie between {least} and {most}, got {value}")
+        if not (math.isfinite(self.observation_variance) and self.observation_variance >= 0):
+            raise UserError(f"--observation-variance must be positive, got {self.observation_variance}")
+
+
+def names(scores: str) -> tuple[str, ...]:
+    """`"kid, psnr"` -> `("kid", "psnr")`."""
+    return tuple(name.strip() for name in scores.split(",") if name.strip())
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from crvae.models import patch, trunk
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.latent import construct
 from crvae.models.layers import initialise
+from crvae.models.origin import Origin, as_html
 from crvae.models.prior import NormalPrior, Prior
 
 SAMPLE_BATCH = 128
@@ -56,6 +57,8 @@ class Autoencoder(nn.Module):
         ):
             initial(part)  # type: ignore[arg-type]  # a construction is a module too, which no protocol can say
         self.prior: Prior = NormalPrior(NormalPriorConfig(), self.latent_shape, config.steps)
+        self.origin: Origin | None = None
+        """What it was loaded from."""
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -110,3 +113,12 @@ class Autoencoder(nn.Module):
         z, mean = self.prior.sample(count, seed), self.prior.mean
         z = mean + truncation * (z - mean)
         return torch.cat([self.decode(part) for part in z.split(SAMPLE_BATCH)])
+
+    def _repr_html_(self) -> str:
+        config, channels = self.config, {1: "grey", 3: "colour"}
+        latent = f"{config.latent}, {' x '.join(map(str, self.latent_shape))}"
+        facts = {
+            "images": f"{config.size} x {config.size}, {channels[config.channels]}",
+            "latent": f"{latent}, {config.steps} time steps" if config.latent == "recurrent" else latent,
+        }
+        return as_html(self, "Autoencoder", facts)

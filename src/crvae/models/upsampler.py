@@ -16,6 +16,7 @@ from crvae.config.stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.models.origin import Origin, as_html
 from crvae.models.prior import Prior
 
 
@@ -109,6 +110,8 @@ class Upsampler(nn.Module):
         self.config = config
         self.stage1 = stage1.eval().requires_grad_(False)
         self.network = UpsamplingNetwork(config)
+        self.origin: Origin | None = None
+        """What it was loaded from."""
 
     def train(self, mode: bool = True) -> Upsampler:
         super().train(mode)
@@ -168,6 +171,15 @@ class Upsampler(nn.Module):
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h2 w2"]:
         """`count` large images from the prior: Stage1's `sample` of the same arguments, upsampled."""
         return self.upscale(self.stage1.sample(count, seed, truncation))
+
+    def _repr_html_(self) -> str:
+        config, stage1 = self.config, self.stage1.config
+        latent = f"{stage1.latent}, {' x '.join(map(str, self.latent_shape))}"
+        facts = {
+            "images": f"{config.output_size} x {config.output_size}, from {config.size} x {config.size}",
+            "latent": f"{latent}, {stage1.steps} time steps" if stage1.latent == "recurrent" else latent,
+        }
+        return as_html(self, "Upsampler", facts)
 
 
 class Stage2Discriminator(Discriminator):

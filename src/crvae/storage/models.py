@@ -14,6 +14,7 @@ from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.discriminators import build_discriminator
+from crvae.models.origin import Origin
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
@@ -67,7 +68,14 @@ def load(
     load_weights(folder / "model.safetensors", model)
     stage1 = model.stage1 if isinstance(model, Upsampler) else model
     stage1.prior = load_prior(folder, body, stage1) if prior == "own" else normal_prior(stage1)
+    model.origin = _origin(str(name), body)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _origin(name: str, body: dict[str, Any]) -> Origin | None:
+    """What config.json says of a model's training, if it does."""
+    recipe, images = body.get("recipe"), body.get("images")
+    return Origin(name, recipe, images) if isinstance(recipe, str) and type(images) is int else None
 
 
 def normal_prior(model: Autoencoder) -> NormalPrior:

@@ -15,8 +15,6 @@ from crvae.storage.models import load, model_folder
 
 def adopt(config: Stage2Config, stage1: str) -> Stage2Config:
     """The configuration with the hash of the Stage1 model that it will use. Raises UserError where there is none."""
-    if not stage1:
-        raise UserError(f"--stage1 is missing: crvae train {config.recipe} --stage1 RUN --data DATA --out RUN2")
     return config.model_copy(update={"stage1": fingerprint(stage1)})
 
 

@@ -37,6 +37,10 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     `stage1` is the run or folder of the Stage1 model that a Stage2 run builds on.
     Raises UserError for whatever the user can mend, Interrupted after a signal; the run is then saved.
     """
+    if stage1 and config.stage == 1:
+        raise UserError(f"--stage1 is for Stage2 recipes, and {config.recipe} is not one: leave it out")
+    if config.stage == 2 and not stage1:
+        raise UserError(f"--stage1 is missing: crvae train {config.recipe} --stage1 RUN1 --data DATA --out RUN")
     prepared = open_data(data)
     check(config, prepared)
     if after := too_late(config):
@@ -55,16 +59,20 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     stage = _stage(config, stage1)
     fabric.barrier()
     training = Training(stage, None, prepared, fabric)
-    if fabric.is_global_zero:
-        path = data if "://" in data else os.path.abspath(data)
-        about = environment(path, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
-        training.run = Run.create(Path(out), config, about)
-        if config.stage == 2:
-            keep(config, stage1, Path(out))
-    training.save()
-    _fit(training, Path(out))
-    if has_prior_stage(config):
-        _fit(prior_training(config, training.run, Path(out), prepared, fabric), Path(out))  # type: ignore[arg-type]
+    try:
+        if fabric.is_global_zero:
+            path = data if "://" in data else os.path.abspath(data)
+            about = environment(path, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
+            training.run = Run.create(Path(out), config, about)
+            if config.stage == 2:
+                keep(config, stage1, Path(out))
+        training.save()
+        _fit(training, Path(out))
+        if has_prior_stage(config):
+            _fit(prior_training(config, training.run, Path(out), prepared, fabric), Path(out))  # type: ignore[arg-type]
+    finally:
+        if training.run is not None:
+            training.run.release()
     return Path(out)
 
 
@@ -77,8 +85,16 @@ def resume(
     dataset than the run began with. `prior` replaces the prior of a run whose autoencoder is trained to its end.
     """
     path = Path(folder)
-    first = place().rank == 0
-    run = Run.open(path) if first else Run(path)
+    run = Run.open(path) if place().rank == 0 else Run(path)
+    try:
+        _continue(run, data, images, inexact, prior)
+    finally:
+        run.release()
+    return path
+
+
+def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfig | None) -> None:
+    path, folder, first = run.folder, str(run.folder), place().rank == 0
     config = _asked(run.config(STAGES), folder, images, prior)
     about = run.environment()
     try:
@@ -118,7 +134,6 @@ def resume(
         _fit(training, path)
     if has_prior_stage(config):
         _fit(prior_training(config, training.run, path, prepared, fabric), path)
-    return path
 
 
 def _asked(config: Any, folder: str, images: int, prior: PriorConfig | None) -> Any:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from crvae.progress import NotebookBar, in_notebook
 from crvae.training.diagnosis import diagnose
 from crvae.training.ranks import mean_over_ranks
 from crvae.training.run import Run
@@ -73,6 +74,8 @@ class Reporter:
         self._task = self._progress.add_task(
             "", total=self._work(self._total) + stage.part.later, completed=self._work(images), seen=images, rate=0.0
         )
+        self._bar = NotebookBar() if in_notebook() else None
+        self._rate = 0.0
 
     def __enter__(self) -> Reporter:
         if self.run is not None:
@@ -86,8 +89,14 @@ class Reporter:
             self._writer.close()
 
     def advance(self, images: int) -> None:
-        if self.run is not None and not self._progress.disable:
+        if self.run is None:
+            return
+        if not self._progress.disable:
             self._progress.update(self._task, completed=self._work(images), seen=images)
+        if self._bar is not None:
+            rate = f", {self._rate:.0f}/s" if self._rate else ""
+            note = f"{images:,} of {self._total:,} {self._part.counted}{rate}"
+            self._bar.update(self._part.title, self._work(images), self._work(self._total) + self._part.later, note)
 
     def report(self, images: int, terms: dict[str, Any], rates: dict[str, float]) -> None:
         """One line of metrics.jsonl, the same for TensorBoard, and a warning for whatever looks wrong."""
@@ -111,12 +120,17 @@ class Reporter:
                     self._writer.add_scalar(f"{name}/{step}", part, line["images"])
             else:
                 self._writer.add_scalar(name, value, line["images"])
+        self._rate = speed
         self._progress.update(self._task, completed=self._work(images), seen=images, rate=speed)
         for name, sentence in diagnose(line).items():
             if name not in self._said:
                 self._said.add(name)
                 self.console.print(f"[yellow]at {images:,} images:[/] {sentence}", highlight=False)
-        if self._progress.disable and (now - self._spoken > QUIET_SECONDS or images >= self._total):
+        if (
+            self._progress.disable
+            and self._bar is None
+            and (now - self._spoken > QUIET_SECONDS or images >= self._total)
+        ):
             self._spoken = now
             left = ((self._total - images) + self._part.later / self._part.cost) / max(speed, 1e-9)
             name = self._part.headline

@@ -27,7 +27,7 @@ DEPTH_LIMIT = 16
 
 
 class Run:
-    """One run's folder. `create` makes a new one, `open` takes an old one; both hold its lock until the process ends."""
+    """One run's folder. `create` makes a new one, `open` takes an old one; both hold its lock until `release`."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -66,7 +66,7 @@ class Run:
         return run
 
     def lock(self) -> None:
-        """Takes the run for this process until it ends. Raises UserError where another one has it."""
+        """Takes the run for this process until `release`. Raises UserError where another one has it."""
         try:
             self._lock = (self.folder / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,6 +74,12 @@ class Run:
             raise UserError(f"{self.folder} is being trained by another process: wait for it, or stop it") from None
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written to: {reason(error)}") from None
+
+    def release(self) -> None:
+        """Gives the lock back: another process, or this one, can train the run again."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def configure(self, config: BaseModel) -> None:
         """Writes config.yaml."""

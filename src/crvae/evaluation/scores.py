@@ -1,0 +1,113 @@
+"""`crvae.evaluate`: the scores of a model, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from crvae.devices import best_device
+from crvae.evaluation.evaluate import as_json, evaluate_subject
+from crvae.evaluation.generated import Subject, open_subject
+from crvae.evaluation.registry import Request, names
+from crvae.evaluation.score import Score
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.upsampler import Upsampler
+from crvae.progress import progress
+
+
+class Scores(Mapping[str, Score]):
+    """The scores by name: `scores["kid"].value`, `.low` and `.high` of the 95% interval, `.unit`, `.better`, and provenance.
+
+    A notebook shows them as a table.
+    """
+
+    def __init__(self, result: dict[str, Any]):
+        self._result = result
+        self._scores: dict[str, Score] = result["scores"]
+
+    def __getitem__(self, name: str) -> Score:
+        return self._scores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scores)
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def json(self) -> dict[str, Any]:
+        """What `crvae evaluate --json` prints."""
+        return as_json(self._result)
+
+    @property
+    def caption(self) -> str:
+        """What was compared with what, in one line."""
+        about = self._result
+        return (
+            f"{about['run']} against {about['images']} {about['split']} images of {about['data']}, seed {about['seed']}"
+        )
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Score, value, 95% interval, unit and which direction is better, as text."""
+        return [
+            (score.name, f"{score.value:.5g}", f"{score.low:.5g} to {score.high:.5g}", score.unit, score.better)
+            for score in self.values()
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join([self.caption, *("  ".join(row) for row in self.rows())])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in HEADINGS)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
+        return f"<table><caption>{escape(self.caption)}</caption><tr>{head}</tr>{body}</table>"
+
+
+HEADINGS = ("score", "value", "95% interval", "unit", "better")
+"""Of the rows of `Scores`."""
+
+
+def evaluate(
+    run: str | os.PathLike[str] | Autoencoder | Upsampler,
+    data: str | os.PathLike[str],
+    *,
+    scores: str | Sequence[str] = (),
+    features: str = "efficientnet-lite0",
+    classifier: str | os.PathLike[str] = "",
+    attribute: str = "",
+    split: str = "",
+    images: int = 0,
+    seed: int = 0,
+    samples: int = 100,
+    observation_variance: float = 0.0,
+) -> Scores:
+    """Scores a run, an exported folder, a loaded model or a folder of PNG images against the prepared dataset at `data`.
+
+    `scores`: names, as a list or separated by commas; by default all that the other options allow, without the slow ones.
+    `images`: how many are compared; by default as many as the split has, at most 2,000. The other options are those of
+    `crvae evaluate --help`, with an underscore for each hyphen. Shows a bar.
+
+    Raises UserError if there is no model, no data, too few images, or an option is wrong.
+
+    >>> scores = crvae.evaluate("runs/photos", "data/photos", scores=["kid", "reconstruction"])
+    >>> scores["psnr"].value
+    """
+    request = Request(
+        data=os.fspath(data),
+        scores=names(scores) if isinstance(scores, str) else tuple(scores),
+        features=features,
+        classifier=os.fspath(classifier),
+        attribute=attribute,
+        split=split,
+        images=images,
+        seed=seed,
+        samples=samples,
+        observation_variance=observation_variance,
+    )
+    if isinstance(run, Autoencoder | Upsampler):
+        subject = Subject(run.origin.name if run.origin else "this model", run)
+    else:
+        subject = open_subject(os.fspath(run), best_device())
+    with progress() as advance:
+        return Scores(evaluate_subject(subject, request, advance))

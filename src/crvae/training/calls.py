@@ -1,0 +1,59 @@
+"""`crvae.train` and `crvae.resume`: what the command `crvae train` does, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.upsampler import Upsampler
+from crvae.recipes import named
+from crvae.storage.models import load
+from crvae.training import launch
+from crvae.training.loop import Interrupted
+
+
+def train(
+    recipe: str,
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    stage1: str | os.PathLike[str] = "",
+    **options: Any,
+) -> Autoencoder | Upsampler:
+    """Trains a new run in the folder `out` on the prepared dataset `data`, and returns its model, on the CPU.
+
+    `stage1`: the run that a Stage2 recipe builds on. `options` are those of `crvae train RECIPE --help`, with two
+    underscores for each dot and one for each hyphen. Shows a bar. Stop it with Ctrl-C, or with the notebook's stop button:
+    everything is saved, and `crvae.resume` continues.
+
+    Raises UserError if `out` exists, the data do not fit the recipe, or an option is wrong; KeyboardInterrupt if stopped.
+
+    >>> model = crvae.train("fast-crvae-gan-mi", "data/photos", "runs/photos", train__images=60_000, train__seed=1)
+    """
+    config = named(recipe).with_options(options)
+    return _finished(lambda: launch.start(config, os.fspath(data), os.fspath(out), os.fspath(stage1)), out)
+
+
+def resume(
+    run: str | os.PathLike[str], *, data: str | os.PathLike[str] = "", images: int = 0, inexact: bool = False
+) -> Autoencoder | Upsampler:
+    """Continues a run exactly where it stopped, and returns its model, on the CPU.
+
+    `data`: where its dataset is now, if it was moved. `images`: a new total. `inexact`: continue also in another precision,
+    or on another dataset or number of devices. Raises UserError if that cannot be done, KeyboardInterrupt if stopped.
+
+    >>> model = crvae.resume("runs/photos")
+    """
+    return _finished(lambda: launch.resume(os.fspath(run), data=os.fspath(data), images=images, inexact=inexact), run)
+
+
+def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Autoencoder | Upsampler:
+    try:
+        return load(work())
+    except Interrupted as stop:
+        raise KeyboardInterrupt(
+            f"{stop}; everything is saved. Continue with crvae.resume({os.fspath(out)!r})"
+        ) from None

@@ -1,0 +1,329 @@
+"""`crvae.prepare`, `train`, `resume`, `evaluate` and `show`: the command's results, its refusals, and the documented examples."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import json
+import os
+import re
+import signal
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import crvae
+from conftest import paint
+from crvae.cli import main
+from crvae.errors import UserError
+from crvae.models.origin import Origin
+from crvae.progress import progress
+from crvae.recipes import RECIPES
+
+
+def keywords(options: list[str]) -> dict[str, object]:
+    """`--train.images 160` -> `train__images=160`."""
+    pairs = zip(options[::2], options[1::2], strict=True)
+    return {
+        name.removeprefix("--").replace(".", "__").replace("-", "_"): int(value) if value.isdigit() else value
+        for name, value in pairs
+    }
+
+
+# ---- train ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_makes_the_same_run_as_the_command(tmp_path, colour, tiny, trained):
+    model = crvae.train("emoji-crvae-gan-mi", colour, tmp_path / "run", **keywords(tiny))
+    for name in ("model", "discriminator"):
+        mine, its = (load_file(run / "model" / f"{name}.safetensors") for run in (tmp_path / "run", trained))
+        assert mine.keys() == its.keys()
+        assert all(torch.equal(mine[key], its[key]) for key in its)
+    assert (tmp_path / "run/config.yaml").read_text() == (trained / "config.yaml").read_text()
+    assert torch.equal(model.sample(3), crvae.load(trained).sample(3))
+    assert not model.training
+
+
+def test_no_options_are_the_recipe():
+    for recipe in RECIPES.values():
+        assert recipe.with_options({}) == recipe.config
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"train__imges": 5}, "there is no option train__imges (did you mean 'train__images'?)"),
+        ({"train": {"images": 5}}, "train__images for --train.images"),
+        ({"format": 1}, "there is no option format"),
+        ({"train__rate": -1}, "--train.rate must be greater than 0, got -1"),
+        ({"train__images": "5"}, "--train.images must be a valid integer, got '5'"),
+        ({"model__steps": 7}, "--model.steps must divide"),
+        ({"train__batch": 100_000}, "--train.batch 100000 is larger than the train split"),
+        ({"stage1": "x"}, "--stage1 is for Stage2 recipes, and emoji-crvae-gan-mi is not one"),
+    ],
+)
+def test_train_refuses(tmp_path, colour, tiny, options, words):
+    with pytest.raises(UserError, match=re.escape(words)):
+        crvae.train("emoji-crvae-gan-mi", colour, tmp_path / "run", **(keywords(tiny) | options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_refuses_places(tmp_path, colour, tiny, trained):
+    with pytest.raises(UserError, match="exists"):
+        crvae.train("emoji-crvae-gan-mi", colour, trained, **keywords(tiny))
+    with pytest.raises(UserError, match="there is no recipe 'emoji-crvae-gan-mo'"):
+        crvae.train("emoji-crvae-gan-mo", colour, tmp_path / "run")
+    with pytest.raises(UserError, match="--stage1 is missing"):
+        crvae.train("emoji-stage2-128", "nowhere", tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_run_is_resumed_by_the_same_process(tmp_path, colour, tiny, trained, monkeypatch):
+    """The lock is given back although the exception, as in a notebook, keeps the run alive; the end is the undisturbed one."""
+    from crvae.training.reporting import Reporter
+
+    def stop(self, images, *rest):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Reporter, "report", stop)
+    with pytest.raises(KeyboardInterrupt, match=r"Continue with crvae.resume\('.*run'\)") as kept:
+        crvae.train("emoji-crvae-gan-mi", colour, tmp_path / "run", **keywords(tiny))
+    assert kept.value is not None
+    monkeypatch.undo()
+    model = crvae.resume(tmp_path / "run")
+    assert torch.equal(model.sample(3), crvae.load(trained).sample(3))
+    with pytest.raises(UserError, match="is not a run"):
+        crvae.resume(tmp_path)
+
+
+# ---- prepare ----------------------------------------------------------------------------------------------------------
+
+
+def test_prepare_makes_the_same_data_as_the_command(tmp_path):
+    paint(tmp_path / "pictures", 20, 32)
+    data = crvae.prepare(tmp_path / "pictures", tmp_path / "python", size=16, channels=1)
+    assert (
+        main(["prepare", str(tmp_path / "pictures"), str(tmp_path / "command"), "--size", "16", "--channels", "1"]) == 0
+    )
+    assert data.card == crvae.open_data(tmp_path / "command").card
+    assert crvae.open_data(data).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": 4}, "--size must lie between 8 and 512, got 4"),
+        ({"sise": 64}, "--sise"),
+        ({"style": "avataaars"}, "--style"),
+        ({"crop": "box"}, "--crop box"),
+    ],
+)
+def test_prepare_refuses(tmp_path, options, words):
+    paint(tmp_path / "pictures", 3, 16)
+    with pytest.raises(UserError, match=words):
+        crvae.prepare(tmp_path / "pictures", tmp_path / "out", **options)
+    with pytest.raises(UserError, match="exists"):
+        crvae.prepare(tmp_path / "pictures", tmp_path / "pictures")
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_a_split_gives_images_as_models_take_them(colour):
+    split = crvae.open_data(colour).split("train")
+    stored = split.images(range(len(split)))
+    assert torch.equal(split[3], stored[3] / 127.5 - 1)
+    assert torch.equal(split[-1], split[len(split) - 1])
+    assert torch.equal(split[2:9:3], stored[[2, 5, 8]] / 127.5 - 1)
+    assert torch.equal(split[[4, 4]], stored[[4, 4]] / 127.5 - 1)
+    assert split[5:5].shape == (0, 3, 32, 32)
+    assert len(list(split)) == len(split)
+    for index in (len(split), -len(split) - 1):
+        with pytest.raises(IndexError, match=str(index)):
+            split[index]
+
+
+# ---- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_gives_the_command_s_scores(colour, trained, capsys):
+    options = {"scores": "kl, reconstruction", "split": "train", "images": 24}
+    scores = crvae.evaluate(trained, colour, **options)
+    capsys.readouterr()
+    args = ["--data", str(colour), "--scores", "kl,reconstruction", "--split", "train", "--images", "24", "--json"]
+    assert main(["evaluate", str(trained), *args]) == 0
+    assert scores.json() == json.loads(capsys.readouterr().out)
+    assert set(scores) >= {"kl", "psnr"}
+    assert scores["psnr"].low <= scores["psnr"].value <= scores["psnr"].high
+    loaded = crvae.evaluate(
+        crvae.load(trained), crvae.open_data(colour), **options | {"scores": ["kl", "reconstruction"]}
+    )
+    assert loaded.json() == scores.json()
+    page = scores._repr_html_()
+    assert page.count("<tr>") == 1 + len(scores)
+    assert f"{scores['kl'].value:.5g}" in page
+    assert str(trained) in repr(scores)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scores": "kld"}, "there is no score 'kld'"),
+        ({"scores": "is"}, "--classifier"),
+        ({"samples": 0}, "--samples must lie between 1 and 10000, got 0"),
+        ({"images": -1}, "--images must lie between"),
+        ({"observation_variance": float("nan")}, "--observation-variance"),
+        ({"split": "tets"}, "has no 'tets' split"),
+    ],
+)
+def test_evaluate_refuses(colour, trained, options, words):
+    with pytest.raises(UserError, match=words):
+        crvae.evaluate(trained, colour, **options)
+
+
+def test_evaluate_refuses_places(tmp_path, colour, trained):
+    with pytest.raises(UserError, match="neither a run"):
+        crvae.evaluate(tmp_path / "none", colour)
+    with pytest.raises(UserError, match="do not exist"):
+        crvae.evaluate(trained, tmp_path / "none")
+
+
+# ---- show -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "size", "factor"), [(3, 64, 1), (1, 28, 3), (3, 70, 1), (3, 32, 2)])
+def test_show_puts_every_pixel_in_its_place(channels, size, factor):
+    images = torch.rand(5, channels, size, size) * 2.4 - 1.2
+    picture = np.asarray(crvae.show(images, columns=3))
+    side = size * factor + 2
+    assert picture.shape == (2 * side + 2, 3 * side + 2, 3)
+    for index, image in enumerate(images):
+        y, x = 2 + index // 3 * side, 2 + index % 3 * side
+        shown = picture[y : y + size * factor : factor, x : x + size * factor : factor]
+        expected = ((image.clamp(-1, 1) + 1) * 127.5).round().expand(3, -1, -1).permute(1, 2, 0).numpy()
+        assert (shown == expected).all()
+    assert (picture[:2] == 255).all()
+
+
+def test_show_takes_stored_images_and_single_ones():
+    stored = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert np.array_equal(crvae.show(stored), crvae.show(stored / 127.5 - 1))
+    assert np.array_equal(crvae.show(stored[0]), crvae.show(stored[:1]))
+    assert np.array_equal(crvae.show(torch.zeros(1, 1, 64, 64, requires_grad=True)), crvae.show(torch.zeros(1, 64, 64)))
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 8, 8), (0, 3, 8, 8), (8, 8), (1, 1, 3, 8, 8)])
+def test_show_refuses(shape):
+    with pytest.raises(UserError, match="Give images b c h w"):
+        crvae.show(torch.zeros(shape))
+    with pytest.raises(UserError, match="0 columns"):
+        crvae.show(torch.zeros(1, 3, 8, 8), columns=0)
+
+
+# ---- models in a notebook ---------------------------------------------------------------------------------------------
+
+
+def test_a_model_says_what_it_is(trained):
+    model = crvae.load(trained)
+    page = model._repr_html_()
+    for words in (
+        str(trained),
+        "emoji-crvae-gan-mi",
+        "160 images",
+        "32 x 32, colour",
+        "recurrent, 8 x 4 x 4, 8 time steps",
+    ):
+        assert words in page
+    assert "N(0, I)" in page
+    (picture,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    shown = Image.open(io.BytesIO(base64.b64decode(picture)))
+    assert np.array_equal(shown, crvae.show(model.sample(8)))
+
+
+def test_a_model_in_training_is_not_disturbed(trained):
+    model = crvae.load(trained)
+    model.origin = Origin("<b>x</b>", "&", 1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    page = model.train()._repr_html_()
+    assert "<img" not in page
+    assert "&lt;b&gt;x" in page
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    state = torch.get_rng_state()
+    assert "<img" in model.eval()._repr_html_()
+    assert torch.equal(state, torch.get_rng_state())
+    model.origin = None
+    assert "recipe" not in model._repr_html_()
+
+
+def test_a_notebook_gets_one_bar_for_each_thing(monkeypatch, capsys):
+    """What IPython is asked to display, by a stand-in for it: the real one is used by `make notebook`."""
+    shown: list[list[str]] = []
+
+    def display(page: str, display_id: bool):
+        bar = [page]
+        shown.append(bar)
+        return types.SimpleNamespace(update=bar.append)
+
+    kernel = types.SimpleNamespace(kernel=object())
+    inner = types.SimpleNamespace(HTML=str, display=display)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel, display=inner))
+    monkeypatch.setitem(sys.modules, "IPython.display", inner)
+    with progress() as advance:
+        for done in range(101):
+            advance("<photos>", done, 100)
+        advance("empty", 0, 0)
+    assert len(shown) == 2
+    photos, empty = shown
+    assert len(photos) < 20, "a fast loop is not drawn a hundred times"
+    assert "&lt;photos&gt;" in photos[0]
+    assert 'value="0" max="100"' in photos[0]
+    assert 'value="100" max="100"' in photos[-1]
+    assert "100 of 100" in photos[-1]
+    assert 'max="1"' in empty[0]
+    assert capsys.readouterr() == ("", "")
+
+
+# ---- the documented examples ------------------------------------------------------------------------------------------
+
+SHORT = {
+    "train__images": 64,
+    "train__batch": 16,
+    "objective__adversarial_after_images": 0,
+    "model__width": 2,
+    "prior__images": 64,
+    "prior__batch": 16,
+    "prior__flow__width": 8,
+}
+
+
+def examples(text: str | None) -> list[str]:
+    """The lines behind `>>>`."""
+    return re.findall(r"^\s*>>> (.+)$", text or "", re.M)
+
+
+def test_the_examples_of_the_docstrings_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "photos", 200, 64)
+    train, evaluate = crvae.train, crvae.evaluate
+    names = types.SimpleNamespace(**{name: getattr(crvae, name) for name in crvae.__all__})
+    names.train = lambda *places, **options: train(*places, **(options | SHORT))
+    names.evaluate = lambda *places, **options: evaluate(*places, **({"scores": ["reconstruction"]} | options))
+    documented = [crvae.prepare, crvae.train, crvae.resume, crvae.evaluate, crvae.show]
+    lines = [line for function in documented for line in examples(inspect.getdoc(function))]
+    assert len(lines) >= 6
+    known: dict[str, object] = {"crvae": names}
+    for line in lines:
+        exec(line, known)
+    assert known["images"].shape == (16, 3, 64, 64)  # type: ignore[union-attr]
+    assert np.isfinite(known["scores"]["psnr"].value)  # type: ignore[index]
+    (tmp_path / "runs").rename(tmp_path / "runs-before")
+    (tmp_path / "data").rename(tmp_path / "data-before")
+    for line in examples(crvae.__doc__):
+        if line != "import crvae":
+            exec(line, known)
+    assert known["images"].shape == (64, 3, 64, 64)  # type: ignore[union-attr]
