@@ -25,7 +25,7 @@ EXCEPTIONS = {
     ("data/rows.py", "open"): "the temporary path of `files.whole`",
     ("data/rows.py", "write_table"): "into that",
     ("training/checkpoint.py", "save"): "torch.save, into the temporary path of `files.whole`",
-    ("training/reporting.py", "SummaryWriter"): "TensorBoard's event files grow while a run trains",
+    ("training/logs.py", "SummaryWriter"): "TensorBoard's event files grow while a run trains",
     ("training/run.py", "open"): "the lock of a run, which holds nothing",
     ("data/preparation.py", "os.open"): "the lock of a preparation, which holds nothing",
     ("data/sources/avatars.py", "open"): "drawings lie in the system's temporary folder while they are prepared",

@@ -77,7 +77,7 @@ class PriorConfig(Frozen):
 
     def schedule(self, train: ScheduleConfig) -> ScheduleConfig:
         """How the prior is fitted in a run whose autoencoder is trained by `train`: seed and arithmetic are the run's."""
-        shared = ("precision", "seed", "keep_checkpoints", "deterministic")
+        shared = ("precision", "seed", "keep_checkpoints", "log", "deterministic")
         own = ("images", "batch", "rate", "cool_down", "average_half_life_images", "report_images", "checkpoint_images")
         fields = {name: getattr(train, name) for name in shared} | {name: getattr(self, name) for name in own}
         return ScheduleConfig(**fields, snapshot_images=0)

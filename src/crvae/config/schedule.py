@@ -44,5 +44,8 @@ class ScheduleConfig(Frozen):
     """A checkpoint every so many images (and at the end)."""
     keep_checkpoints: int = Field(default=3, ge=1)
     """How many of the newest checkpoints are kept."""
+    log: Literal["tensorboard", "wandb"] = "tensorboard"
+    """Where curves and samples are shown: TensorBoard, or Weights & Biases also, which needs its package and an account or
+    WANDB_MODE=offline."""
     deterministic: bool = False
     """On a GPU, use deterministic algorithms only (CPUs are always exact)."""

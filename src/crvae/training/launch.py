@@ -22,6 +22,7 @@ from crvae.training import checkpoint
 from crvae.training.adoption import adopt, keep
 from crvae.training.allocation import keep_freed_memory
 from crvae.training.cluster import announce, place
+from crvae.training.logs import check_log
 from crvae.training.loop import Training
 from crvae.training.prior_stage import forget_prior, has_begun, has_prior_stage, prior_training
 from crvae.training.run import Run, environment
@@ -211,6 +212,7 @@ def too_late(config: Any) -> int:
 def check(config: Any, data: PreparedData) -> None:
     """Raises UserError where the dataset is not of the recipe's size or colour, or smaller than a batch."""
     model, card = config.model, data.card
+    check_log(config.train.log)
     if config.stage == 1:
         prior_config(config.prior)
     count = len(data.split("train"))

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import signal
 import time
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -80,8 +81,10 @@ class Training:
                     if not done:
                         self.publish(snapshot=False)
                 if config.snapshot_images and self._passed(before, config.snapshot_images) and not done:
-                    self.publish(snapshot=True)
-            self.publish(snapshot=True)  # also where a run was killed between its last checkpoint and this
+                    reporter.picture(self.publish(snapshot=True))
+            reporter.picture(
+                self.publish(snapshot=True)
+            )  # also where a run was killed between its last checkpoint and this
 
     def _passed(self, before: int, every: int) -> bool:
         return before // every != self.images // every
@@ -131,15 +134,18 @@ class Training:
             )
         self.fabric.barrier()
 
-    def publish(self, *, snapshot: bool) -> None:
-        """Writes the averaged model to `model/`, and with `snapshot` a grid of its samples to `samples/`."""
+    def publish(self, *, snapshot: bool) -> Path | None:
+        """Writes the averaged model to `model/`, and with `snapshot` a grid of its samples to `samples/`; returns that file."""
+        grid = None
         if self.run is not None:
             seeded(self.config.seed, PUBLISHING)
             with replaced(self.run.model) as folder:
                 self.stage.publish(folder, self.images, self.data)
             if snapshot:
-                save_grid(self.stage.snapshot(), self.run.samples / f"{self.stage.part.before + self.images:012d}.png")
+                grid = self.run.samples / f"{self.stage.part.before + self.images:012d}.png"
+                save_grid(self.stage.snapshot(), grid)
         self.fabric.barrier()
+        return grid
 
     def _compare_ranks(self) -> None:
         if self.fabric.world_size == 1:

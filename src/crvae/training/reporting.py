@@ -1,8 +1,9 @@
-"""What training tells: a progress bar, metrics.jsonl, TensorBoard, warnings in words."""
+"""What training tells: a progress bar, metrics.jsonl, curves and pictures in its logs, warnings in words."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from crvae.progress import NotebookBar, in_notebook
 from crvae.training.diagnosis import diagnose
+from crvae.training.logs import open_logs
 from crvae.training.ranks import mean_over_ranks
 from crvae.training.run import Run
 from crvae.training.stage import Stage
@@ -60,12 +62,11 @@ class Reporter:
         self._seconds = 0.0
         if run is None:
             return
-        from torch.utils.tensorboard import SummaryWriter
-
         past = run.reports()
         self._seconds = past[-1]["seconds"] if past else 0.0
         self.console = Console(stderr=True)
-        self._writer = SummaryWriter(run.folder, purge_step=self._part.before + images)
+        schedule, config = stage.schedule, stage.config.model_dump()
+        self._logs = open_logs(schedule.log, run.folder, self._part.before + images, config)
         self._progress = Progress(
             TextColumn(stage.part.title), BarColumn(), TextColumn(f"{{task.fields[seen]:,}} of {self._total:,} {stage.part.counted}"),
             TextColumn("{task.fields[rate]:,.0f}/s"), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -86,7 +87,8 @@ class Reporter:
     def __exit__(self, *_: object) -> None:
         if self.run is not None:
             self._progress.stop()
-            self._writer.close()
+            for log in self._logs:
+                log.close()
 
     def advance(self, images: int) -> None:
         if self.run is None:
@@ -99,7 +101,7 @@ class Reporter:
             self._bar.update(self._part.title, self._work(images), self._work(self._total) + self._part.later, note)
 
     def report(self, images: int, terms: dict[str, Any], rates: dict[str, float]) -> None:
-        """One line of metrics.jsonl, the same for TensorBoard, and a warning for whatever looks wrong."""
+        """One line of metrics.jsonl, the same for the logs, and a warning for whatever looks wrong."""
         if self.run is None:
             return
         now = time.monotonic()
@@ -114,12 +116,15 @@ class Reporter:
         }
         line |= terms | {"learning_rate": rates}
         self.run.report(line)
+        values = {}
         for name, value in (terms | {"images_per_second": speed}).items():
-            if isinstance(value, list):
-                for step, part in enumerate(value, 1):
-                    self._writer.add_scalar(f"{name}/{step}", part, line["images"])
-            else:
-                self._writer.add_scalar(name, value, line["images"])
+            values |= (
+                {f"{name}/{step}": part for step, part in enumerate(value, 1)}
+                if isinstance(value, list)
+                else {name: value}
+            )
+        for log in self._logs:
+            log.scalars(values, line["images"])
         self._rate = speed
         self._progress.update(self._task, completed=self._work(images), seen=images, rate=speed)
         for name, sentence in diagnose(line).items():
@@ -140,6 +145,12 @@ class Reporter:
                 file=self.console.file,
                 flush=True,
             )
+
+    def picture(self, path: Path | None) -> None:
+        """A grid of samples for the logs, if one was written."""
+        if self.run is not None and path is not None:
+            for log in self._logs:
+                log.picture(path, int(path.stem))
 
     def _work(self, images: int) -> int:
         """What the run has done after so many of this stage's images, in images of its first stage."""

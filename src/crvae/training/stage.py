@@ -70,6 +70,8 @@ class Part:
 class Stage(Protocol):
     """What is trained, as the loop sees it: Stage1, its prior, or Stage2."""
 
+    config: Any
+    """The run's configuration."""
     networks: dict[str, nn.Module]
     """What a checkpoint holds."""
     averaged_network: str
