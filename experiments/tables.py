@@ -49,20 +49,29 @@ class Piece:
 
     def run(self, *words: str, threads: int = 1) -> None:
         """One `crvae` command. Raises OutOfTime where the minutes are over, SystemExit where it fails."""
+        self._done(words, threads, None)
+
+    def read(self, *words: str, threads: int = 1) -> str:
+        """What a `crvae` command prints on standard output. Raises as `run` does."""
+        return self._done(words, threads, subprocess.PIPE)
+
+    def _done(self, words: tuple[str, ...], threads: int, output: int | None) -> str:
         if time.monotonic() > self._deadline:
             raise OutOfTime
         with self._lock:
             print("$ crvae", *words, file=sys.stderr, flush=True)
-        process = subprocess.Popen([*CRVAE, *words], env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        process = subprocess.Popen([*CRVAE, *words], env=environment, stdout=output, text=True)
         try:
             left = self._deadline - time.monotonic()
-            code = process.wait(None if left == float("inf") else max(0.0, left))
+            said, _ = process.communicate(timeout=None if left == float("inf") else max(0.0, left))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise OutOfTime from None
-        if code:
-            raise SystemExit(code)
+        if process.returncode:
+            raise SystemExit(process.returncode)
+        return said or ""
 
 
 def folder(row: Row, images: int, seed: int) -> Path:
@@ -94,9 +103,9 @@ def trained(run: Path) -> int:
 def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     """The options that name the classifier of inception scores, or of all attributes, trained where it is missing; none
     where it is not needed."""
-    if "is" not in plan.scores.split(",") and not plan.attributes:
+    if "is" not in plan.scores.split(","):
         return ()
-    of_attributes = ("--attributes", "all", "--backbone", "small") if plan.attributes else ()
+    of_attributes = ("--attributes", "all", "--backbone", "small") if plan.faces else ()
     judge = RUNS / f"classifier-{Path(plan.data).name}"
     if not judge.exists():
         piece.run("classifier", plan.data, "--out", str(judge), *of_attributes, threads=os.cpu_count() or 1)
@@ -106,17 +115,23 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
 def make(name: str, budget: str, seeds: list[int], jobs: int, piece: Piece) -> None:
     """Everything of one plan, for each seed."""
     plan = PLANS[name]
-    images = plan.images[budget]
-    work = [(row, seed) for seed in seeds for row in plan.rows]
+    images, rows = plan.images[budget], plan.at(budget)
+    work = [(row, seed) for seed in seeds for row in rows]
     RUNS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         for done in [pool.submit(train, piece, plan, row, images, seed) for row, seed in work]:
             done.result()
-    judging = classifier(piece, plan)
-    options = ("--images", str(plan.scored), *(() if plan.attributes else judging))
+    if plan.faces:
+        from experiments import faces
+
+        faces.make(
+            plan, name, budget, seeds, piece, {(row.name, seed): folder(row, images, seed) for row, seed in work}
+        )
+        return
+    options = ("--images", str(plan.scored), *classifier(piece, plan))
     for seed in seeds:
         out = RESULTS / (f"{name}-seed{seed}" if seed else name)
-        runs = [str(folder(row, images, seed)) for row in plan.rows]
+        runs = [str(folder(row, images, seed)) for row in rows]
         made = RUNS / f"report-{out.name}"
         shutil.rmtree(made, ignore_errors=True)
         piece.run(
@@ -128,13 +143,6 @@ def make(name: str, budget: str, seeds: list[int], jobs: int, piece: Piece) -> N
             (made / "reconstructions.png").unlink()
             report = re.sub(r"## [^\n]+\n\n[^\n]+\(reconstructions\.png\)\n+", "", report)
         write_text(made / "report.md", report)
-        if plan.attributes:
-            for row, run in zip(plan.rows, runs, strict=True):
-                measured = RUNS / f"attributes-{Path(run).name}"
-                if not measured.exists():
-                    piece.run("traverse", run, "attributes", "--data", plan.data, *judging, "--out", str(measured))
-                for file in measured.iterdir():
-                    shutil.copyfile(file, made / f"{row.name}-{file.name}")
         keep(made, out, {"title": title, "budget": budget, "images": images, "runs": provenance(runs)})
 
 
@@ -177,7 +185,7 @@ def pair(piece: Piece, budget: str, table: str = "table1") -> dict[str, Path]:
     """A table's crVAE-GAN + MI and its dense control, trained: row name -> run."""
     plan = PLANS[table]
     images = plan.images[budget]
-    rows = [row for name in ("crvae-gan-mi", "vae-gan") for row in plan.rows if row.name == name]
+    rows = [row for name in ("crvae-gan-mi", "vae-gan") for row in plan.at(budget) if row.name == name]
     for row in rows:
         train(piece, plan, row, images, 0)
     return {row.name: folder(row, images, 0) for row in rows}

@@ -173,7 +173,7 @@ def test_the_papers_numbers_stand_in_a_column_of_their_own(tmp_path):
         Entry("<b>", "runs/b", "birds-crvae-gan-mi", 2, {"kid": score(1.0, 0.1)}, published("birds-crvae-gan-mi")),
         Entry("c", "runs/c", "emoji-crvae", 1, {"kid": score(1.5, 0.1)}, published("emoji-crvae")),
     ]
-    write_report(Comparison("d", "test", 20, 0, entries), tmp_path)
+    write_report(Comparison("d", "test", 20, 0, "own", entries), tmp_path)
     page, markdown = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
     assert "<th class=paper>&lt;b&gt;, paper</th>" in page
     assert "c, paper" not in page

@@ -14,7 +14,7 @@ from crvae.cli import main
 from crvae.cli.train import _configure
 from crvae.config.stage1 import Stage1Config
 from crvae.training.classifier import Classifier, ClassifierConfig, save
-from experiments import tables
+from experiments import faces, tables
 from experiments.plans import PLANS, Plan, Row
 
 PLACES = ["--data", "DATA", "--out", "OUT"]
@@ -90,28 +90,34 @@ def test_originals_that_may_not_be_shown_are_left_out(small_plan, monkeypatch, t
 
 
 @pytest.mark.slow
-def test_a_plan_of_faces_measures_what_blocks_know_of_their_attributes(small_plan, monkeypatch, tmp_path):
-    (tmp_path / "pictures").mkdir()
-    lines = ["file,tone"]
+def test_a_plan_of_faces_scores_all_seeds_with_both_priors_and_measures_their_blocks(small_plan, monkeypatch, tmp_path):
+    lines = ["file,hair"]
     for number in range(120):
+        name = f"{'train' if number < 80 else 'validation'}/{number}.png"
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
         pixels = torch.randint(128, (32, 32, 3), dtype=torch.uint8) + 120 * (number % 2)
-        Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / f"{number}.png")
-        lines.append(f"{number}.png,{('dark', 'light')[number % 2]}")
+        Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / name)
+        lines.append(f"{name},{('dark', 'light')[number % 2]}")
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     options = ["--size", "32", "--workers", "1", "--labels", str(tmp_path / "labels.csv")]
     assert main(["prepare", str(tmp_path / "pictures"), str(tmp_path / "faces"), *options]) == 0
-    monkeypatch.setitem(PLANS, "small", replace(small_plan, data=str(tmp_path / "faces"), attributes=True))
-    config = ClassifierConfig(backbone="small", attributes={"tone": ["dark", "light"]})
+    monkeypatch.setitem(PLANS, "small", replace(small_plan, data=str(tmp_path / "faces"), scores="is", faces=True))
+    config = ClassifierConfig(backbone="small", attributes={"hair": ["dark", "light"]})
     save(tables.RUNS / "classifier-faces", Classifier(config), {})  # untrained, so that the test is quick
     few = lambda self, *words, **options: run(self, *words, *["--count", "20"] * (words[0] == "traverse"), **options)  # noqa: E731
     run = tables.Piece.run
     monkeypatch.setattr(tables.Piece, "run", few)
-    tables.make("small", "cpu", [0], 2, tables.Piece(0))
+    monkeypatch.setattr(faces, "SCORED", 20)
+    tables.make("small", "cpu", [0, 1], 2, tables.Piece(0))
     out = tmp_path / "results" / "small"
-    for name in ("dense", "recurrent"):
-        assert json.loads((out / f"{name}-attributes.json").read_text())["known"]["tone"]["chance"] > 0.4
-        assert "| tone |" in (out / f"{name}-attributes.md").read_text()
-        assert (out / f"{name}-attributes.png").is_file()
+    report, found = (out / "report.md").read_text(), json.loads((out / "scores.json").read_text())
+    assert found["seeds"] == [0, 1]
+    kid = [[seed["kid"]["value"] for seed in found["scores"]["dense"][view]] for view in faces.VIEWS]
+    assert len({value for values in kid for value in values}) == 4, "two seeds, two networks; no prior was learned"
+    assert f"| {faces.over_seeds(kid[0])} |" in report
+    known = json.loads((out / "attributes.json").read_text())["attributes"]
+    assert all(len(known[name]) == 2 and known[name][0]["known"]["hair"]["chance"] > 0.4 for name in known)
+    assert set(re.findall(r"\(([^)]+\.png)\)", report)) == {path.name for path in out.glob("*.png")}
 
 
 def test_large_pictures_lose_colours_until_they_are_small(tmp_path):

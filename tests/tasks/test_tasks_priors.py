@@ -57,6 +57,29 @@ def test_samples_come_from_the_learned_prior(learned, tmp_path):
     assert (to_8_bit(plain).int() - stored[:5].int()).abs().max() > 8
 
 
+def test_every_command_takes_the_normal_prior_where_it_is_asked_to(learned, tmp_path):
+    """With --prior normal the files are, byte for byte, those of the same model saved without its learned prior."""
+    save(tmp_path / "learned", learned, recipe="test", images=1)
+    plain = load(tmp_path / "learned", prior="normal")
+    save(tmp_path / "plain", plain, recipe="test", images=1)
+    image = tmp_path / "image.png"
+    assert main(["sample", str(tmp_path / "plain"), "--count", "1", "--out", str(image)]) == 0
+    search = ["--images", str(image), "--mask", "upper", "--steps", "2", "--restarts", "1"]
+    for name, words, made in (
+        ("sample", ["--count", "4"], "4.png"),
+        ("traverse", ["progressive", "--count", "2"], "walk.png"),
+        ("complete", search, "done"),
+    ):
+
+        def written(run: str, *prior: str, name=name, words=words, made=made) -> bytes:
+            out = tmp_path / f"{run}-{len(prior)}-{made}"
+            assert main([name, str(tmp_path / run), *words, "--out", str(out), *prior]) == 0
+            return next((out / "upper").glob("*.png")).read_bytes() if out.is_dir() else out.read_bytes()
+
+        asked = written("learned", "--prior", "normal")
+        assert asked == written("plain") == written("plain", "--prior", "normal") != written("learned"), name
+
+
 def test_walks_redraw_given_the_other_blocks_and_start_at_the_priors_mean(learned):
     prior, z = learned.prior, learned.prior.sample(3, 0)
     first = progression(learned, z)[:, 0]

@@ -56,6 +56,8 @@ class Complete:
     """Soften the blended images' seam over this many pixels, on the hidden side."""
     seed: int = 0
     """Seed of the starting points."""
+    prior: Literal["own", "normal"] = "own"
+    """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
 
 
 def run(args: list[str]) -> int:
@@ -85,7 +87,7 @@ def run(args: list[str]) -> int:
     from crvae.tasks.occlusion import masks
 
     device = best_device()
-    model = load(command.run, device)
+    model = load(command.run, device, command.prior)
     if not isinstance(model, Autoencoder):
         raise UserError(f"{command.run} is a Stage2 run: complete with its Stage1, then `crvae upscale`")
     discriminator = _discriminator(command, device)

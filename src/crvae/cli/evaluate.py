@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -41,6 +41,8 @@ class Scoring:
     """Number of images; by default as many as the split has, at most 2,000."""
     seed: int = 0
     """Seed of samples, draws and groups."""
+    prior: Literal["own", "normal"] = "own"
+    """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
     samples: int = 100
     """Draws of the posterior for each image's likelihood, at most 10,000."""
     observation_variance: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -32,6 +32,8 @@ class Sample:
     """Number of images."""
     seed: int = 0
     """The same seed gives the same images, and the first of them whatever --count."""
+    prior: Literal["own", "normal"] = "own"
+    """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
 
 
 def run(args: list[str]) -> int:
@@ -58,7 +60,7 @@ def run(args: list[str]) -> int:
     from crvae.storage.models import load
     from crvae.tasks.sampling import samples
 
-    model = load(command.run, best_device())
+    model = load(command.run, best_device(), command.prior)
     with progress() as advance:
         batches = told(samples(model, command.count, command.seed), "sampling", command.count, advance)
         if grid:

@@ -42,6 +42,8 @@ class Traverse:
     """Points of an interpolation, draws of a style."""
     seed: int = 0
     """Seed of the samples and draws."""
+    prior: Literal["own", "normal"] = "own"
+    """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
     classifier: str | None = None
     """A classifier (`crvae classifier`). Profile: to say how often labels change; attributes: to say how often these do."""
     attribute: str = ""
@@ -78,7 +80,7 @@ def run(args: list[str]) -> int:
     from crvae.storage.models import load
     from crvae.tasks.traversal_grid import walk
 
-    model = load(command.run, best_device())
+    model = load(command.run, best_device(), command.prior)
     images = None
     if command.images is not None:
         with progress() as advance:
@@ -132,7 +134,7 @@ def _attributes(command: Traverse) -> int:
         if value is None:
             raise UserError(f"{option} is missing: attributes are read from --data, and seen by --classifier")
     check_new_folder(command.out)
-    model = load(command.run, best_device())
+    model = load(command.run, best_device(), command.prior)
     classifier = load_classifier(command.classifier or "").to(model.device)
     train, held_out = read_faces(command.data or "", model, classifier.config.attributes, count)
     left_out = [name for name in open_data(command.data or "").card.attributes if name not in train.values]
@@ -193,7 +195,7 @@ def _rate(command: Traverse) -> int:
     if command.data is None:
         raise UserError("--data is missing: rate and distortion are measured on images")
     check_new_folder(command.out)
-    model = load(command.run, best_device())
+    model = load(command.run, best_device(), command.prior)
     with progress() as advance:
         images = images_of(command.data, model, option="--data", limit=count, progress=advance)
         if len(images.x) < 2:

@@ -68,6 +68,8 @@ class Comparison:
     split: str
     images: int
     seed: int
+    prior: str
+    """own, or normal where N(0, I) stood in the place of learned priors."""
     entries: list[Entry]
     pictures: dict[str, str] = field(default_factory=dict)
 
@@ -78,6 +80,7 @@ class Comparison:
             "split": self.split,
             "images": self.images,
             "seed": self.seed,
+            "prior": self.prior,
             "runs": [entry.json() for entry in self.entries],
         }
 
@@ -90,7 +93,8 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
     device = best_device()
     names = _names(runs)
     loaded = [
-        (subject := open_subject(run, device), _about(name, subject)) for name, run in zip(names, runs, strict=True)
+        (subject := open_subject(run, device, request.prior), _about(name, subject))
+        for name, run in zip(names, runs, strict=True)
     ]
     subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
     for entry in entries:
@@ -102,7 +106,7 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         images = subject.images(min(SAMPLES, result["images"]), request.seed)
         entry.pictures["samples"] = f"samples-{entry.name}.png"
         save_grid(from_8_bit(images), folder / entry.pictures["samples"], columns=10)
-    comparison = Comparison(request.data, result["split"], result["images"], request.seed, entries)
+    comparison = Comparison(request.data, result["split"], result["images"], request.seed, request.prior, entries)
     _reconstructions(comparison, subjects, folder)
     if save_curves({entry.name: reports(entry.run) for entry in entries}, folder / "curves.png"):
         comparison.pictures["curves"] = "curves.png"

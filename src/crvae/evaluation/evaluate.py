@@ -26,7 +26,7 @@ def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[st
 
     Raises UserError for whatever the user can mend: no model, no images, too few, of another size, an unknown score.
     """
-    return evaluate_subject(open_subject(run, best_device()), request, progress)
+    return evaluate_subject(open_subject(run, best_device(), request.prior), request, progress)
 
 
 def evaluate_subject(subject: Subject, request: Request, progress: Progress = silent) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def evaluate_subject(subject: Subject, request: Request, progress: Progress = si
         "split": split.name,
         "images": count,
         "seed": request.seed,
+        "prior": request.prior,
         "scores": scores,
     }
 

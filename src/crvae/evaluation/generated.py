@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -50,15 +51,18 @@ class Subject:
         return torch.stack(images)
 
 
-def open_subject(run: str, device: torch.device) -> Subject:
-    """RUN as a user types it: a folder of PNG images, or anything that holds a model. Raises UserError where it is neither."""
+def open_subject(run: str, device: torch.device, prior: Literal["own", "normal"] = "own") -> Subject:
+    """RUN as a user types it: a folder of PNG images, or anything that holds a model, with its own prior or N(0, I).
+
+    Raises UserError where it is neither.
+    """
     folder = Path(run)
     if folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES):
         files = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.is_file()))
         if not files:
             raise UserError(f"{run} holds neither a model nor PNG images: give a run, or a folder of images")
         return Subject(run, None, files)
-    return Subject(run, load(run, device))
+    return Subject(run, load(run, device, prior))
 
 
 def checked_size(split: Split, channels: int, size: tuple[int, ...] | torch.Size) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 
@@ -42,6 +42,8 @@ class Request:
     split: str = ""
     images: int = 0
     seed: int = 0
+    prior: Literal["own", "normal"] = "own"
+    """normal: N(0, I) in the place of a learned prior."""
     samples: int = 100
     observation_variance: float = 0.0
 

@@ -105,6 +105,8 @@ def _notes(comparison: Comparison) -> list[str]:
         f"Against {comparison.images:,} images of the {comparison.split} split of {comparison.data}, seed {comparison.seed}; "
         "below each value its 95% interval. Bold: better than every other run by more than the intervals.",
     ]
+    if comparison.prior == "normal":
+        notes.append("Samples are drawn from N(0, I), also by models with a learned prior.")
     for score in {score.name: score for entry in comparison.entries for score in entry.scores.values()}.values():
         source = f", features {score.features} ({(score.features_sha256 or '')[:12]}), resizer {score.resizer}"
         notes.append(
