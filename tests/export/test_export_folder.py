@@ -16,7 +16,8 @@ from safetensors import safe_open
 
 import crvae as package
 from crvae.cli import main
-from crvae.storage.models import load_discriminator
+from crvae.pictures import save_grid
+from crvae.storage.models import load_discriminator, save
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,26 @@ def scores(real, capsys, tmp_path):
     path = tmp_path / "scores.json"
     path.write_text(capsys.readouterr().out)
     return path
+
+
+def test_half_the_bytes_hold_the_rounded_model(real, tmp_path, capsys):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    assert main(["export", str(real / "run"), str(whole), "--discriminator"]) == 0
+    assert main(["export", str(real / "run"), str(half), "--discriminator", "--half"]) == 0
+    for file in ("model.safetensors", "discriminator.safetensors"):
+        assert (half / file).stat().st_size < 0.7 * (whole / file).stat().st_size  # a small model's names weigh, too
+    one, other = package.load(whole), package.load(half)
+    for (name, tensor), rounded in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert rounded.dtype == tensor.dtype
+        assert torch.equal(rounded, tensor.half().float() if tensor.is_floating_point() else tensor), name
+    save_grid(other.sample(64, seed=0), tmp_path / "samples.png", columns=8)
+    assert (tmp_path / "samples.png").read_bytes() == (half / "samples.png").read_bytes()
+    assert load_discriminator(half).state_dict().keys() == load_discriminator(whole).state_dict().keys()
+    next(one.parameters()).data.view(-1)[0] = 1e6
+    save(tmp_path / "large", one, recipe="test", images=1)
+    assert main(["export", str(tmp_path / "large"), str(tmp_path / "refused"), "--half"]) == 2
+    assert "values above 65,504: export without it" in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
 
 
 def test_folder_and_card(real, scores, tmp_path, capsys):

@@ -31,6 +31,8 @@ class Export:
     """Files of what `crvae evaluate --json` printed, for the card."""
     licence: str = ""
     """Licence of the weights, as the hub abbreviates it, such as mit or apache-2.0."""
+    half: bool = False
+    """Store weights as 16-bit floats: files of half the size, and images that differ by a rounding."""
     push: str = ""
     """Upload the folder to the hub, as OWNER/NAME."""
 
@@ -49,7 +51,7 @@ def run(args: list[str]) -> int:
     if command.push:
         check_repository(command.push, "--push")
     formats = tuple(name.strip() for name in command.format.split(",") if name.strip())
-    request = Request(formats, command.discriminator, command.data, command.scores, command.licence)
+    request = Request(formats, command.discriminator, command.data, command.scores, command.licence, command.half)
     console = Console(stderr=True)
     with console.status("exporting") as status:
         export(command.run, command.out, request, lambda step: status.update(f"writing {step}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from crvae.data import PreparedData
 from crvae.errors import UserError
@@ -37,6 +37,8 @@ class Request:
     data: str = ""
     scores: tuple[Path, ...] = ()
     licence: str = ""
+    half: bool = False
+    """Whether weights are stored as 16-bit floats."""
 
 
 def export(run: str, out: Path, request: Request, progress: Callable[[str], None] = lambda _: None) -> None:
@@ -53,6 +55,8 @@ def export(run: str, out: Path, request: Request, progress: Callable[[str], None
     if request.discriminator and "safetensors" not in request.formats:
         raise UserError("--discriminator goes with --format safetensors: the discriminator has no ONNX graph")
     model = load(run)
+    if request.half:
+        _round(model)
     about = provenance(run, data=request.data, scores=request.scores)
     if request.discriminator and isinstance(model, Upsampler):
         raise UserError("--discriminator is for Stage1 models: no task uses that of Stage2")
@@ -61,9 +65,10 @@ def export(run: str, out: Path, request: Request, progress: Callable[[str], None
         if "safetensors" in request.formats:
             progress("model.safetensors")
             if isinstance(model, Upsampler):
-                save_upsampler(folder, model, recipe=about.recipe, images=about.images)
+                save_upsampler(folder, model, recipe=about.recipe, images=about.images, half=request.half)
             else:
-                save(folder, model, recipe=about.recipe, images=about.images, discriminator=discriminator)
+                about_it = {"recipe": about.recipe, "images": about.images, "half": request.half}
+                save(folder, model, discriminator=discriminator, **about_it)
         graphs = []
         if "onnx" in request.formats:
             graphs = write_graphs(model, folder, _images(model, about), progress)
@@ -94,3 +99,16 @@ def _images(model: Autoencoder | Upsampler, about: Provenance) -> Float[Tensor, 
 def _held_out(data: PreparedData, size: int) -> Float[Tensor, "b c h w"]:
     split = data.split(next(name for name in ("validation", "test", *data.card.splits) if name in data.card.splits))
     return from_8_bit(split.images(range(min(CHECKED_IMAGES, len(split))), size=size))
+
+
+def _round(model: nn.Module) -> None:
+    """Makes the weights what 16-bit floats hold, in place, so that graphs and samples are those of the stored model.
+
+    Raises UserError where a value is too large for them.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            rounded = tensor.half()
+            if not rounded.isfinite().all():
+                raise UserError(f"--half: {name} holds values above 65,504: export without it")
+            tensor.copy_(rounded)

@@ -101,11 +101,11 @@ def load_prior(folder: Path, body: dict[str, Any], model: Autoencoder) -> Prior:
     return build_prior(config, model.latent_shape, model.config.steps)
 
 
-def save_prior(folder: Path, prior: Prior) -> dict[str, Any]:
+def save_prior(folder: Path, prior: Prior, half: bool = False) -> dict[str, Any]:
     """Writes the weights of `prior` to `folder`, where it has any; returns its part of config.json."""
     path = folder / "prior.safetensors"
     if prior.state_dict():
-        save_weights(path, prior)
+        save_weights(path, prior, half=half)
     else:
         path.unlink(missing_ok=True)
     return {"prior": prior.config}
@@ -150,22 +150,26 @@ def save(
     recipe: str,
     images: int,
     discriminator: Discriminator | None = None,
+    half: bool = False,
 ) -> None:
-    """Writes `model` (and its discriminator) to `folder` for `load`; `recipe` and `images` seen are its provenance."""
+    """Writes `model` (and its discriminator) to `folder` for `load`; `recipe` and `images` seen are its provenance.
+
+    With `half` floats take 16 bits in the files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict = {"recipe": recipe, "images": images, "model": model.config}
     if discriminator is not None:
         parts |= {"discriminator": discriminator.config, "latent_head": discriminator.latent_shape}
         parts |= {} if discriminator.seen is None else {"discriminator_images": discriminator.seen}
-        save_weights(folder / "discriminator.safetensors", discriminator)
-    parts |= save_prior(folder, model.prior)
-    save_weights(folder / "model.safetensors", model, without="prior")
+        save_weights(folder / "discriminator.safetensors", discriminator, half=half)
+    parts |= save_prior(folder, model.prior, half)
+    save_weights(folder / "model.safetensors", model, without="prior", half=half)
     save_config(folder, 1, **parts)
 
 
-def save_upsampler(folder: Path, model: Upsampler, *, recipe: str, images: int) -> None:
+def save_upsampler(folder: Path, model: Upsampler, *, recipe: str, images: int, half: bool = False) -> None:
     """Writes `model`, its Stage1 included, to `folder` for `load`; `recipe` and `images` seen are its provenance."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_weights(folder / "model.safetensors", model, without="stage1.prior")
-    parts = {"model": model.config, "stage1": model.stage1.config, **save_prior(folder, model.prior)}
+    save_weights(folder / "model.safetensors", model, without="stage1.prior", half=half)
+    parts = {"model": model.config, "stage1": model.stage1.config, **save_prior(folder, model.prior, half)}
     save_config(folder, 2, recipe=recipe, images=images, **parts)

@@ -22,6 +22,8 @@ CONFIG_LIMIT = 1 << 18
 
 DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 """The kinds of numbers that models hold, as safetensors calls them."""
+HALF = "F16"
+"""What may stand in a file in the place of F32: half the size."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -58,13 +60,13 @@ def parse_part(folder: Path, body: dict[str, Any], name: str, kind: type[Any]) -
         raise UserError(f"{folder / 'config.json'}: {where}: {first['msg']}") from None
 
 
-def save_weights(path: Path, module: nn.Module, without: str = "") -> None:
-    """Writes all parameters and buffers of `module` as safetensors, whole or not at all.
+def save_weights(path: Path, module: nn.Module, without: str = "", half: bool = False) -> None:
+    """Writes all parameters and buffers of `module` as safetensors, whole or not at all; `half`: floats as 16 bits.
 
     `without` names a module inside that is left out.
     """
     tensors = {
-        name: tensor.detach().cpu().contiguous()
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
         for name, tensor in module.state_dict().items()
         if not without or not name.startswith(f"{without}.")
     }
@@ -89,7 +91,8 @@ def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
 def load_weights(path: Path, module: nn.Module) -> None:
     """Fills `module` from safetensors at `path`; every name, shape and dtype must match and every value be finite.
 
-    Raises UserError naming the file and the first tensor that does not fit; `module` is then untouched.
+    Floats of 16 bits (`half`) become those of 32. Raises UserError naming the file and the first tensor that does not fit;
+    `module` is then untouched.
     """
     expected = module.state_dict()
     try:
@@ -103,7 +106,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
                     raise UserError(
                         f"{path}: tensor {name!r} has shape {shape}, the configuration needs {tuple(tensor.shape)}"
                     )
-                if dtype != DTYPES.get(tensor.dtype):
+                if dtype != DTYPES.get(tensor.dtype) and not (dtype == HALF and tensor.is_floating_point()):
                     raise UserError(f"{path}: tensor {name!r} is {dtype}, not {tensor.dtype}")
             tensors = {name: file.get_tensor(name) for name in expected}
     except FileNotFoundError:
