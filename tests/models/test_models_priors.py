@@ -12,7 +12,7 @@ from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig, Norma
 from crvae.config.stage1 import ModelConfig
 from crvae.errors import UserError
 from crvae.models import Autoencoder, Upsampler
-from crvae.models.gaussian import DiagonalGaussian, standard_log_prob
+from crvae.models.gaussian import DiagonalGaussian, blocks, standard_log_prob
 from crvae.models.prior import LearnedPrior, NormalPrior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.storage.models import load, save, save_upsampler
@@ -216,6 +216,25 @@ def test_the_flow_says_that_it_has_no_density_and_pays_for_its_divergence_in_clo
     other = torch.distributions.Normal(prior.mean, prior.scale.flatten())
     wanted = torch.distributions.kl_divergence(torch.distributions.Normal(q.mean, torch.exp(torch.tensor(-1.0))), other)
     torch.testing.assert_close(prior.kl(q, per_image=True), wanted.unflatten(1, (4, 32)).sum(2), rtol=1e-4, atol=1e-4)
+
+
+def test_under_autocast_the_flows_draws_are_those_of_weights_rounded_at_every_evaluation():
+    """`_solved` rounds them once, and describes all levels before it begins."""
+    prior = build_prior(FlowPriorConfig(width=32), (8, 2, 2), 4).requires_grad_(False)
+    for weight in prior.parameters():
+        weight.normal_(std=0.1)
+    before = {name: weight.clone() for name, weight in prior.state_dict().items()}
+    noise = prior.noise(3, seed=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = prior.generate(noise)
+        x, count = blocks(noise, 4), prior.config.solver_steps
+        for step in range(count):
+            middle = x + 0.5 / count * prior(x, torch.full((1, 4), step / count))
+            x = x + 1 / count * prior(middle, torch.full((1, 4), (step + 0.5) / count))
+    assert torch.equal(found, x.view(noise.shape))
+    assert not torch.equal(found, prior.generate(noise)), "fp32 has a result of its own"
+    assert all(torch.equal(weight, before[name]) for name, weight in prior.state_dict().items())
+    assert {weight.dtype for weight in prior.parameters()} == {torch.float32}
 
 
 def test_standardising_takes_means_and_noise_into_account():

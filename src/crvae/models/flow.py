@@ -8,7 +8,9 @@ faster in equal time, and answers faster, than a transformer with the blocks as 
 
 from __future__ import annotations
 
+import copy
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,8 @@ FREQUENCIES = 32
 POTENTIAL_LEVELS = 8
 """Levels at which `potential` looks, evenly in their logit from -POTENTIAL_LOGIT to POTENTIAL_LOGIT."""
 POTENTIAL_LOGIT = 3.0
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class FlowBlock(nn.Module):
@@ -63,9 +67,16 @@ class FlowPrior(LearnedPrior):
 
     def forward(self, x: Float[Tensor, "b t k"], levels: Float[Tensor, "#b t"]) -> Float[Tensor, "b t k"]:
         """Standardised blocks x at their levels -> the velocity of each."""
-        powers = torch.linspace(0, math.log(1000), FREQUENCIES, device=x.device)
+        return self._velocity(x, self._described(levels))
+
+    def _described(self, levels: Float[Tensor, "b t"]) -> Float[Tensor, "b w"]:
+        """What the levels add to the residual path."""
+        powers = torch.linspace(0, math.log(1000), FREQUENCIES, device=levels.device)
         angles = levels[..., None].float() * powers.exp()
-        h = self.enter(x.flatten(1)) + self.level(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
+        return self.level(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
+
+    def _velocity(self, x: Float[Tensor, "b t k"], level: Float[Tensor, "#b w"]) -> Float[Tensor, "b t k"]:
+        h = self.enter(x.flatten(1)) + level
         for block in self.blocks:
             h = block(h)
         return self.leave(self.norm(h)).float().view(x.shape)
@@ -144,17 +155,33 @@ class FlowPrior(LearnedPrior):
         others: Float[Tensor, " t"] | None = None,
     ) -> Float[Tensor, "b t k"]:
         """Midpoint steps from level 0 to 1 of the blocks that are `moving`; the `others` stand still at their levels."""
-
-        def velocity(x: Tensor, s: float) -> Tensor:
-            if moving is None or others is None:
-                return self(x, x.new_full((1, self.steps), s))
-            return self(x, torch.where(moving, s, others)[None]) * moving[:, None]
-
         count = self.config.solver_steps
+        levels = torch.linspace(0, 1, 2 * count + 1, device=x.device)[:-1, None].expand(-1, self.steps)
+        if moving is not None and others is not None:
+            levels = torch.where(moving, levels, others)
+        device = x.device.type
+        network = self
+        if torch.is_autocast_enabled(device):  # it would round all weights anew at every evaluation
+            network = rounded(self, torch.get_autocast_dtype(device))
+        described = [network._described(row) for row in levels.split(1)]
+
+        def velocity(x: Tensor, half: int) -> Tensor:
+            found = network._velocity(x, described[half])
+            return found if moving is None else found * moving[:, None]
+
         for step in range(count):
-            middle = x + 0.5 / count * velocity(x, step / count)
-            x = x + 1 / count * velocity(middle, (step + 0.5) / count)
+            middle = x + 0.5 / count * velocity(x, 2 * step)
+            x = x + 1 / count * velocity(middle, 2 * step + 1)
         return x
+
+
+def rounded(layer: Layer, dtype: torch.dtype) -> Layer:
+    """A copy that shares everything with `layer` but the weights of linear layers, which are in `dtype`."""
+    twin = copy.copy(layer)
+    twin._modules = {name: rounded(child, dtype) for name, child in layer.named_children()}
+    if isinstance(layer, nn.Linear):
+        twin._parameters = {name: weight.to(dtype) for name, weight in layer.named_parameters()}  # type: ignore[assignment]
+    return twin
 
 
 def posterior_log_variance(posterior: DiagonalGaussian, scale: Float[Tensor, "t k"]) -> Float[Tensor, "b t k"]:
