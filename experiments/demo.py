@@ -16,21 +16,26 @@ import sys
 from pathlib import Path
 
 import torch
-import yaml
 from PIL import Image
 from torch import Tensor
 
 import crvae
 from crvae.data import open_data
-from crvae.pictures import from_8_bit, save_grid, save_picture, to_8_bit
+from crvae.pictures import figure_bytes, from_8_bit, save_grid, save_picture, to_8_bit
+from crvae.tasks.attribute_data import read_faces
+from crvae.tasks.attribute_report import heat_map
+from crvae.tasks.attributes import known_by_blocks
 from crvae.tasks.completion import Search, complete
 from crvae.tasks.grids import labelled_grid
 from crvae.tasks.occlusion import blend, masks, occlude, rectangle
 from crvae.tasks.traversal import progression
+from experiments.runs import finished
 
 DATA, RUN = Path("data/avatars64"), Path("runs/demo")
 RECIPE, COUNT = "fast-crvae-gan-mi", 12_000
 """Recipe, and faces drawn for it."""
+PROBED = 500
+"""Held-out faces whose attributes are read from their blocks; four times as many teach the probe."""
 SEARCH = Search(gamma=0.02, tau=0.0, steps=60, restarts=1, start="posterior")
 """How completions are searched: from the posterior of the occluded image, near what is visible."""
 
@@ -59,15 +64,8 @@ def train() -> None:
     processes = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
     if not RUN.exists():
         command("train", RECIPE, "--data", str(DATA), "--out", str(RUN), processes=processes)
-    elif not finished():
+    elif not finished(RUN):
         command("train", "--resume", str(RUN), processes=processes)
-
-
-def finished() -> bool:
-    """Whether the run is trained to its end, its prior included."""
-    config = yaml.safe_load((RUN / "config.yaml").read_text())
-    reports = [json.loads(line) for line in (RUN / "metrics.jsonl").read_text().splitlines()]
-    return bool(reports) and reports[-1]["images"] >= config["train"]["images"] + config["prior"]["images"]
 
 
 def pictures() -> dict[str, tuple[str, Tensor, int]]:
@@ -104,6 +102,23 @@ def pictures() -> dict[str, tuple[str, Tensor, int]]:
             steps.shape[1],
         ),
     }
+
+
+def known() -> tuple[str, bytes]:
+    """Caption and heat map: what a linear probe reads of the faces' attributes from each block, and from the first t."""
+    model = crvae.load(RUN)
+    values = open_data(DATA).split("train").attributes
+    train, held_out = read_faces(str(DATA), model, values, PROBED)
+    found = {
+        "steps": model.config.steps,
+        "images": {"train": len(train.x), "held_out": len(held_out.x)},
+        "known": known_by_blocks(model, train, held_out),
+    }
+    caption = (
+        f"What each time step knows of a face: a linear probe, fitted to the posterior means of {len(train.x):,} training images, "
+        f"reads the attributes of {len(held_out.x):,} others. 0 is no better than the commonest value."
+    )
+    return caption, figure_bytes(heat_map(found, RUN.name), dpi=80)
 
 
 def overview(made: dict[str, tuple[str, Tensor, int]]) -> Image.Image:
@@ -175,6 +190,7 @@ def report() -> Path:
         path = folder / f"{name}.png"
         save_grid(images, path, columns)
         sections.append(section(name, caption, path.read_bytes()))
+    sections.append(section("attributes", *known()))
     sections.append(section("training", "The losses over time.", curves()))
     result = scores()
     (folder / "scores.json").write_text(json.dumps(result, indent=2) + "\n")

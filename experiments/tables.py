@@ -27,6 +27,7 @@ from PIL import Image
 
 from crvae.files import write_text
 from experiments.plans import PLANS, Plan, Row
+from experiments.runs import finished
 
 RUNS, RESULTS = Path("runs/tables"), Path("docs/results")
 STAGE2_IMAGES, STAGE2_DATA = {"cpu": 10_000, "gpu": 600_000}, "data/emoji128"
@@ -87,17 +88,11 @@ def train(piece: Piece, plan: Plan, row: Row, images: int, seed: int) -> None:
 
 
 def finish(piece: Piece, run: Path, images: int, *words: str) -> None:
-    """`crvae train` with these words until `run` has seen so many images."""
+    """`crvae train` with these words, for so many images, begun or continued until `run` is trained to its end."""
     if not (run / "config.yaml").exists():
         piece.run("train", *words, "--out", str(run), "--train.images", str(images))
-    elif trained(run) < images:
+    elif not finished(run):
         piece.run("train", "--resume", str(run))
-
-
-def trained(run: Path) -> int:
-    """Images that the run's published model has seen."""
-    config = run / "model" / "config.json"
-    return json.loads(config.read_text())["images"] if config.exists() else 0
 
 
 def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:

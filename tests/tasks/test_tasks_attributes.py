@@ -92,6 +92,10 @@ def test_a_planted_code_is_found_by_both_measures(planted, faces):
     assert [value > 0.5 for value in shown[2]] == torch.eye(4).bool().flatten().tolist()
     found["decided"]["north-west"]["anew"]["value"] = 0.04  # 16 of 400 samples
     assert [text.get_text() for text in heat_map(found, "planted").axes[2].texts[:5]] == [*"----", "0.00"]
+    part = heat_map({key: found[key] for key in ("steps", "images", "known")}, "what is read alone").axes
+    assert [[text.get_text() for text in axis.texts] for axis in part] == [
+        [text.get_text() for text in axis.texts] for axis in panels[:2]
+    ]
     rows = [line.split("|")[1:-1] for line in table(found, "planted").splitlines() if line.startswith("| north-west")]
     assert [row[column].strip() for row, column in zip(rows, (2, 2), strict=True)] == ["1", "1"]
 

@@ -26,21 +26,29 @@ def of_anew(redrawn: float, anew: float, samples: int) -> float:
 
 
 def heat_map(found: dict[str, Any], title: str) -> Figure:
-    """Draws what `crvae.tasks.attributes.attributes` returned. Raises UserError where matplotlib is missing."""
+    """Draws what `crvae.tasks.attributes.attributes` returned, or the part of it that is there: `known` without `decided`.
+
+    Raises UserError where matplotlib is missing.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("the heat map needs matplotlib: pip install 'crvae[eval]'") from None
     names, steps = list(found["known"]), found["steps"]
-    panels = (
+    images = found["images"]
+    about = f"{title}: {images['held_out']:,} held-out images"
+    panels = [
         ("read from block t alone\n(linear probe; 0: commonest value, 1: perfect)", _known(found, "block")),
         ("read from the first t blocks\n(likewise)", _known(found, "first")),
-        ("changed by drawing block t anew\n(1: as often as by drawing all anew; -: hardly ever)", _redrawn(found)),
-    )
-    images = found["images"]
-    figure = Figure(figsize=(5.5 + 1.2 * steps, 1.6 + 0.32 * len(names)), layout="constrained")
-    figure.suptitle(f"{title}: {images['held_out']:,} held-out images, {images['samples']:,} samples")
-    for place, (axis, (label, rows)) in enumerate(zip(figure.subplots(1, 3), panels, strict=True)):
+    ]
+    if "decided" in found:
+        label = "changed by drawing block t anew\n(1: as often as by drawing all anew; -: hardly ever)"
+        panels.append((label, _redrawn(found)))
+        about += f", {images['samples']:,} samples"
+    width = 1.5 + len(panels) * (1.3 + 0.4 * steps)
+    figure = Figure(figsize=(width, 1.6 + 0.32 * len(names)), layout="constrained")
+    figure.suptitle(about)
+    for place, (axis, (label, rows)) in enumerate(zip(figure.subplots(1, len(panels)), panels, strict=True)):
         axis.imshow(rows, cmap="viridis", vmin=0, vmax=1, aspect="auto")
         for row, values in enumerate(rows):
             for column, value in enumerate(values):

@@ -1,0 +1,56 @@
+"""When a run is finished: after its prior, where it has one; a plan stopped before that goes on with it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crvae.cli import main
+from crvae.errors import UserError
+from crvae.training.loop import Interrupted
+from crvae.training.prior_stage import PriorStage
+from experiments import tables
+from experiments.runs import finished
+
+PRIOR = ["--prior.kind", "flow", "--prior.flow.width", "8", "--prior.images", "70", "--prior.batch", "32"]
+"""70 latents are three batches: 96."""
+
+
+def stopped(*_, **__):
+    raise Interrupted(15)
+
+
+def test_a_run_without_a_prior_is_finished_with_its_autoencoder(trained):
+    assert finished(trained)
+
+
+def test_an_autoencoder_that_is_not_trained_to_its_end_is_unfinished(colour, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("crvae.training.loop.Training.publish", stopped)
+    assert main(["train", "emoji-vae", "--data", str(colour), "--out", str(tmp_path / "run"), *tiny]) == 143
+    assert not finished(tmp_path / "run")
+
+
+def test_a_plan_that_was_stopped_in_the_priors_phase_goes_on_with_it(colour, tiny, tmp_path, monkeypatch):
+    run, words = tmp_path / "run", ["emoji-vae", "--data", str(colour), *tiny, *PRIOR]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            PriorStage, "publish", stopped
+        )  # every line of metrics.jsonl is there, the published prior is not
+        assert main(["train", *words, "--out", str(run)]) == 143
+    prior = lambda: json.loads((run / "model" / "config.json").read_text())["prior"]["kind"]  # noqa: E731
+    assert (prior(), finished(run)) == ("normal", False)
+
+    calls = []
+    monkeypatch.setattr(tables.Piece, "run", lambda self, *said: calls.append(said) or main(list(said)))
+    tables.finish(tables.Piece(0), run, 0, *words)
+    assert calls == [("train", "--resume", str(run))]
+    assert (prior(), finished(run)) == ("flow", True)
+    tables.finish(tables.Piece(0), run, 0, *words)
+    assert len(calls) == 1, "a finished run is left alone"
+
+
+def test_what_is_no_run_is_said(tmp_path):
+    (tmp_path / "config.yaml").write_text("format: 1\nstage: 7\n")
+    with pytest.raises(UserError, match="stage"):
+        finished(tmp_path)
