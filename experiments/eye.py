@@ -1,0 +1,138 @@
+"""Which score agrees with the eye? Pairs of grids, rated blindly, against the scores of the models that drew them.
+
+    python -m experiments.eye pairs RUN... --data DATA --out FOLDER      sheets of numbered pairs, and key.json, not to be looked at
+    python -m experiments.eye scores --data DATA --classifier CLASSIFIER --out FOLDER
+    python -m experiments.eye agreement --out FOLDER                     once FOLDER/ratings.txt has a line `NUMBER left|right|same` each
+
+Every run takes part twice, with its own prior and with N(0, I); the held-out images themselves take part, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from crvae.data import open_data
+from crvae.evaluation.evaluate import evaluate
+from crvae.evaluation.registry import Request
+from crvae.files import write_text
+from crvae.intervals import share
+from crvae.pictures import save_image, save_picture, tiled, to_8_bit
+from crvae.storage.models import load
+from crvae.tasks.grids import labelled_grid
+
+PAIRS, ON_A_SHEET, SHOWN = 200, 10, 12
+"""Pairs, pairs on one sheet, images in each grid."""
+IMAGES = 1_000
+"""Images of each score."""
+REAL = "the held-out images"
+NETWORKS = ("efficientnet-lite0", "classifier")
+CHOICES = ("left", "right", "same")
+
+
+def grids(kind: str, prior: str, data: str, count: int) -> UInt8[Tensor, "n c h w"]:
+    """`count` images of a run, or of the held-out images."""
+    if kind == REAL:
+        split = open_data(data).split("validation")
+        order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+        return split.images(order[torch.arange(count) % len(split)])
+    model = load(kind, prior=prior)  # type: ignore[arg-type]
+    return to_8_bit(model.sample(count, seed=100))
+
+
+def pairs(runs: list[str], data: str, out: Path) -> None:
+    """Draws the pairs, writes sheets and key."""
+    out.mkdir(parents=True)
+    kinds = [(run, prior) for run in runs for prior in ("own", "normal")] + [(REAL, "own")]
+    chance = random.Random(0)
+    chosen = [chance.sample(range(len(kinds)), 2) for _ in range(PAIRS)]
+    needed = [SHOWN * sum(kind in pair for pair in chosen) for kind in range(len(kinds))]
+    drawn = [
+        iter(grids(*kind, data, max(count, SHOWN)).split(SHOWN)) for kind, count in zip(kinds, needed, strict=True)
+    ]
+    for first in range(0, PAIRS, ON_A_SHEET):
+        numbers = range(first, min(first + ON_A_SHEET, PAIRS))
+        rows = []
+        for number in numbers:
+            left, right = (tiled(next(drawn[kind]), SHOWN // 2) for kind in chosen[number])
+            rows.append(torch.cat([left, torch.full_like(left[..., :24], 255), right], -1))
+        save_picture(
+            labelled_grid(torch.stack(rows)[:, None], [str(number) for number in numbers]),
+            out / f"sheet-{first:03d}.png",
+        )
+    write_text(out / "key.json", json.dumps({"kinds": kinds, "pairs": chosen}) + "\n")
+
+
+def scores(data: str, classifier: str, out: Path) -> None:
+    """Scores every kind that takes part, as `crvae evaluate` does; of the held-out images one half against the other."""
+    found: list[dict[str, float]] = []
+    for kind, prior in json.loads((out / "key.json").read_text())["kinds"]:
+        if kind == REAL:
+            kind = str(out / "real")
+            for number, image in enumerate(grids(REAL, prior, data, IMAGES) if not Path(kind).exists() else ()):
+                Path(kind).mkdir(exist_ok=True)
+                save_image(image, Path(kind) / f"{number:05d}.png")
+        values: dict[str, float] = {}
+        for network in NETWORKS:
+            wanted = ("kid", "fid", "prdc", *(("is",) if network == NETWORKS[0] else ()))
+            request = Request(data, wanted, network, classifier, "hair", images=IMAGES, prior=prior)
+            made: dict[str, Any] = evaluate(kind, request)["scores"]
+            values |= {
+                f"{score.name}": (1 if score.better == "higher" else -1) * score.value for score in made.values()
+            }
+        found.append(values)
+        print(kind, prior, values, flush=True)
+    write_text(out / "scores.json", json.dumps(found, indent=1) + "\n")
+
+
+def agreement(out: Path) -> dict[str, Any]:
+    """Prints, for each score, in how many of the pairs that were told apart the better score was the chosen side."""
+    key, found = json.loads((out / "key.json").read_text()), json.loads((out / "scores.json").read_text())
+    ratings = dict(line.split() for line in (out / "ratings.txt").read_text().splitlines() if line.strip())
+    if wrong := [f"{number} {side}" for number, side in ratings.items() if side not in CHOICES]:
+        raise SystemExit(f"{out / 'ratings.txt'}: a line is NUMBER and one of {', '.join(CHOICES)}, got {wrong[0]!r}")
+    told = {int(number): side for number, side in ratings.items() if side != "same"}
+    table: dict[str, Any] = {"rated": len(ratings), "told_apart": len(told), "scores": {}}
+    print(f"{len(ratings)} pairs, {len(told)} told apart\n\n| score | agrees with the eye |\n|---|---:|")
+    for name in found[0]:
+        hits = sum(
+            (found[key["pairs"][number][0]][name] > found[key["pairs"][number][1]][name]) == (side == "left")
+            for number, side in told.items()
+        )
+        part = share(hits, len(told))
+        table["scores"][name] = part
+        print(f"| {name} | {part['value']:.1%} ({part['low']:.1%} to {part['high']:.1%}) |")
+    write_text(out / "agreement.json", json.dumps(table, indent=1) + "\n")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m experiments.eye")
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name in ("pairs", "scores", "agreement"):
+        action = actions.add_parser(name)
+        action.add_argument("--out", type=Path, required=True)
+        if name != "agreement":
+            action.add_argument("--data", required=True)
+        if name == "pairs":
+            action.add_argument("runs", nargs="+")
+        if name == "scores":
+            action.add_argument("--classifier", required=True)
+    options = parser.parse_args()
+    if options.action == "pairs":
+        pairs(options.runs, options.data, options.out)
+    elif options.action == "scores":
+        scores(options.data, options.classifier, options.out)
+    else:
+        agreement(options.out)
+
+
+if __name__ == "__main__":
+    main()

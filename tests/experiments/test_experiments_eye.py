@@ -1,0 +1,53 @@
+"""The pairs that are rated by eye: both sides are what the key says, blindly; agreement is counted as by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from crvae.config.stage1 import ModelConfig
+from crvae.models import Autoencoder
+from crvae.storage.models import save
+from experiments import eye
+
+KEY = {"kinds": [["a", "own"], ["a", "normal"], [eye.REAL, "own"]], "pairs": [[0, 1], [2, 0], [1, 2], [0, 2]]}
+
+
+@pytest.fixture
+def rated(tmp_path):
+    (tmp_path / "key.json").write_text(json.dumps(KEY))
+    found = [{"good": value, "bad": -value} for value in (1.0, 0.0, 2.0)]
+    (tmp_path / "scores.json").write_text(json.dumps(found))
+    return tmp_path
+
+
+def test_a_score_agrees_where_the_better_model_was_chosen(rated):
+    (rated / "ratings.txt").write_text("0 left\n1 left\n2 right\n3 same\n")
+    table = eye.agreement(rated)
+    assert (table["rated"], table["told_apart"]) == (4, 3)
+    assert (table["scores"]["good"]["value"], table["scores"]["bad"]["value"]) == (1, 0)
+    assert table["scores"]["good"]["low"] < 1
+    (rated / "ratings.txt").write_text("0 right\n3 right\n")
+    assert eye.agreement(rated)["scores"]["good"]["value"] == 0.5
+
+
+def test_another_word_is_refused(rated):
+    (rated / "ratings.txt").write_text("0 left\n1 better\n")
+    with pytest.raises(SystemExit, match="1 better"):
+        eye.agreement(rated)
+
+
+def test_sheets_hold_every_pair_and_the_key_names_both_sides(monkeypatch, tmp_path, colour):
+    monkeypatch.setattr(eye, "PAIRS", 5)
+    monkeypatch.setattr(eye, "ON_A_SHEET", 3)
+    torch.manual_seed(0)
+    model = Autoencoder(ModelConfig(latent="recurrent", size=32, width=1, latent_channels=8, steps=4, residual=True))
+    save(tmp_path / "model", model.eval(), recipe="test", images=1)
+    eye.pairs([str(tmp_path / "model")], str(colour), tmp_path / "eye")
+    key = json.loads((tmp_path / "eye" / "key.json").read_text())
+    assert key["kinds"] == [[str(tmp_path / "model"), "own"], [str(tmp_path / "model"), "normal"], [eye.REAL, "own"]]
+    assert len(key["pairs"]) == 5
+    assert all(left != right for left, right in key["pairs"])
+    assert sorted(path.name for path in (tmp_path / "eye").glob("*.png")) == ["sheet-000.png", "sheet-003.png"]
