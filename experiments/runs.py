@@ -12,7 +12,7 @@ from crvae.training.run import Run
 def finished(folder: Path) -> bool:
     """Whether the run in `folder` is trained to its end, its prior included where it has one.
 
-    Its last snapshot tells: `crvae train` writes it after all else. Raises UserError where the run cannot be read.
+    Its last snapshot tells: `crvae train` writes it after all else. Raises UserError if the run cannot be read.
     """
     run = Run(folder)
     config = run.config(STAGES)

@@ -135,7 +135,7 @@ def command(*args: object) -> str:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([str(arg) for arg in args])
-    if code and "could not fetch" in err.getvalue():
+    if code and "cannot download" in err.getvalue():
         raise Unreachable(err.getvalue().strip())
     assert code == 0, f"crvae {' '.join(map(str, args))}: {err.getvalue()}"
     return out.getvalue()

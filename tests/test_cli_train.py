@@ -150,7 +150,7 @@ def test_bad_recipes_data_and_places(tmp_path, capsys, colour, tiny, trained):
     refused(capsys, ["train", "emoji-vae", "--data", tmp_path / "nowhere", "--out", out, *tiny], "do not exist")
     (tmp_path / "pictures").mkdir()
     refused(capsys, ["train", "emoji-vae", "--data", tmp_path / "pictures", "--out", out, *tiny], "not prepared data")
-    refused(capsys, ["train", "emoji-vae", "--data", colour, "--out", trained, *tiny], "exists already", "--resume")
+    refused(capsys, ["train", "emoji-vae", "--data", colour, "--out", trained, *tiny], "already exists", "--resume")
     refused(capsys, ["train", "--resume", tmp_path / "nowhere"], "is not a run")
     refused(capsys, ["train", "--resume", trained, "--train.images", "-5"], "--train.images")
     refused(capsys, ["train", "--resume", trained, "--train.rate", "1"], "--train.rate")

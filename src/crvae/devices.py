@@ -11,7 +11,7 @@ def best_device() -> torch.device:
 
 
 def quick_arithmetic(device: torch.device) -> torch.autocast:
-    """bf16 where the device multiplies it in hardware, for steps whose small errors the next step mends; else fp32."""
+    """bf16 where the device multiplies it in hardware, for steps whose small errors the next step corrects; else fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something that the user can mend: one plain sentence naming the option or file, what is wrong and what to do.
+    """An error that the user can fix. Its message is one line that names the option or file, what is wrong and what to do.
 
     The command line prints it without a stack trace and exits with code 2.
     """

@@ -60,7 +60,7 @@ def append_line(path: Path, text: str) -> None:
 def whole(path: Path, *, private: bool = False) -> Iterator[Path]:
     """Yields an empty temporary file beside `path`; when the block ends, syncs it and renames it to `path`.
 
-    On any error it is removed and `path` stays as it was. Raises Unwritten where the disk refuses.
+    On any error it is removed and `path` stays as it was. Raises Unwritten if the disk refuses.
     """
     temporary = _temporary(path)
     try:
@@ -79,7 +79,7 @@ def whole(path: Path, *, private: bool = False) -> Iterator[Path]:
 def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
     """Yields a temporary folder beside `path`, which becomes `path` when the block ends, and is removed on any error.
 
-    Raises UserError where `path` cannot be made, or exists and is not an empty folder.
+    Raises UserError if `path` cannot be made, or exists and is not an empty folder.
     """
     check_new_folder(path, option)
     temporary, made = _temporary(path), list[Path]()
@@ -104,7 +104,7 @@ def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
 def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out") -> None:
     """Writes several files into `folder`, new or not: all of them are on the disk before the first takes its name.
 
-    Raises UserError where the disk refuses.
+    Raises UserError if the disk refuses.
     """
     made = list[Path]()
     try:
@@ -120,12 +120,12 @@ def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out")
 
 
 def check_new_folder(path: Path, option: str = "--out") -> None:
-    """Raises UserError where `path` cannot become a new folder: call it before long work."""
+    """Raises UserError if `path` cannot become a new folder: call it before long work."""
     if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
-        raise UserError(f"{option} {path} exists already: choose another name, or remove it first")
+        raise UserError(f"{option} {path} already exists. Choose another name, or remove it first")
     try:
         if path.is_dir() and any(path.iterdir()):
-            raise UserError(f"{option} {path} exists already: choose another name, or remove it first")
+            raise UserError(f"{option} {path} already exists. Choose another name, or remove it first")
         parent = next(parent for parent in (path.parent, *path.parent.absolute().parents) if parent.is_dir())
         _check_writable(parent, path)
     except OSError as error:
@@ -133,12 +133,12 @@ def check_new_folder(path: Path, option: str = "--out") -> None:
 
 
 def check_new_file(path: Path, option: str = "--out", endings: tuple[str, ...] = ()) -> None:
-    """Raises UserError where `path` has none of the `endings`, or cannot become a file: call it before long work."""
+    """Raises UserError if `path` has none of the `endings`, or cannot become a file: call it before long work."""
     if endings and path.suffix.lower() not in endings:
         raise UserError(f"{option} must end in {' or '.join(endings)}, got {path}")
     try:
         if not path.parent.is_dir():
-            raise UserError(f"{option} {path}: the folder {path.parent} does not exist, create it first")
+            raise UserError(f"{option} {path}: the folder {path.parent} does not exist. Create it first")
         if path.is_dir():
             raise UserError(f"{option} {path} is a folder: give the name of a file")
         _check_writable(path.parent, path)

@@ -1,6 +1,6 @@
 """95% intervals of what is measured on a sample: of means, of shares, and, by leaving parts out, of any statistic.
 
-Raises UserError where scipy, which knows the distributions, is missing.
+Raises UserError if scipy, which knows the distributions, is missing.
 """
 
 from __future__ import annotations

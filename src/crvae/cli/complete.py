@@ -108,7 +108,7 @@ def run(args: list[str]) -> int:
             job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
             rate = write(job, command.out, advance)
     except KeyboardInterrupt as stop:
-        print("crvae: interrupted; the same command goes on behind the masks that are done", file=sys.stderr)
+        print("crvae: interrupted. Run the same command again to complete the remaining masks", file=sys.stderr)
         return getattr(stop, "code", 130)
     print(f"{command.out}: {len(images.names):,} images, {len(chosen)} masks, {rate:.2f} images/s", file=sys.stderr)
     return 0

@@ -30,7 +30,7 @@ class CostCommand:
     """Parameters, FLOPs, peak training memory, and latency of recipes on this machine."""
 
     recipes: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Names of recipes (`crvae recipes` lists them). Stage2's stand on an untrained Stage1 of their family."""
+    """Names of recipes (`crvae recipes` lists them). Stage2's are measured on an untrained Stage1 of their family."""
     batch: int = 0
     """Images in a training batch, for the memory; 0 takes each recipe's."""
     limit: float = 120.0

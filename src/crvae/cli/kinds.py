@@ -28,7 +28,7 @@ READERS: dict[type, tuple[str, Callable[[list[str]], Any]]] = {
     str: ("TEXT", lambda words: words[0]),
     Path: ("FILE", lambda words: Path(words[0])),
 }
-"""Type -> what stands for a value in the help, and how one is read."""
+"""Type -> the word for a value in the help, and how one is read."""
 
 
 @KINDS.primitive_rule

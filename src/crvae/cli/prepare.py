@@ -29,7 +29,7 @@ class Prepare:
     Arrow file or folder, prepared data, hub:OWNER/NAME, or avatars, emoji, mnist, fashion-mnist, binarised-mnist, birds,
     celeba, lsun-bedroom."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
-    """The folder to make. It must not exist; the same command after an interruption goes on."""
+    """The folder to make. It must not exist. After an interruption, run the same command again to continue."""
     size: int = 64
     """Height and width of the images, in pixels (8 to 512)."""
     pair: int | None = None
@@ -94,7 +94,7 @@ def run(args: list[str]) -> int:
             warnings.simplefilter("always", UserWarning)
             card = prepare_source(progress=advance, **vars(command))
     except Stopped as stop:
-        print(f"crvae: interrupted; the same command goes on preparing {command.out}", file=sys.stderr)
+        print(f"crvae: interrupted. Run the same command again to continue preparing {command.out}", file=sys.stderr)
         return stop.code
     for message in dict.fromkeys(str(warning.message) for warning in warned):
         print(f"crvae: {message}", file=sys.stderr)

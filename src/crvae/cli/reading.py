@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 def images_of(source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, progress: Progress) -> Images:
-    """The first `limit` images of `source`. Raises UserError, naming `option`, where there are none."""
+    """The first `limit` images of `source`. Raises UserError, naming `option`, if there are none."""
     from crvae.tasks.inputs import read_images
 
     images = read_images(source, model, option=option, limit=limit, progress=progress)

@@ -69,7 +69,7 @@ class ReportCommand:
 
 
 def run(args: list[str]) -> int:
-    """Runs `crvae study ACTION`. Raises UserError for what the user can mend."""
+    """Runs `crvae study ACTION`. Raises UserError if something is wrong with them."""
     actions = {"create": _create, "serve": _serve, "report": _report}
     if args and args[0] in actions:
         return actions[args[0]](args[1:])
@@ -124,7 +124,7 @@ def _serve(args: list[str]) -> int:
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:  # comes after the server has ended in order
-        print("stopped; serve the study again to go on", file=sys.stderr)
+        print("stopped. Serve the study again to continue", file=sys.stderr)
     return 0
 
 

@@ -23,7 +23,7 @@ from crvae.errors import UserError
 USAGE = """\
 usage: crvae train RECIPE --data DATA --out RUN [options]    train a new run (options: crvae train RECIPE --help)
        crvae train RECIPE --stage1 RUN --data DATA --out RUN2 [options]    the same for Stage2, on top of a Stage1 run
-       crvae train --resume RUN [options]                    go on where it stopped (options: crvae train --resume --help)
+       crvae train --resume RUN [options]                    continue where it stopped (options: crvae train --resume --help)
        torchrun --nproc-per-node N -m crvae train ...        the same on N devices
        srun --ntasks-per-node N crvae train ...              the same in a SLURM job
 
@@ -71,7 +71,7 @@ PARTS = ("model", "discriminator", "objective", "input", "train", "prior")
 
 @dataclass
 class ResumeTrain:
-    """What may be said anew of the training."""
+    """What can be changed in the training."""
 
     images: int = 0
     """A new total, in images seen; 0 keeps the run's."""
@@ -79,7 +79,7 @@ class ResumeTrain:
 
 @dataclass
 class Resume:
-    """Go on with a run exactly where it stopped."""
+    """Continue a run exactly where it stopped."""
 
     resume: str
     """Folder of the run."""
@@ -87,7 +87,7 @@ class Resume:
     """Where its prepared dataset is now, if not where it was."""
     train: ResumeTrain = dataclasses.field(default_factory=ResumeTrain)
     inexact: bool = False
-    """Go on even on another number of devices, in another precision or on another dataset than the run began with."""
+    """Continue even on another number of devices, in another precision or on another dataset than the run began with."""
 
 
 def run(args: list[str]) -> int:
@@ -140,14 +140,17 @@ def finished(work: Callable[[], object], out: str) -> int:
     except Interrupted as stop:
         if first:
             print(
-                f"crvae: stopped by {stop}; everything is saved. Go on with: crvae train --resume {out}",
+                f"crvae: stopped by {stop}; everything is saved. Continue with: crvae train --resume {out}",
                 file=sys.stderr,
             )
         return stop.code
     except KeyboardInterrupt as stop:
         if not os.path.exists(out):
             raise
-        print(f"crvae: interrupted; what {out} has saved is whole (crvae train --resume {out})", file=sys.stderr)
+        print(
+            f"crvae: interrupted; the last checkpoint of {out} is whole. Continue with: crvae train --resume {out}",
+            file=sys.stderr,
+        )
         return getattr(stop, "code", 130)
     if first:
         print(f"done: {out} (crvae sample {out} --count 64 --out samples.png)", file=sys.stderr)

@@ -15,7 +15,7 @@ FORMAT = 1
 
 
 def check_format(body: Any, path: Path | str, what: str = "a crvae configuration") -> None:
-    """Raises UserError where `body`, read from `path`, has no format number, or a newer one than this crvae reads."""
+    """Raises UserError if `body`, read from `path`, has no format number, or a newer one than this crvae reads."""
     version = body.get("format") if isinstance(body, dict) else None
     if type(version) is not int or version < 1:
         raise UserError(f"{path} is not {what}: it has no format number")
@@ -24,7 +24,7 @@ def check_format(body: Any, path: Path | str, what: str = "a crvae configuration
 
 
 class Frozen(BaseModel):
-    # strict: a file from elsewhere means what it says, "8" is no 8 and 1 is no true
+    # strict: values are not converted, so "8" is rejected where 8 is expected
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
     )

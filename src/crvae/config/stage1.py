@@ -119,7 +119,7 @@ class ObjectiveConfig(Frozen):
     adversarial: float = Field(default=0.0125, ge=0)
     """Weight beta of the adversarial terms (section 3.3.1); 0 trains without a discriminator."""
     adversarial_after_images: int = Field(default=0, ge=0)
-    """Images seen before the discriminator, and all terms that need it, join in: until then an autoencoder trains alone."""
+    """Train the autoencoder alone for this many images, then add the discriminator and the losses that need it."""
     adversarial_loss: Literal["softplus", "hinge"] = "softplus"
     """Adversarial terms: the paper's logarithms of probabilities (softplus of logits), or the hinge."""
     adversarial_on: Literal["both", "reconstructions"] = "both"
@@ -128,7 +128,7 @@ class ObjectiveConfig(Frozen):
     encoder_adversarial: bool = True
     """Let the gradients that come through the discriminator reach the encoder, as the paper writes it."""
     margin: float = Field(default=0.0, ge=0, lt=1)
-    """The discriminator rests while its error rate is below this share; 0 never."""
+    """Pause the discriminator while its error rate is below this share; 0 never pauses it."""
     mutual_information: float = Field(default=0.0, ge=0)
     """Weight kappa of mutual-information regularisation (equation 2); 0 leaves it and the latent head out."""
     mutual_information_on: Literal["u", "z"] = "u"
@@ -160,7 +160,7 @@ class InputConfig(Frozen):
     """What is done to the stored images on their way into training."""
 
     flip: bool = False
-    """Mirror every image left to right with probability one half."""
+    """Flip each image left to right with probability 0.5."""
     binarise: bool = False
     """Draw each pixel anew from a Bernoulli with its brightness as the probability, at every visit."""
 
@@ -214,10 +214,10 @@ class Stage1Config(Frozen):
             )
         if self.discriminator.mixed_batch and self.objective.adversarial_on != "both":
             raise ValueError(
-                "--discriminator.mixed-batch holds samples too: leave it out with --objective.adversarial-on reconstructions"
+                "--discriminator.mixed-batch needs samples, and --objective.adversarial-on reconstructions has none: leave one of them out"
             )
         if self.input.binarise and self.model.likelihood != "bernoulli":
-            raise ValueError("--input.binarise goes with --model.likelihood bernoulli only")
+            raise ValueError("--input.binarise needs --model.likelihood bernoulli")
         if self.objective.adversarial and self.model.likelihood != "gaussian":
             raise ValueError(
                 "--objective.adversarial needs --model.likelihood gaussian: a discriminator sees images, not probabilities"

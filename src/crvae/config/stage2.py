@@ -65,7 +65,7 @@ class Stage2InputConfig(Frozen):
     """What is done to the stored images on their way into training."""
 
     flip: bool = False
-    """Mirror every image left to right with probability one half."""
+    """Flip each image left to right with probability 0.5."""
 
 
 class Stage2TrainConfig(ScheduleConfig):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 FIRST = 5
-"""How many names stand beside a count."""
+"""How many names are given with a count."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Tally:
 
 
 def printable(name: str) -> str:
-    """A name as it can be stored and shown: bytes that are no UTF-8 as `\\xe9`, characters that steer a terminal as `?`."""
+    """A name as it can be stored and shown: bytes that are not UTF-8 as `\\xe9`, characters that steer a terminal as `?`."""
     return name if name.isprintable() else "".join(map(_shown, name))
 
 

@@ -15,7 +15,7 @@ CARD = "card.json"
 """The card's file name; a folder without one is not prepared data."""
 
 MOST_VALUES = 255
-"""A label column of more values is no attribute: an identity, a caption."""
+"""A label column of more values is not an attribute: an identity, a caption."""
 
 CARD_BYTES = 1 << 28
 """A larger card is refused unread."""
@@ -49,7 +49,7 @@ class Skipped(_Part):
 
 
 class NotLookedAt(_Part):
-    """Files of one kind in the source that are no candidates for images."""
+    """Files of one kind in the source that are not candidates for images."""
 
     reason: str
     count: Annotated[int, Field(ge=1)]
@@ -84,7 +84,7 @@ class Duplicates(_Part):
     images: int = 0
     """How many repeat an earlier one."""
     across_splits: int = 0
-    """How many of those stand in another split than the earlier one."""
+    """How many of those are in another split than the earlier one."""
     pairs: tuple[tuple[str, str], ...] = ()
     """The first of them, each with the earlier one that it repeats."""
 
@@ -157,7 +157,7 @@ def column_of(size: int, card_size: int) -> str:
 
 
 def parse_card(text: bytes, path: str) -> Card:
-    """Reads a card. Raises UserError where it is no card, damaged, or of a newer format."""
+    """Reads a card. Raises UserError if it is not a card, damaged, or of a newer format."""
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError):

@@ -27,7 +27,7 @@ def eight_bit(image: Image.Image, depth: int | None, profile: bytes | None = Non
     """A decoded image of any mode to `L` or `RGB` in sRGB, transparency laid on `paper`.
 
     `depth`: bits a sample of a PNG, in which its transparent colour is meant. `profile`: the colour profile, where the
-    image does not know it. Raises Unusable where the range of the values is unknown, or nothing can be seen.
+    image does not know it. Raises Unusable if the range of the values is unknown, or nothing can be seen.
     """
     profile = profile or image.info.get("icc_profile")
     if image.mode == "F":

@@ -42,7 +42,7 @@ def write_prepared(source: Source, out: Path, *, workers: int, report: Report = 
     """Prepares `source` into the new folder `out` and returns its card.
 
     Works in a hidden sibling, `.NAME.preparing`, which is renamed when complete; the same call after an interruption goes
-    on there. Raises UserError where `out` exists, another request was interrupted there, or no image is usable.
+    on there. Raises UserError if `out` exists, another request was interrupted there, or no image is usable.
     """
     must_not_exist(out)
     folder = _workplace(out)
@@ -70,7 +70,7 @@ def write_prepared(source: Source, out: Path, *, workers: int, report: Report = 
 
 
 def must_not_exist(out: Path) -> None:
-    """Raises UserError where there is something under the name `out`."""
+    """Raises UserError if there is something under the name `out`."""
     if out.exists() or out.is_symlink() or not out.name:
         raise UserError(f"{out} exists already: choose another OUT, or delete it first")
 
@@ -163,7 +163,7 @@ def _work(source: Source, folder: Path, workers: int, report: Report) -> None:
                 _collect(running, report)
         except BrokenProcessPool:
             raise UserError(
-                f"a worker process died (out of memory?): the same command with --workers 1 goes on in {folder}"
+                f"a worker process died (out of memory?). Run the same command with --workers 1 to continue in {folder}"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

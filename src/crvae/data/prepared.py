@@ -26,7 +26,7 @@ from crvae.pictures import from_8_bit
 RESIDENT_BYTES = 1 << 30
 """A split of at most this many decoded bytes is decoded once and kept in memory; a larger one is read shard by shard.
 
-It decides the order of the images too, so it is a constant and no option: the same data train the same everywhere.
+It decides the order of the images too, so it is a constant, not an option: the same data train the same everywhere.
 """
 
 _SHARDS_KEPT = 4
@@ -51,7 +51,7 @@ class PreparedData:
         return self.card.fingerprint
 
     def split(self, name: str) -> Split:
-        """One split by name. Raises UserError where there is none of that name."""
+        """One split by name. Raises UserError if there is none of that name."""
         if name not in self.card.splits:
             raise UserError(
                 f"{self.path} has no {name!r} split, only {', '.join(self.card.splits)}: choose one of these"
@@ -139,7 +139,7 @@ class Split:
     ) -> Int64[Tensor, "b a"]:
         """A column for each of `names` (all attributes by default): positions in `attributes[name]`, -1 where unknown.
 
-        Raises UserError for what is no attribute.
+        Raises UserError if a name is not an attribute.
         """
         known = self.attributes
         names = list(known) if names is None else list(names)
@@ -162,7 +162,7 @@ class Split:
         return keys
 
     def classes(self, column: str = "label") -> tuple[str, ...]:
-        """The class names of a label column. Raises UserError where the data have no such column."""
+        """The class names of a label column. Raises UserError if the data have no such column."""
         columns = self.data.card.columns
         if column not in columns:
             known = f"only {', '.join(columns)}" if columns else "no labels at all"
@@ -234,7 +234,7 @@ class Split:
 def open_data(path: str | os.PathLike[str]) -> PreparedData:
     """Opens what `crvae prepare` made, from a folder or any fsspec path (`s3://bucket/birds`).
 
-    Raises UserError where it is missing, not prepared, damaged, or of a newer format.
+    Raises UserError if it is missing, not prepared, damaged, or of a newer format.
     """
     name = os.fspath(path)
     try:

@@ -95,7 +95,7 @@ def named(
 ) -> Source:
     """The source that `name` means, with `options` by name.
 
-    None stands for the source's own default. Raises UserError where there is no such source, or for an option that it
+    None stands for the source's own default. Raises UserError if there is no such source, or for an option that it
     does not understand.
     """
     known = all_sources()

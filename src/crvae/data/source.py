@@ -42,9 +42,9 @@ class Source(ABC):
     notes: tuple[str, ...] = ()
     licences: Mapping[str, str] = field(default_factory=dict)
     not_looked_at: tuple[Ignored, ...] = ()
-    """Files that are no candidates, by kind."""
+    """Files that are not candidates, by kind."""
     left_out: int = 0
-    """Candidates that repeat another and are no items."""
+    """Candidates that repeat another and are not items."""
     boxes: Mapping[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """Part of an aligned face -> where it lies: top, left, bottom, right, as fractions of the image."""
 
@@ -68,7 +68,7 @@ class Source(ABC):
 
 
 def read_file(path: Path, form: Form) -> bytes:
-    """A whole file. Raises Unusable where it is larger than any image within the pixel limit, OSError as reading does."""
+    """A whole file. Raises Unusable if it is larger than any image within the pixel limit, OSError as reading does."""
     with path.open("rb") as file:
         data = file.read(form.byte_limit + 1)
     if len(data) > form.byte_limit:

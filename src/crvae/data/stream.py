@@ -54,7 +54,7 @@ def batches(
     """Endless batches (uint8, `batch/world c h w`) from the moment when `start` images have been seen.
 
     Position p belongs to epoch p // n; the order within an epoch is a permutation that depends on (seed, epoch) alone,
-    so a resumed stream goes on bit for bit, at any position. A global batch is the positions start..start + batch,
+    so a resumed stream continues bit for bit, at any position. A global batch is the positions start..start + batch,
     across the end of an epoch where need be; rank r of `world` gets its r-th contiguous part. Whether an image is
     mirrored depends on (seed, epoch, index). With `sizes` every batch is a tuple: the same rows, mirrored alike, at each
     of the stored sizes. Batches are made on a thread of their own. Raises UserError for a batch that is larger than the

@@ -88,7 +88,7 @@ class Comparison:
 def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progress = silent) -> Comparison:
     """Scores all `runs` alike and writes the pictures of the comparison to `folder`.
 
-    Raises UserError for whatever the user can mend, before anything long is begun where that can be known.
+    Raises UserError if something is wrong with them, if possible before anything long begins.
     """
     device = best_device()
     names = _names(runs)

@@ -52,7 +52,7 @@ class Cost:
 def cost(config: Config, *, limit: float = math.inf, quick: bool = False) -> Cost:
     """Counts and measures everything, in about `limit` seconds. Latency and memory are this machine's, in the recipe's precision.
 
-    `quick` leaves out memory and the largest batch. Raises UserError where a frozen network that the recipe trains with cannot
+    `quick` leaves out memory and the largest batch. Raises UserError if a frozen network that the recipe trains with cannot
     be fetched, or a training step does not fit into memory.
     """
     begun = time.perf_counter()

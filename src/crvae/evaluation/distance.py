@@ -26,7 +26,7 @@ BATCH = 64
 class PerceptualDistance(nn.Module):
     """Two batches of stored images, `n c h w` each -> the distance of each pair, `n`, on the CPU; 0 for equal images.
 
-    Raises UserError where the weights cannot be had.
+    Raises UserError if the weights cannot be downloaded.
     """
 
     def __init__(self, device: torch.device):

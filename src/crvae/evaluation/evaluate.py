@@ -24,7 +24,7 @@ IMAGES = 2_000
 def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[str, Any]:
     """Scores `run`; returns what `crvae evaluate --json` prints, with the Scores themselves under `scores`.
 
-    Raises UserError for whatever the user can mend: no model, no images, too few, of another size, an unknown score.
+    Raises UserError if there is no model, too few images or images of another size, or an unknown score.
     """
     return evaluate_subject(open_subject(run, best_device(), request.prior), request, progress)
 

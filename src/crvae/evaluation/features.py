@@ -72,7 +72,7 @@ def spaced(total: int, count: int) -> Tensor:
 
 
 def feature_extractor(name: str, device: torch.device) -> Extractor:
-    """The backbone called `name` (`crvae.frozen.backbones`) as an extractor. Raises UserError where it cannot be had."""
+    """The backbone called `name` (`crvae.frozen.backbones`) as an extractor. Raises UserError if its package or its weights are missing."""
     network: Backbone = backbone(name).eval().requires_grad_(False).to(device)
     return Extractor(network, name, digest(network), network.resizer)
 
@@ -101,7 +101,7 @@ def generated(evidence: Evidence) -> UInt8[Tensor, "n c h w"]:
 def compared(evidence: Evidence) -> Compared:
     """Real and generated images in the features that `--features` names.
 
-    Raises UserError where these are the classifier's and there is none.
+    Raises UserError if these are the classifier's and no classifier is given.
     """
     request = evidence.request
     if request.features != OF_CLASSIFIER:

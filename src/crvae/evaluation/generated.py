@@ -20,7 +20,7 @@ from crvae.tasks.inputs import open_picture
 from crvae.tasks.sampling import samples
 
 MODEL_FILES = ("config.yaml", "config.json", "model", "card.json")
-"""A folder with one of these is no folder of images."""
+"""A folder with one of these is not a folder of images."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Subject:
         return self.model if isinstance(self.model, Autoencoder) else None
 
     def images(self, count: int, seed: int) -> UInt8[Tensor, "n c h w"]:
-        """`count` samples from the prior, or the first `count` files, 8-bit. Raises UserError where there are too few."""
+        """`count` samples from the prior, or the first `count` files, 8-bit. Raises UserError if there are too few."""
         if self.model is not None:
             return torch.cat(list(samples(self.model, count, seed)))  # type: ignore[arg-type]
         if len(self.files) < count:
@@ -54,7 +54,7 @@ class Subject:
 def open_subject(run: str, device: torch.device, prior: Literal["own", "normal"] = "own") -> Subject:
     """RUN as a user types it: a folder of PNG images, or anything that holds a model, with its own prior or N(0, I).
 
-    Raises UserError where it is neither.
+    Raises UserError if it is neither.
     """
     folder = Path(run)
     if folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES):
@@ -66,7 +66,7 @@ def open_subject(run: str, device: torch.device, prior: Literal["own", "normal"]
 
 
 def checked_size(split: Split, channels: int, size: tuple[int, ...] | torch.Size) -> int:
-    """Raises UserError where `split` holds no square images of this size and colour; else returns the size, in pixels."""
+    """Raises UserError if `split` holds no square images of this size and colour; else returns the size, in pixels."""
     card = split.data.card
     if card.channels != channels or size[0] != size[1] or size[0] not in card.sizes:
         colours, stored = {1: "grey", 3: "colour"}, " and ".join(map(str, card.sizes))

@@ -19,7 +19,7 @@ BLOCK = 1000
 """KID compares disjoint blocks of at most so many images, and averages."""
 
 NEIGHBOURS = 3
-"""Precision and recall: an image counts as covered inside the distance to a reference image's so-manieth neighbour."""
+"""Precision and recall: an image is covered if it is nearer to a reference image than that image's neighbour of this rank."""
 
 KID, FID = Measure("lower", "squared MMD"), Measure("lower", "squared distance")
 SHARE = Measure("higher", "share of images")

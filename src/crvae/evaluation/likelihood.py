@@ -124,7 +124,7 @@ def bounds(
 
     ELBO = mean_s log p(x|z_s) - KL(q||p), the KL exact where the prior has it, else from the same draws.
     IWAE_S = log mean_s p(x|z_s) p(z_s) / q(z_s|x), which rises with S, in expectation, towards log p(x) (Burda et al. 2016).
-    Decodes at most max(PASS, b) latents at once. Raises UserError where the prior has no density.
+    Decodes at most max(PASS, b) latents at once. Raises UserError if the prior has no density.
     """
     posterior = model.encode(x)
     prior = model.prior

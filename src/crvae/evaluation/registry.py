@@ -112,7 +112,7 @@ CLASSIFIER = Need(
 
 STAGE1 = Need(
     lambda request, subject: (
-        "" if subject.autoencoder is not None else f"a Stage1 run, and {subject.name} is none: leave it out"
+        "" if subject.autoencoder is not None else f"a Stage1 run, and {subject.name} is not one: leave it out"
     )
 )
 

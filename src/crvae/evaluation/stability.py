@@ -70,7 +70,7 @@ def stability(run: str, shape: tuple[int, int, int], distance: PerceptualDistanc
 
 
 def cut(path: Path, shape: tuple[int, int, int]) -> UInt8[Tensor, "n c h w"]:
-    """The single images of a grid that training wrote. Raises UserError where it is no such grid."""
+    """The single images of a grid that training wrote. Raises UserError if it is not such a grid."""
     channels, height, width = shape
     try:
         grid = decode_image(str(path), ImageReadMode.RGB)[:channels]

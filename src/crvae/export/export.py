@@ -44,7 +44,7 @@ class Request:
 def export(run: str, out: Path, request: Request, progress: Callable[[str], None] = lambda _: None) -> None:
     """Writes the model of `run` to the new folder `out`, whole or not at all.
 
-    Raises UserError where there is no such model, `out` exists, a format is unknown, or an ONNX graph differs from the model.
+    Raises UserError if there is no such model, `out` exists, a format is unknown, or an ONNX graph differs from the model.
     """
     if not request.formats or set(request.formats) - set(FORMATS):
         raise UserError(
@@ -104,7 +104,7 @@ def _held_out(data: PreparedData, size: int) -> Float[Tensor, "b c h w"]:
 def _round(model: nn.Module) -> None:
     """Makes the weights what 16-bit floats hold, in place, so that graphs and samples are those of the stored model.
 
-    Raises UserError where a value is too large for them.
+    Raises UserError if a value is too large for them.
     """
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point():

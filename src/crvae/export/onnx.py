@@ -94,7 +94,7 @@ class Generating(nn.Module):
 
 
 def require_onnx() -> None:
-    """Raises UserError where the packages of the `onnx` extra are missing."""
+    """Raises UserError if the packages of the `onnx` extra are missing."""
     if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
         raise UserError("--format onnx needs more packages: pip install 'crvae[onnx]'")
 
@@ -107,7 +107,7 @@ def write_graphs(
 ) -> list[Checked]:
     """Writes all graphs of `model` to `folder` and compares them with it on `images` (Stage1's size) and on prior draws.
 
-    Raises UserError where one differs by more than AGREEMENT.
+    Raises UserError if one differs by more than AGREEMENT.
     """
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)  # exporting leaves traces in the LSTM
     stage1 = model.stage1 if isinstance(model, Upsampler) else model

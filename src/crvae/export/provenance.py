@@ -27,7 +27,7 @@ SCORE_FIELDS = {
     "images": int,
     "seed": int,
 }
-"""What a score must say of itself to stand in a card."""
+"""What a score must say of itself to be in a card."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Provenance:
 def provenance(run: str, *, data: str = "", scores: tuple[Path, ...] = ()) -> Provenance:
     """What is known of the model of `run`. `data` says where its dataset is now, `scores` are files of `crvae evaluate --json`.
 
-    Raises UserError where `data` is not what the run was trained on, or a file holds no scores.
+    Raises UserError if `data` is not what the run was trained on, or a file holds no scores.
     """
     body = read_config(model_folder(run))
     recipe, images = str(body.get("recipe", "")), body.get("images")
@@ -76,7 +76,7 @@ def provenance(run: str, *, data: str = "", scores: tuple[Path, ...] = ()) -> Pr
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:
-    """The scores in a file that `crvae evaluate --json` printed. Raises UserError where it holds none."""
+    """The scores in a file that `crvae evaluate --json` printed. Raises UserError if it holds none."""
     try:
         if path.stat().st_size > SCORES_LIMIT:
             raise UserError(f"--scores {path} is over {SCORES_LIMIT} bytes: give what `crvae evaluate --json` printed")

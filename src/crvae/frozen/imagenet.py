@@ -28,7 +28,7 @@ class Found(NamedTuple):
 def from_timm(name: str, pretrained: bool, **options: Any) -> Found:
     """timm's model `name`, which begins with PREFIX, made with timm's own `options`.
 
-    Raises UserError where timm is missing, has no such model, or cannot make it or fetch its weights.
+    Raises UserError if timm is missing, has no such model, or cannot make it or fetch its weights.
     """
     try:
         import timm

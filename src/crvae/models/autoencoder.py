@@ -90,7 +90,7 @@ class Autoencoder(nn.Module):
         return raw if self.config.likelihood == "bernoulli" else torch.tanh(raw)
 
     def decode(self, z: Float[Tensor, " b *d"], steps: int | None = None) -> Float[Tensor, "b c h w"]:
-        """z -> images. With `steps` t, only the first t blocks are used, the rest stand at the prior's mean."""
+        """z -> images. With `steps` t, only the first t blocks are used, the rest are at the prior's mean."""
         if steps is not None:
             z = self.prior.mean_fill(z, steps)
         outputs = self.outputs(self.transform(z)).float()

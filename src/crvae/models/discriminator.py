@@ -21,7 +21,7 @@ class Discriminator(nn.Module):
 
     `forward(images, real=0)`: images `b c h w` in [-1, 1] -> logits of being real, `b` or of its places `b *map`, and the estimated
     latent `b *e`, None without a latent head. The first `real` images are real ones, whose latent nobody knows: none is estimated.
-    A frozen network that a kind looks through stands outside its modules (in a tuple), so that it is neither trained nor stored;
+    A frozen network that a kind looks through is outside its modules (in a tuple), so that it is neither trained nor stored;
     it is made under `torch.device("cpu")`, as loading builds all else without memory.
     """
 

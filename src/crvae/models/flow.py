@@ -154,7 +154,7 @@ class FlowPrior(LearnedPrior):
         moving: Bool[Tensor, " t"] | None = None,
         others: Float[Tensor, " t"] | None = None,
     ) -> Float[Tensor, "b t k"]:
-        """Midpoint steps from level 0 to 1 of the blocks that are `moving`; the `others` stand still at their levels."""
+        """Midpoint steps from level 0 to 1 of the blocks that are `moving`; the `others` stay at their levels."""
         count = self.config.solver_steps
         levels = torch.linspace(0, 1, 2 * count + 1, device=x.device)[:-1, None].expand(-1, self.steps)
         if moving is not None and others is not None:

@@ -202,7 +202,7 @@ CONSTRUCTIONS: dict[str, Callable[[ModelConfig], Construction]] = {
 
 
 def construct(config: ModelConfig) -> Construction:
-    """The construction that `config.latent` names. Raises UserError where there is none of that name."""
+    """The construction that `config.latent` names. Raises UserError if there is none of that name."""
     if config.latent not in CONSTRUCTIONS:
         raise UserError(f"--model.latent must be one of {', '.join(CONSTRUCTIONS)}, got {config.latent!r}")
     return CONSTRUCTIONS[config.latent](config)

@@ -96,7 +96,7 @@ class UnscaledDropout(nn.Module):
 class MinibatchDiscrimination(nn.Module):
     """Appends how close each image is to the others of its group (Salimans et al. 2016).
 
-    A group is `group` consecutive images (0: the whole batch; a shorter last group stands alone). Each of `kernels`
+    A group is `group` consecutive images (0: the whole batch; a shorter last group is compared alone). Each of `kernels`
     statistics is the mean over the group, the image itself included, of exp(-|M_i - M_j|_1).
     """
 
@@ -107,7 +107,7 @@ class MinibatchDiscrimination(nn.Module):
         self.group = group
 
     def forward(self, x: Float[Tensor, "b features"]) -> Float[Tensor, "b features_and_kernels"]:
-        m = self.project(x).float()  # distances in fp32: exp of a sum of rounded differences is no small matter
+        m = self.project(x).float()  # distances in fp32: exp amplifies the rounding error of a sum
         groups = m.split(self.group or len(m))
         if len(groups) > 1 and len(groups[-1]) == self.group:
             closeness = self._closeness(rearrange(m, "(n g) k -> n g k", g=self.group)).flatten(0, 1)

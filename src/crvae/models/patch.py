@@ -4,7 +4,7 @@ encoder: the image is cut into patches (pixel-unshuffle), then residual blocks a
 decoder: the same backwards; it doubles by a 1x1 convolution and a pixel-shuffle, and ends in two convolutions near full size.
 
 Sides are 16, 8, 4 up to 64 pixels and 32, 16, 8, 4 above; channels there are 2b, 3b, 6b, 8b with b = `width`. An image whose
-size is no multiple of its patches is padded with its edge on the way in and cut on the way out.
+size is not a multiple of its patches is padded with its edge on the way in and cut on the way out.
 """
 
 from __future__ import annotations

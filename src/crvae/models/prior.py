@@ -75,7 +75,7 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
-        """Log-density of z in nats an image, constants included. Raises UserError where the prior has none."""
+        """Log-density of z in nats an image, constants included. Raises UserError if the prior has none."""
 
     def potential(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         """-log p(z) but for a constant, in nats an image: what a search over z pays (section 4.4)."""
@@ -128,7 +128,7 @@ class Prior(nn.Module, ABC):
     def mean_fill(self, z: Float[Tensor, " b *d"], t: int | Int64[Tensor, " b"]) -> Float[Tensor, " b *d"]:
         """The first t = 0..T blocks of z, and the rest at the prior's mean; t may differ from image to image.
 
-        Raises ValueError where an integer t is no step.
+        Raises ValueError if an integer t is not a step.
         """
         if isinstance(t, int):
             self._check(t, 0)

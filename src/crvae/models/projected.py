@@ -26,7 +26,7 @@ class ProjectedDiscriminator(Discriminator):
 
     A frozen network gives features at three scales, fixed random 1x1 convolutions mix them, and one small head judges each
     scale. Network and mixtures are neither trained nor stored: the first is fetched, the others are drawn from a fixed seed.
-    Raises UserError where the network cannot be fetched.
+    Raises UserError if the network cannot be fetched.
     """
 
     def __init__(self, config: DiscriminatorConfig, model: ModelConfig, latent_shape: tuple[int, ...] | None = None):

@@ -22,7 +22,7 @@ class ChannelRecurrence(nn.Module):
     >>> recurrence(torch.zeros(2, 64, 4, 4)).shape
     torch.Size([2, 64, 4, 4])
 
-    Raises ValueError where `steps` does not divide the channels.
+    Raises ValueError if `steps` does not divide the channels.
     """
 
     def __init__(

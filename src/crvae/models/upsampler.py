@@ -24,7 +24,7 @@ class Enlarge(nn.Module):
     """Maps of any size -> `size` by `size`: doubled by repetition, else interpolated linearly; the corners stay in place.
 
     A convolution behind it sees every output pixel alike, so there is no checkerboard as transposed convolutions make
-    it; a factor that is no integer would repeat some pixels and not others, so there it is linear.
+    it; a factor that is not an integer would repeat some pixels and not others, so there it is linear.
     """
 
     def __init__(self, size: int):
@@ -101,7 +101,7 @@ class Upsampler(nn.Module):
     """
 
     def __init__(self, config: UpsamplerConfig, stage1: Autoencoder):
-        """Raises ValueError where Stage1's images are not of the network's input size and colour."""
+        """Raises ValueError if Stage1's images are not of the network's input size and colour."""
         super().__init__()
         if stage1.image_shape != (config.channels, config.size, config.size):
             raise ValueError(
@@ -159,7 +159,7 @@ class Upsampler(nn.Module):
         return self.stage1.encode(x)
 
     def decode(self, z: Float[Tensor, " b *d"], steps: int | None = None) -> Float[Tensor, "b c h2 w2"]:
-        """z -> large images. With `steps` t, only the first t blocks are used, the rest stand at the prior's mean."""
+        """z -> large images. With `steps` t, only the first t blocks are used, the rest are at the prior's mean."""
         return self(self.stage1.decode(z, steps))
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ RECIPES: dict[str, Recipe] = {**FAST, **STAGE1, **STAGE2}
 
 
 def named(name: str) -> Recipe:
-    """The recipe called `name`. Raises UserError, with a name that is near, where there is none."""
+    """The recipe called `name`. Raises UserError, with a name that is near, if there is none."""
     if name not in RECIPES:
         raise UserError(f"there is no recipe {name!r}{near(name, RECIPES)}; `crvae recipes` lists them")
     return RECIPES[name]

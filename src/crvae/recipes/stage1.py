@@ -125,7 +125,7 @@ def _emoji() -> dict[str, Recipe]:
 
     What departs from the paper's recipes was found by a small search on one seed (docs/research/recipe-search.md): the residual recurrence,
     smooth upsampling and average pooling (without which samples turn to a lattice), small batches, equal KL weights, a
-    discriminator without dropout that joins in late, Adam's beta1.
+    discriminator without dropout that starts late, Adam's beta1.
     """
     rows = {
         "vae": ("dense", 0.0, 0.0, "VAE (Figure 3)"),

@@ -22,7 +22,7 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def check_repository(name: str, option: str) -> None:
-    """Raises UserError where `name` is not of the form owner/name."""
+    """Raises UserError if `name` is not of the form owner/name."""
     if not REPOSITORY.fullmatch(name):
         raise UserError(f"{option} must be OWNER/NAME, got {name!r}")
 
@@ -30,8 +30,8 @@ def check_repository(name: str, option: str) -> None:
 def fetched(name: str) -> Path:
     """The folder in the cache that holds the model `hub:owner/name`, downloaded where it is not there or out of date.
 
-    The configuration comes first: what is no model of crvae's, or of a newer format, is refused before its weights are
-    fetched. Raises UserError where it cannot be had; with HF_HUB_OFFLINE=1 only the cache is asked.
+    The configuration comes first: a model that is not crvae's, or of a newer format, is refused before its weights are
+    fetched. Raises UserError if it cannot be downloaded; with HF_HUB_OFFLINE=1 only the cache is asked.
     """
     repository = name.removeprefix(PREFIX)
     check_repository(repository, f"the name of a hub model, {PREFIX}OWNER/NAME,")

@@ -27,7 +27,7 @@ BUILT_IN = Path(__file__).parent.parent / "pretrained"
 def model_folder(name: str | Path) -> Path:
     """The folder that holds config.json: of a run, an exported folder, a built-in model or, as hub:owner/name, a hub model.
 
-    Raises UserError where `name` is none of these, or a run that has not written a model yet.
+    Raises UserError if `name` is none of these, or a run that has not written a model yet.
     """
     if str(name).startswith(PREFIX):
         return fetched(str(name))
@@ -52,7 +52,7 @@ def load(
     Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.
     `prior` "normal" puts N(0, I) in the place of a learned prior.
 
-    Raises UserError where it cannot be found, or where its files are not exactly what its configuration needs.
+    Raises UserError if it cannot be found, or if its files are not exactly what its configuration needs.
     """
     folder = model_folder(name)
     body = read_config(folder)
@@ -84,9 +84,9 @@ def normal_prior(model: Autoencoder) -> NormalPrior:
 
 
 def load_prior(folder: Path, body: dict[str, Any], model: Autoencoder) -> Prior:
-    """The prior that stands with `model` in `folder`; `body` is its config.json. Models written before priors have N(0, I).
+    """The prior beside `model` in `folder`; `body` is its config.json. Models written before priors have N(0, I).
 
-    Raises UserError where its kind is unknown, or its files are not exactly what its configuration needs.
+    Raises UserError if its kind is unknown, or its files are not exactly what its configuration needs.
     """
     if "prior" not in body:
         return normal_prior(model)
@@ -112,14 +112,14 @@ def save_prior(folder: Path, prior: Prior, half: bool = False) -> dict[str, Any]
 
 
 def has_discriminator(name: str | Path) -> bool:
-    """Whether `load_discriminator` finds one. Raises UserError where `name` is no model."""
+    """Whether `load_discriminator` finds one. Raises UserError if `name` is not a model."""
     return (model_folder(name) / "discriminator.safetensors").is_file()
 
 
 def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> Discriminator:
     """The discriminator of a run or of a folder that was exported with it, in evaluation mode.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     folder = model_folder(name)
     body = read_config(folder)

@@ -36,11 +36,11 @@ def save_config(folder: Path, stage: int, **parts: Any) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of `folder`/config.json. Raises UserError where it is missing, too large, broken or too new."""
+    """The content of `folder`/config.json. Raises UserError if it is missing, too large, broken or too new."""
     path = folder / "config.json"
     try:
         if path.stat().st_size > CONFIG_LIMIT:
-            raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: that is no model's configuration")
+            raise UserError(f"{path} is larger than {CONFIG_LIMIT} bytes and cannot be a model's configuration")
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{folder} holds no model: config.json is missing") from None
@@ -51,7 +51,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def parse_part(folder: Path, body: dict[str, Any], name: str, kind: type[Any]) -> Any:
-    """The part `name` of a config.json as the configuration class `kind`. Raises UserError where it does not validate."""
+    """The part `name` of a config.json as the configuration class `kind`. Raises UserError if it does not validate."""
     try:
         return kind.model_validate(body.get(name))
     except ValidationError as error:
@@ -77,7 +77,7 @@ def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
     """What `build` makes, with shapes but without memory, for `load_weights`.
 
     So a configuration from elsewhere cannot make this process allocate more than its weights' file holds. Raises UserError
-    where it describes nothing that can be built.
+    if it describes nothing that can be built.
     """
     try:
         with torch.device("meta"):
@@ -85,7 +85,7 @@ def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
     except UserError as error:
         raise UserError(f"{folder / 'config.json'}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
-        raise UserError(f"{folder / 'config.json'} describes no model that can be built: {brief(error)}") from None
+        raise UserError(f"{folder / 'config.json'} describes a model that cannot be built: {brief(error)}") from None
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

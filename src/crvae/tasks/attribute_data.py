@@ -21,7 +21,7 @@ TRAINING = 4
 def read_faces(source: str, model: Model, known: Mapping[str, Sequence[str]], count: int) -> tuple[Faces, Faces]:
     """Training and held-out images, evenly spaced over their splits: at most `count` held out, TRAINING times as many to train.
 
-    They have the attributes of `known`, a classifier's, whose values are the data's own. Raises UserError where there is none,
+    They have the attributes of `known`, a classifier's, whose values are the data's own. Raises UserError if there is none,
     and for data that the model does not fit.
     """
     data = open_data(source)

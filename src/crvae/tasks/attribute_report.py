@@ -28,7 +28,7 @@ def of_anew(redrawn: float, anew: float, samples: int) -> float:
 def heat_map(found: dict[str, Any], title: str) -> Figure:
     """Draws what `crvae.tasks.attributes.attributes` returned, or the part of it that is there: `known` without `decided`.
 
-    Raises UserError where matplotlib is missing.
+    Raises UserError if matplotlib is missing.
     """
     try:
         from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def heat_map(found: dict[str, Any], title: str) -> Figure:
 
 
 def table(found: dict[str, Any], title: str) -> str:
-    """Markdown: what is known of each attribute, the block that decides it, and how far that stands apart."""
+    """Markdown: what is known of each attribute, the block that decides it, and by how much it leads."""
     images = found["images"]
     lines = [
         f"# Attributes by time step: {title}",
@@ -90,7 +90,7 @@ def table(found: dict[str, Any], title: str) -> str:
         "## What blocks decide",
         "",
         "How often the classifier sees a sample's value change when one block is drawn anew given the others. The block was chosen "
-        "on one half of the samples, the numbers are of the other half. A lead whose interval reaches below 0 is no lead.",
+        "on one half of the samples, the numbers are of the other half. A lead whose interval reaches below 0 is not a lead.",
         "",
         "| attribute | all drawn anew | block | by it | by another | lead over the second | other attributes, by it |",
         "|---|---|---|---|---|---|---|",

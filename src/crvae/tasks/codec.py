@@ -58,7 +58,7 @@ class Codec:
     def compress(self, posterior: DiagonalGaussian, limit: int | None = None, steps: int | None = None) -> list[bytes]:
         """One file an image, at the finest quality; with `limit` the finest that fits in so many bytes; at most `steps` blocks.
 
-        Blocks behind the last that says anything are left out. Raises UserError where `limit` does not even hold a header.
+        Blocks behind the last that says anything are left out. Raises UserError if `limit` does not even hold a header.
         """
         if limit is not None and limit < HEADER:
             raise UserError(f"--bytes must be {HEADER} or more, the size of a file's header, got {limit}")
@@ -72,7 +72,7 @@ class Codec:
     def latents(self, data: bytes, name: str, steps: int | None = None) -> tuple[Float[Tensor, " b *d"], int]:
         """The blocks in a file, or the first `steps` of them, as z with 0 behind them; and how many there are.
 
-        Raises UserError, naming the file by `name`, where it is not one, is damaged, or of another model.
+        Raises UserError, naming the file by `name`, if it is not one, is damaged, or of another model.
         """
         file = unpack(data, name, steps)
         if file.model != self.name:
@@ -165,7 +165,7 @@ def one_thread() -> Iterator[None]:
 
 
 def trimmed(parts: list[Quantised]) -> list[Quantised]:
-    """Without the blocks at the end whose values all stand at the prior's centre, which is what a missing block means."""
+    """Without the blocks at the end whose values are all at the prior's centre, which is what a missing block means."""
     count = len(parts)
     while count and not parts[count - 1].symbols.any():
         count -= 1

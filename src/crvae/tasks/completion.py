@@ -88,7 +88,7 @@ def complete(
     one that was never trained it is 0 whatever `search` says. `progress` is told the steps
     done and the most that there can be.
 
-    Puts the networks in evaluation mode. Raises UserError where the images are not of the model's shape, the mask not of
+    Puts the networks in evaluation mode. Raises UserError if the images are not of the model's shape, the mask not of
     theirs, empty or full, or where tau has no discriminator.
     """
     if discriminator is not None and discriminator.untrained:

@@ -34,7 +34,7 @@ STATE = "state.json"
 PAGE = 16
 """Images on one page of a comparison."""
 TAKEN = ("original", "occluded", "blended", "restarts", "comparison")
-"""Sub-folders that are no masks."""
+"""Sub-folders that are not masks."""
 
 
 @dataclass(frozen=True)

@@ -48,21 +48,21 @@ def frame_size(payload: int) -> int:
 
 
 def pack(file: Crz) -> bytes:
-    """The file's bytes. Cut after any frame they are a file too."""
+    """The file's bytes. Cut after any frame, they are still a file."""
     content = MAGIC + bytes([VERSION]) + file.model
     check = binascii.crc_hqx(content, 0)
     out = content + check.to_bytes(CHECK, "big")
     for frame in file.frames:
         content = _length(len(frame.payload)) + bytes([frame.scale]) + frame.payload
-        check = binascii.crc_hqx(content, check)  # goes on from the one before: no frame can change its place
+        check = binascii.crc_hqx(content, check)  # continues the one before: no frame can change its place
         out += content + check.to_bytes(CHECK, "big")
     return out
 
 
 def unpack(data: bytes, name: str, steps: int | None = None) -> Crz:
-    """The file in `data`; with `steps` no more than its first frames, whatever stands behind them.
+    """The file in `data`; with `steps` no more than its first frames, whatever follows them.
 
-    Raises UserError, naming the file by `name`, where it is not one, is of another version, damaged, or cut inside a block.
+    Raises UserError, naming the file by `name`, if it is not one, is of another version, damaged, or cut inside a block.
     """
     content = data[: HEADER - CHECK]
     if not content.startswith(MAGIC):

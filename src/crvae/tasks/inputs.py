@@ -78,7 +78,7 @@ def read_images(
 
 
 def read_file(file: Path, channels: int, size: int) -> Float[Tensor, "c h w"]:
-    """One image file as `crvae prepare` would store it. Raises UserError where it is none."""
+    """One image file as `crvae prepare` would store it. Raises UserError if it is not an image."""
     form = Form(sizes=(size,), channels=1 if channels == 1 else 3)
     return squared(open_picture(file, form), form)
 
@@ -119,7 +119,7 @@ def _prepared(source: str, channels: int, size: int, limit: int) -> Images:
 
 
 def check_form(data: PreparedData, channels: int, size: int) -> None:
-    """Raises UserError where the data hold no images of a model's channels and size."""
+    """Raises UserError if the data hold no images of a model's channels and size."""
     card = data.card
     if size not in card.sizes or channels != card.channels:
         stored, colours = " and ".join(map(str, card.sizes)), {1: "grey", 3: "colour"}

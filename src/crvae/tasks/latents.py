@@ -34,7 +34,7 @@ class Latents:
     def z(self, model: Model, steps: int | None = None) -> Float[Tensor, " b *d"]:
         """Whole latents: of the blocks that are there the first `steps`, the rest at the prior's mean.
 
-        Raises UserError where they are not of this model, or `steps` are more than there are.
+        Raises UserError if they are not of this model, or `steps` are more than there are.
         """
         shape, total = stage1_of(model).latent_shape, steps_of(model)
         count, there, values = self.blocks.shape

@@ -41,7 +41,7 @@ def masks(text: str, size: int, boxes: Mapping[str, Rectangle] = NO_BOXES) -> di
     """`"right-half,0.1:0.2:0.5:0.6,MASK.png"` -> masks of `size` pixels by name, fit for folders.
 
     `boxes`: where the images' own parts lie, in the place of NAMED's of the same names and beside the others.
-    Raises UserError for what is no mask, and for one that hides nothing or everything.
+    Raises UserError if a mask cannot be read, hides nothing or hides everything.
     """
     found: dict[str, Tensor] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -108,11 +108,11 @@ def _mask(part: str, size: int, named: Mapping[str, Rectangle]) -> tuple[str, Te
             top, left, bottom, right = map(float, part.split(":"))
         except ValueError:
             raise UserError(
-                f"--mask {part} is no rectangle: give top:left:bottom:right as fractions, such as 0.25:0.25:0.75:0.75"
+                f"--mask {part} is not a rectangle. Write top:left:bottom:right in fractions of the image, for example 0.25:0.25:0.75:0.75"
             ) from None
         if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
             raise UserError(
-                f"--mask {part} is no rectangle: 0 <= top < bottom <= 1 and 0 <= left < right <= 1 must hold"
+                f"--mask {part} is not a rectangle: 0 <= top < bottom <= 1 and 0 <= left < right <= 1 must hold"
             )
         return f"rectangle-{part.replace(':', '-')}", rectangle((top, left, bottom, right), size)
     path = Path(part)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def plot(profile: dict[str, Any], title: str) -> Figure:
-    """What `crvae.tasks.profile` returned, as a plot. Raises UserError where matplotlib is missing."""
+    """What `crvae.tasks.profile` returned, as a plot. Raises UserError if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

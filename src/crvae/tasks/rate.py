@@ -75,7 +75,7 @@ def table(rows: list[Row]) -> str:
 
 
 def plot(rows: list[Row], title: str) -> Figure:
-    """PSNR, and the distance where there is one, over bytes; every point is a block. Raises UserError where matplotlib is missing."""
+    """PSNR, and the distance where there is one, over bytes; every point is a block. Raises UserError if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -13,7 +13,7 @@ from crvae.models.discriminator import Discriminator
 class Realism:
     """Images `b c h w` -> logits of being real `b`, the discriminator in evaluation mode.
 
-    Minibatch discrimination judges an image by its likeness to the rest of its group. Here each image stands in a whole group
+    Minibatch discrimination judges an image by its likeness to the rest of its group. Here each image is in a whole group
     of its own, beside the same samples of the model; so the images of a batch do not know of each other, and the samples
     pass through the discriminator only once.
     """

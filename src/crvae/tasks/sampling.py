@@ -18,7 +18,7 @@ from crvae.storage.models import load
 def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w"]:
     """`count` 8-bit images from the prior of RUN (anything that `crvae.load` takes), always the same for one seed.
 
-    Raises UserError where there is no such model.
+    Raises UserError if there is no such model.
     """
     return torch.cat(list(samples(load(run, best_device()), count, seed)))
 

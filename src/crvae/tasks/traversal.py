@@ -22,7 +22,7 @@ def stage1_of(model: Model) -> Autoencoder:
 
 
 def steps_of(model: Model) -> int:
-    """Time steps T; for dense and convolutional models the number of arbitrary channel groups that stand in for them."""
+    """Time steps T; for dense and convolutional models the number of arbitrary channel groups used in their place."""
     return stage1_of(model).config.steps
 
 
@@ -71,7 +71,7 @@ def replace_block(
 
 
 def check_step(model: Model, step: int) -> None:
-    """Raises ValueError where the model has no such time step."""
+    """Raises ValueError if the model has no such time step."""
     if not 1 <= step <= steps_of(model):
         raise ValueError(f"step must be from 1 to {steps_of(model)}, got {step}")
 

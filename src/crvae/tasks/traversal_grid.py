@@ -52,16 +52,16 @@ class Walk:
 def walk(
     model: Model, kind: Kind, *, images: Images | None, step: int | None, count: int, columns: int, seed: int
 ) -> Walk:
-    """The walk of one `kind` for `count` samples, or for the posterior means of `images`, which then stand in front.
+    """The walk of one `kind` for `count` samples, or for the posterior means of `images`, which then come first.
 
     Interpolations and styles change block `step`; without it the rows are the time steps, all of the first sample or image.
-    `columns` are the points of an interpolation or the draws of a style. Raises UserError where there is no such step.
+    `columns` are the points of an interpolation or the draws of a style. Raises UserError if there is no such step.
     """
     steps = steps_of(model)
     if step is not None and not 1 <= step <= steps:
         raise UserError(f"--step must be from 1 to {steps}, the model's time steps, got {step}")
     if step is not None and kind == "progressive":
-        raise UserError("--step does not go with progressive, which shows all of them: leave it out")
+        raise UserError("progressive shows all steps. Leave --step out")
     z = model.prior.sample(count, seed) if images is None else posterior_of(model, images.x).mean
     names = [f"sample {row + 1}" for row in range(count)] if images is None else [n[:20] for n in images.names]
     noise = model.prior.noise(columns, seed + 1)  # other draws than the samples'

@@ -18,7 +18,7 @@ BATCH = 16
 
 
 def load_upsampler(run: str, device: str | torch.device = "cpu") -> Upsampler:
-    """The Upsampler of a Stage2 run. Raises UserError where there is none, or only a Stage1 model."""
+    """The Upsampler of a Stage2 run. Raises UserError if there is none, or only a Stage1 model."""
     model = load(run, device)
     if not isinstance(model, Upsampler):
         raise UserError(f"{run} is a Stage1 model: give a Stage2 run (crvae train RECIPE --stage1 {run} ...)")

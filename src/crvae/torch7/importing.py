@@ -1,7 +1,7 @@
 """The released Stage1 models as our Autoencoder (specification, sections 2, 3 and 6).
 
 A file holds a table of networks: encoder, decoder and, for crVAE, the two networks around the channel recurrence in the
-places 3 and 4; a discriminator stands last and is passed over. Every layer must be the one that our model has there.
+places 3 and 4; a discriminator comes last and is skipped. Every layer must be the one that our model has there.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from crvae.torch7.layers import Layer, Unlike, kind_of, layers, parameters
 from crvae.torch7.reader import read_torch7
 
 GROUPS = 8
-"""Channel groups that stand in for time steps where there is no recurrence."""
+"""Channel groups in place of time steps if there is no recurrence."""
 
 
 def import_torch7(path: Path) -> Autoencoder:
     """The Stage1 model in a file that the authors' code saved, in evaluation mode, every layer checked against ours.
 
-    Raises UserError, in one sentence, where the file is damaged or holds another model. The decoder's running statistics are
+    Raises UserError, in one sentence, if the file is damaged or holds another model. The decoder's running statistics are
     those of the file.
     """
     networks = _networks(path, read_torch7(path))
@@ -54,7 +54,7 @@ def import_torch7(path: Path) -> Autoencoder:
 
 
 def configuration(networks: list[list[Layer]]) -> ModelConfig:
-    """What the layers say of the model's size and kind. Raises Unlike or ValidationError where they say nothing sensible."""
+    """What the layers say of the model's size and kind. Raises Unlike or ValidationError if they say nothing sensible."""
     encoder = networks[0]
     convolutions = [layer for layer in encoder if layer.kind == "convolution"]
     norms = [layer for layer in [*encoder, *networks[1]] if layer.kind == "batch norm"]

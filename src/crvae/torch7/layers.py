@@ -60,14 +60,14 @@ class Layer:
     fields: dict[Any, Any] = field(repr=False)
 
     def number(self, name: str) -> float:
-        """A number among its fields. Raises Unlike where there is none."""
+        """A number among its fields. Raises Unlike if there is none."""
         value = self.fields.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Unlike(f"a {self.kind} has no {name}")
         return value
 
     def array(self, name: str, shape: torch.Size | tuple[int, ...]) -> Tensor:
-        """A tensor among its fields, as float32 of `shape`. Raises Unlike where it has not as many finite values."""
+        """A tensor among its fields, as float32 of `shape`. Raises Unlike if it has not as many finite values."""
         value = self.fields.get(name)
         if not isinstance(value, np.ndarray):
             raise Unlike(f"a {self.kind} has no {name}")
@@ -111,7 +111,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def parameters(layer: Layer, module: nn.Module) -> dict[str, Tensor]:
-    """The parameters of `layer` under the names of `module`. Raises Unlike where they are not of one kind and shape."""
+    """The parameters of `layer` under the names of `module`. Raises Unlike if they are not of one kind and shape."""
     if kind_of(module) != layer.kind:
         raise Unlike(f"there is a {layer.kind} where a {kind_of(module)} should be")
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -158,7 +158,7 @@ def _lstm(layer: Layer, module: nn.LSTM) -> dict[str, Tensor]:
     The gates come in the order input, forget, cell, output, as torch stacks them.
     """
     if layer.fields.get("mode") != "CUDNN_LSTM" or layer.number("numDirections") != 1:
-        raise Unlike("a recurrence is no one-directional LSTM")
+        raise Unlike("a recurrence is not a one-directional LSTM")
     size, hidden, depth = module.input_size, module.hidden_size, module.num_layers
     if (layer.number("inputSize"), layer.number("hiddenSize"), layer.number("numLayers")) != (size, hidden, depth):
         raise Unlike(f"an LSTM is not {size} -> {hidden} in {depth} layers")

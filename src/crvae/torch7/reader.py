@@ -50,7 +50,7 @@ class Malformed(Exception):
 def read_torch7(path: Path) -> Any:
     """The value in the file at `path`: dict for a table, Instance for an object, ndarray for a tensor or storage.
 
-    Whole numbers become int, strings str. Memory stays a small multiple of the file's size. Raises UserError where the file
+    Whole numbers become int, strings str. Memory stays a small multiple of the file's size. Raises UserError if the file
     cannot be read, or is not of this format.
     """
     try:

@@ -14,19 +14,19 @@ from crvae.storage.models import load, model_folder
 
 
 def adopt(config: Stage2Config, stage1: str) -> Stage2Config:
-    """The configuration with the hash of the Stage1 model that it will use. Raises UserError where there is none."""
+    """The configuration with the hash of the Stage1 model that it will use. Raises UserError if there is none."""
     return config.model_copy(update={"stage1": fingerprint(stage1)})
 
 
 def keep(config: Stage2Config, stage1: str, folder: Path) -> None:
-    """Copies the Stage1 model into the run at `folder`, as `stage1/`. Raises UserError where it changed meanwhile."""
+    """Copies the Stage1 model into the run at `folder`, as `stage1/`. Raises UserError if it changed meanwhile."""
     target = folder / "stage1"
     target.mkdir()
     for file in model_folder(stage1).iterdir():
         if file.name in FILES:
             write_bytes(target / file.name, file.read_bytes())
     if fingerprint(target) != config.stage1:
-        raise UserError(f"--stage1 {stage1} changed while it was read: remove {folder} and begin again")
+        raise UserError(f"--stage1 {stage1} changed while it was read. Remove {folder} and start again")
 
 
 def fingerprint(stage1: str | Path) -> str:
@@ -45,7 +45,7 @@ def fingerprint(stage1: str | Path) -> str:
 
 
 def adopted(config: Stage2Config, stage1: str | Path) -> Autoencoder:
-    """The Stage1 model at `stage1`. Raises UserError where it is not the run's, or does not fit its upsampler."""
+    """The Stage1 model at `stage1`. Raises UserError if it is not the run's, or does not fit its upsampler."""
     found = fingerprint(stage1)
     if found != config.stage1:
         raise UserError(f"{stage1} is not the Stage1 model that the run began with: put back the original folder")

@@ -1,4 +1,4 @@
-"""Training state: what a run is at one moment besides its configuration, and how it stands on disk.
+"""Training state: what a run is at one moment besides its configuration, and how it is stored.
 
 On disk it is written beside its place, synced, renamed, and verified by a manifest of hashes when it is read.
 """
@@ -36,7 +36,7 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
     """Writes `state` as `folder`/IMAGES and removes all but the newest `keep` up to it. All of it is there, or nothing.
 
     Checkpoints of later moments are removed too: they were damaged when the run went back before them.
-    Raises UserError where the disk is full or cannot be written; older checkpoints are then as they were.
+    Raises UserError if the disk is full or cannot be written; older checkpoints are then as they were.
     """
     target = folder / f"{images:012d}"
     try:
@@ -47,7 +47,7 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise UserError(
-                f"{folder}: {needed / 2**20:.1f} MiB are needed for a checkpoint, {free / 2**20:.1f} are free; make room and resume"
+                f"{folder}: {needed / 2**20:.1f} MiB are needed for a checkpoint and {free / 2**20:.1f} are free. Free space, then resume"
             )
         with replaced(target) as temporary:  # where there is one, it is damaged: the run went back before it
             with whole(temporary / "state.pt") as file:
@@ -74,7 +74,7 @@ def existing(folder: Path) -> list[Path]:
 def newest(folder: Path) -> tuple[int, State, list[str]]:
     """The newest checkpoint that is whole: (images, state, a sentence for each damaged one that was passed over).
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     complaints = []
     for path in reversed(existing(folder)):
@@ -91,7 +91,7 @@ def _read(path: Path) -> tuple[int, State]:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         images, expected = manifest["images"], manifest["sha256"]["state.pt"]
         if type(manifest["format"]) is not int or type(images) is not int:
-            raise ValueError("its numbers are none")
+            raise ValueError("its numbers are missing")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"its manifest cannot be read: {error}") from None
     check_format(manifest, path, "a checkpoint")
@@ -140,12 +140,12 @@ def capture(images: int, stage: Stage, sides: list[Optimising]) -> State:
 def restore(state: State, stage: Stage, sides: list[Optimising]) -> int:
     """Takes over a captured state and returns its images seen.
 
-    Raises UserError where a name, shape or dtype is not this configuration's, or a value is not finite.
+    Raises UserError if a name, shape or dtype is not this configuration's, or a value is not finite.
     """
     try:
         images = state["images"]
         if type(images) is not int or images < 0:
-            raise ValueError("images is no count")
+            raise ValueError("images is not a count")
         statistics = {name for name, _ in stage.averaged.named_buffers()}
         averaged = {name: tensor for name, tensor in state["averaged"].items() if name not in statistics}
         pairs = [("averaged", averaged, dict(stage.averaged.named_parameters()))]

@@ -94,11 +94,11 @@ def save(folder: Path, model: Classifier, report: dict) -> None:
 
 
 def load_classifier(folder: str | Path) -> Classifier:
-    """A classifier in evaluation mode. Raises UserError where `folder` does not hold exactly one."""
+    """A classifier in evaluation mode. Raises UserError if `folder` does not hold exactly one."""
     path = Path(folder)
     body = read_config(path)
     if "classifier" not in body:
-        raise UserError(f"{folder} is not a classifier: make one with `crvae classifier DATA --out CLASSIFIER`")
+        raise UserError(f"{folder} is not a classifier. Train one: crvae classifier DATA --out CLASSIFIER")
     model = Classifier(parse_part(path, body, "classifier", ClassifierConfig), pretrained=False)
     load_weights(path / "model.safetensors", model)
     return model.eval().requires_grad_(False)

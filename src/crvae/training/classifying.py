@@ -40,8 +40,8 @@ def train_classifier(
     """Trains on the `train` split, tests on the held-out one, writes the folder `out` and returns its report.
 
     `names`: the label columns that are learned, separated by commas, or `all` for the data's attributes. The linear probe fits
-    the heads alone; fine-tuning goes on from there with all weights for `config.epochs`; from scratch, nothing is fitted before.
-    Nothing is chosen by the held-out images. Raises UserError where `out` exists, or the data lack labels or a split.
+    the heads alone; fine-tuning continues from there with all weights for `config.epochs`; from scratch, nothing is fitted before.
+    Nothing is chosen by the held-out images. Raises UserError if `out` exists, or the data lack labels or a split.
     """
     folder = Path(out)
     check_new_folder(folder)
@@ -73,7 +73,7 @@ def _labelled(split: Split, names: str) -> tuple[dict[str, list[str]], Int64[Ten
     chosen = list(split.attributes) if names == "all" else [part.strip() for part in names.split(",") if part.strip()]
     if not chosen:
         raise UserError(
-            f"--attributes {names}: {split.data.path} has none: name a label column, or prepare data with some"
+            f"--attributes {names}: {split.data.path} has no attributes. Name a label column, or prepare data that has attributes"
         )
     if len(set(chosen)) < len(chosen):
         raise UserError(f"--attributes {names} names one twice")

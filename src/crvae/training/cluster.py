@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 def place() -> Place:
-    """Reads what torchrun or srun left in the environment. Raises UserError where SLURM's machines hold unequal numbers of tasks."""
+    """Reads what torchrun or srun left in the environment. Raises UserError if SLURM's machines hold unequal numbers of tasks."""
     read = os.environ.get
     if "TORCHELASTIC_RUN_ID" in os.environ:  # also inside a SLURM job: whoever starts torchrun means it
         rank, world, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))

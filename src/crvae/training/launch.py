@@ -36,7 +36,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     """Trains a new run from `config` on the prepared dataset at `data` and returns its folder.
 
     `stage1` is the run or folder of the Stage1 model that a Stage2 run builds on.
-    Raises UserError for whatever the user can mend, Interrupted after a signal; the run is then saved.
+    Raises UserError if the run cannot be made as asked, and Interrupted after a signal; the run is then saved.
     """
     if stage1 and config.stage == 1:
         raise UserError(f"--stage1 is for Stage2 recipes, and {config.recipe} is not one: leave it out")
@@ -47,11 +47,13 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     if after := too_late(config):
         raise UserError(
             f"the discriminator starts after {after:,} images, and the run has"
-            f" {config.train.images:,}: it would never be trained. Add --objective.adversarial-after-images"
+            f" {config.train.images:,}: it would never be trained. Pass --objective.adversarial-after-images"
             f" {config.train.images // 2}, or --objective.adversarial 0 to train without it"
         )
     if os.path.exists(out):  # every rank sees it, not only the one that would create it
-        raise UserError(f"--out {out} exists already: choose another name, or go on with it by --resume {out}")
+        raise UserError(
+            f"--out {out} already exists. Choose another folder, or continue that run: crvae train --resume {out}"
+        )
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     config = config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
     if config.stage == 2:
@@ -101,28 +103,28 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
     try:
         prepared = open_data(data or about["data"]["path"])
     except UserError as error:
-        raise UserError(f"{error}" if data else f"{error}; or name their new place with --data") from None
+        raise UserError(f"{error}" if data else f"{error}. If the data were moved, pass --data") from None
     check(config, prepared)
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     found = {"world": fabric.world_size, "precision": precision}
-    changed = [f"{name} was {about[name]}, is {now}" for name, now in found.items() if about[name] != now]
+    changed = [f"{name} was {about[name]}, is now {now}" for name, now in found.items() if about[name] != now]
     if about["data"]["fingerprint"] != prepared.fingerprint:
         changed.append(f"{prepared.path} is not the dataset that the run began with")
     if changed and not inexact:
-        raise UserError(f"{folder} would not go on exactly: {'; '.join(changed)} (--inexact goes on all the same)")
+        raise UserError(f"{folder} cannot be resumed exactly: {'; '.join(changed)}. Pass --inexact to resume anyway")
     torch.manual_seed(config.train.seed)
     training, complaints = _restored(
         Training(_stage(config, path / "stage1"), run if first else None, prepared, fabric), run
     )
     here = {"device": str(fabric.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    moved = [f"{name} was {about.get(name)}, is {now}" for name, now in here.items() if about.get(name) != now]
-    complaints += [f"{change}: the run goes on, but not bit for bit" for change in moved]
+    moved = [f"{name} was {about.get(name)}, is now {now}" for name, now in here.items() if about.get(name) != now]
+    complaints += [f"{change}: the run continues, but not bit for bit" for change in moved]
     if first:
         for complaint in complaints:
             print(f"crvae: {complaint}", file=sys.stderr)
     if prior is not None and training.images < config.train.images:
         seen = f"{training.images:,} of {config.train.images:,} images"
-        raise UserError(f"{folder} has seen {seen}: train it to the end first (crvae train --resume {folder})")
+        raise UserError(f"{folder} has seen {seen}. Finish its training first: crvae train --resume {folder}")
     if first and (images or prior is not None):
         run.configure(config)
         if prior is not None:
@@ -130,7 +132,7 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
     fabric.barrier()
     if not (has_prior_stage(config) and training.images >= config.train.images and has_begun(run)):
         if first:
-            forget_prior(run)  # of an autoencoder that goes on
+            forget_prior(run)  # of an autoencoder that continues
             run.forget_after(training.images)
         _fit(training, path)
     if has_prior_stage(config):
@@ -138,26 +140,26 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
 
 
 def _asked(config: Any, folder: str, images: int, prior: PriorConfig | None) -> Any:
-    """The run's configuration with another total of images or another prior. Raises UserError where it cannot have them."""
+    """The run's configuration with another total of images or another prior. Raises UserError if it cannot have them."""
     if images < 0:
         raise UserError(f"--train.images must be the new total of images, got {images}")
     if images:
         config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
         if after := too_late(config):
             raise UserError(
-                f"--train.images {images} ends before the discriminator of {folder} starts, after {after:,} images: give a larger total"
+                f"--train.images {images} ends before the discriminator of {folder} starts, after {after:,} images. Pass a larger total"
             )
     if prior is not None:
         if config.stage != 1:
-            raise UserError(f"{folder} is a Stage2 run, whose prior is its Stage1 model's: give a Stage1 run")
+            raise UserError(f"{folder} is a Stage2 run, and its prior belongs to its Stage1 model. Pass a Stage1 run")
         config = config.model_copy(update={"prior": prior})
     return config
 
 
 def _restored(training: Training, run: Run) -> tuple[Training, list[str]]:
-    """The training where its newest whole checkpoint stands, and what is to be said of it."""
+    """The training at its newest whole checkpoint, and what to tell the user about it."""
     if not checkpoint.existing(run.checkpoints) and not run.reports():
-        return training, [f"{run.folder} was stopped before its first checkpoint, and begins anew"]
+        return training, [f"{run.folder} was stopped before its first checkpoint, and starts again"]
     _, state, complaints = checkpoint.newest(run.checkpoints)
     training.restore(state)
     return training, complaints
@@ -172,7 +174,7 @@ def _fit(training: Training, folder: Path) -> None:
         training.fit()
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written any more ({error}); its checkpoints are intact: mend it and go on with"
+            f"cannot write to {folder} any more ({error}). Its checkpoints are intact. Fix the cause, then run:"
             f" crvae train --resume {folder}"
         ) from error
 
@@ -210,7 +212,7 @@ def too_late(config: Any) -> int:
 
 
 def check(config: Any, data: PreparedData) -> None:
-    """Raises UserError where the dataset is not of the recipe's size or colour, or smaller than a batch."""
+    """Raises UserError if the dataset is not of the recipe's size or colour, or smaller than a batch."""
     model, card = config.model, data.card
     check_log(config.train.log)
     if config.stage == 1:

@@ -1,7 +1,7 @@
 """The training loop. It knows batches, steps and checkpoints, and nothing of what it trains.
 
 Progress is counted in images seen. Every random draw follows from the seed and that count, so nothing but the count, the
-weights, their averages and the optimisers need be restored for a run to go on exactly where it stopped.
+weights, their averages and the optimisers need be restored for a run to continue exactly where it stopped.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Training:
     # ---- the loop -------------------------------------------------------------------------------------------------
 
     def fit(self) -> None:
-        """Trains until `config.train.images`. Raises Interrupted after a signal, UserError where a loss is not finite."""
+        """Trains until `config.train.images`. Raises Interrupted after a signal, UserError if a loss is not finite."""
         config, fabric = self.config, self.fabric
         stream = self.stage.batches(self.data, self.images, fabric.global_rank, fabric.world_size)
         meter = Meter()
@@ -104,8 +104,8 @@ class Training:
         if broken:
             folder = self.run.folder if self.run else "the run"
             raise UserError(
-                f"{meter.culprit()} is not finite at {images} images; the weights were not updated with it, and the last good"
-                f" checkpoint is in {folder}/checkpoints: lower train.rate in {folder}/config.yaml and go on with"
+                f"{meter.culprit()} is not finite at {images} images. The weights were not updated with it, and the last good"
+                f" checkpoint is in {folder}/checkpoints. Lower train.rate in {folder}/config.yaml, then run:"
                 f" crvae train --resume {folder}"
             )
         if number:
@@ -118,7 +118,7 @@ class Training:
         return checkpoint.capture(self.images, self.stage, self.step.sides)
 
     def restore(self, saved: checkpoint.State) -> None:
-        """Takes over a saved state. Raises UserError where it is not this configuration's, or not finite."""
+        """Takes over a saved state. Raises UserError if it is not this configuration's, or not finite."""
         self.images = checkpoint.restore(saved, self.stage, self.step.sides)
 
     def save(self) -> None:
@@ -158,7 +158,7 @@ class Training:
         differs = torch.tensor(float(not torch.equal(own, self.fabric.broadcast(own))), device=self.fabric.device)
         if self.fabric.all_reduce(differs, reduce_op="max"):  # all ranks stop, before anything is written
             raise UserError(
-                f"the ranks' weights differ at {self.images} images: training stops here; go on from the last checkpoint"
+                f"the ranks' weights differ at {self.images} images. Training stops; resume from the last checkpoint"
             )
 
 

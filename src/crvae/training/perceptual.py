@@ -31,5 +31,5 @@ class Perceptual:
 
 
 def perceptual(weight: float, network: str) -> Perceptual | None:
-    """The term through the network of this name; None where its weight is 0. Raises UserError where it cannot be fetched."""
+    """The term through the network of this name; None where its weight is 0. Raises UserError if it cannot be fetched."""
     return Perceptual(feature_pyramid(network)) if weight else None

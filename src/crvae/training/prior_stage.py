@@ -163,9 +163,9 @@ def forget_prior(run: Run) -> None:
 
 
 def prior_training(config: Stage1Config, run: Run | None, folder: Path, data: PreparedData, fabric: Fabric) -> Training:
-    """The prior's training on top of the published autoencoder of the run in `folder`, where its newest checkpoint stands.
+    """The prior's training on top of the published autoencoder of the run in `folder`, at its newest checkpoint.
 
-    `run` is None on every rank but the first. Raises UserError where a file of the run is damaged.
+    `run` is None on every rank but the first. Raises UserError if a file of the run is damaged.
     """
     fabric.barrier()  # the autoencoder is published by the first rank
     torch.manual_seed(config.train.seed)

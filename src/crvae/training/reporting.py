@@ -19,7 +19,7 @@ from crvae.training.run import Run
 from crvae.training.stage import Stage
 
 QUIET_SECONDS = 20.0
-"""Where standard error is no terminal, a line of progress at most this often."""
+"""Where standard error is not a terminal, a line of progress at most this often."""
 
 
 class Meter:

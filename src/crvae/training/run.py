@@ -39,10 +39,10 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, config: BaseModel, environment: dict[str, Any]) -> Run:
-        """Makes `folder` with config.yaml and environment.json. Raises UserError where it exists or cannot be made."""
+        """Makes `folder` with config.yaml and environment.json. Raises UserError if it exists or cannot be made."""
         if os.path.exists(folder):
             raise UserError(
-                f"--out {folder} exists already: choose another name, or go on with it by --resume {folder}"
+                f"--out {folder} already exists. Choose another folder, or continue that run: crvae train --resume {folder}"
             )
         with new_folder(folder) as temporary:
             cls(temporary).configure(config)
@@ -55,7 +55,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """Opens a run for going on with it. Raises UserError where it is none, or another process trains it."""
+        """Opens a run to resume it. Raises UserError if it is not a run, or if another process trains it."""
         if not os.path.isfile(folder / "config.yaml"):
             raise UserError(f"--resume {folder} is not a run: it has no config.yaml")
         run = cls(folder)
@@ -66,12 +66,12 @@ class Run:
         return run
 
     def lock(self) -> None:
-        """Takes the run for this process until `release`. Raises UserError where another one has it."""
+        """Takes the run for this process until `release`. Raises UserError if another one has it."""
         try:
             self._lock = (self.folder / ".lock").open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{self.folder} is being trained by another process: wait for it, or stop it") from None
+            raise UserError(f"{self.folder} is being trained by another process. Wait for it, or stop it") from None
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written to: {reason(error)}") from None
 
@@ -86,7 +86,7 @@ class Run:
         write_text(self.folder / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False))
 
     def config(self, kinds: dict[int, type[BaseModel]]) -> Any:
-        """The configuration as the class that `kinds` names for its stage. Raises UserError where it does not validate."""
+        """The configuration as the class that `kinds` names for its stage. Raises UserError if it does not validate."""
         path = self.folder / "config.yaml"
         try:
             body = yaml.load(_text(path), _PlainLoader)
@@ -102,11 +102,11 @@ class Run:
             return kinds[stage].model_validate(body)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))  # the file's own names: anything may stand there
+            where = ".".join(map(str, first["loc"]))  # the file's own names: they may be anything
             raise UserError(f"{path}: {brief(where) + ': ' if where else ''}{first['msg']}") from None
 
     def environment(self) -> dict[str, Any]:
-        """environment.json: what the run was created under. Raises UserError where it cannot be used."""
+        """environment.json: what the run was created under. Raises UserError if it cannot be used."""
         path = self.folder / "environment.json"
         try:
             about = json.loads(_text(path))
@@ -160,7 +160,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 def _text(path: Path) -> str:
     if path.stat().st_size > CONFIG_LIMIT:
-        raise UserError(f"{path} is over {CONFIG_LIMIT} bytes: no run has such a file")
+        raise UserError(f"{path} is larger than {CONFIG_LIMIT} bytes and cannot be a run's file")
     return path.read_text(encoding="utf-8")
 
 

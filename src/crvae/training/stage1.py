@@ -156,7 +156,7 @@ class GeneratorStep(nn.Module):
 class Stage1:
     """A Stage1 stage for the training loop (`crvae.training.stage.Stage`).
 
-    Raises UserError where a batch does not fall into whole groups on these devices.
+    Raises UserError if a batch does not fall into whole groups on these devices.
     """
 
     averaged_network = "model"

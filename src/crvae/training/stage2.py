@@ -54,7 +54,7 @@ class UpsamplerStep(nn.Module):
     """What the upsampler minimises: to pass for real, near the originals, and true to Stage1.
 
     forward(small, large) -> (loss, named terms, (large, fakes)): the same images at Stage1's size and at the upsampler's. The
-    adversary and the perceptual network are no children: gradients pass through them and stop at the images.
+    adversary and the perceptual network are not its children: gradients pass through them and stop at the images.
     """
 
     def __init__(self, config: Stage2Config, model: Upsampler, adversary: Adversary, perceptual: Perceptual | None):
@@ -95,7 +95,7 @@ class Stage2:
     part = Part()
 
     def __init__(self, config: Stage2Config, stage1: str | Path):
-        """`stage1`: the run or folder that holds the Stage1 model. Raises UserError where it is not the configuration's."""
+        """`stage1`: the run or folder that holds the Stage1 model. Raises UserError if it is not the configuration's."""
         self.config, objective = config, config.objective
         self.model = Upsampler(config.model, adopted(config, stage1))
         judge = Stage2Discriminator(config.discriminator, config.model.output_size, config.model.channels)

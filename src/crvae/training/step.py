@@ -19,7 +19,7 @@ class TrainingStep:
     """
 
     def __init__(self, stage: Stage, fabric: Fabric):
-        """Puts the stage's networks on the fabric's device. Raises UserError where a batch does not divide into its parts."""
+        """Puts the stage's networks on the fabric's device. Raises UserError if a batch does not divide into its parts."""
         self.stage, self.fabric, self.config = stage, fabric, stage.schedule
         parts = fabric.world_size * self.config.accumulate
         if self.config.batch % parts:

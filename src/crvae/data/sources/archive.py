@@ -55,7 +55,7 @@ class Archive(Source):
 
 @source("archive", takes=lambda name: name.lower().endswith(ENDINGS) and Path(name).is_file())
 def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
-    """Lists an archive. Raises UserError where it is damaged or holds no images."""
+    """Lists an archive. Raises UserError if it is damaged or holds no images."""
     path, tally, unpacked = Path(where), Tally(), None
     try:
         if path.name.lower().endswith(".zip"):
@@ -98,7 +98,7 @@ def _in_zip(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
 
 
 def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
-    """The files of a tar. A link stands for the file that it leads to, where that one is in the archive."""
+    """The files of a tar. A link means the file that it leads to, where that one is in the archive."""
     places: dict[str, tuple[int, int] | str] = {}
     links: dict[str, str] = {}
     with tarfile.open(path, "r:") as file:
@@ -135,7 +135,7 @@ def _clean(name: str) -> str:
 
 
 def _read(path: Path, place: tuple[int, int] | str, limit: int) -> bytes:
-    """One member's content. Raises Unusable where it is larger than `limit` bytes or damaged."""
+    """One member's content. Raises Unusable if it is larger than `limit` bytes or damaged."""
     if not isinstance(place, str):
         offset, size = place
         if size > limit:

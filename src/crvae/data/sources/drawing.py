@@ -12,7 +12,7 @@ from crvae.data.images import Form, Unusable
 def render(svg: str, form: Form, background: str) -> Image.Image:
     """One render of an SVG document on a solid ground, large enough that every stored size is a reduction of it.
 
-    Raises Unusable where it cannot be rendered.
+    Raises Unusable if it cannot be rendered.
     """
     import resvg_py
 

@@ -109,7 +109,7 @@ def emoji(
 ) -> Emoji:
     """Finds the drawings under `root` (installed packages), or installs them with npm into the cache.
 
-    Raises UserError for an unknown vendor, without npm, or where a package's file is missing.
+    Raises UserError for an unknown vendor, without npm, or if a package's file is missing.
     """
     given = [name.strip() for name in (vendors or "").split(",") if name.strip()]
     chosen = tuple(dict.fromkeys(given)) or tuple(VENDORS)

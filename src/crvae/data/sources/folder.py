@@ -62,7 +62,7 @@ def folder(
 ) -> Source:
     """What a folder holds: prepared data (by its card), else tables, else pictures.
 
-    Raises UserError where it is missing or holds none of them, or tables and pictures and nothing says which.
+    Raises UserError if it is missing or holds none of them, or tables and pictures and nothing says which.
     """
     path = Path(root)
     if not path.is_dir():

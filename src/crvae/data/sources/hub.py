@@ -19,7 +19,7 @@ def hub(
     labels: Annotated[str | None, "none, or label columns separated by commas"] = None,
     image_column: Annotated[str | None, "which column holds the images"] = None,
 ) -> Rows:
-    """`hub:owner/name` or `hub:owner/name/configuration`, from the hub or the cache. Raises UserError where it cannot be loaded."""
+    """`hub:owner/name` or `hub:owner/name/configuration`, from the hub or the cache. Raises UserError if it cannot be loaded."""
     name = where.removeprefix("hub:")
     owner, _, rest = name.partition("/")
     repository, _, configuration = rest.partition("/")

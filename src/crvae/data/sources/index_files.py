@@ -13,7 +13,7 @@ def lines(
 ) -> Iterator[list[str]]:
     """The fields of every line after `header` lines; the last field takes what is left of its line.
 
-    Raises UserError naming the file, and the line where one has too few fields. `option` is what told where to look.
+    Raises UserError naming the file, and the line if one has too few fields. `option` is what told where to look.
     """
     try:
         with path.open(encoding="utf-8") as file:

@@ -47,7 +47,7 @@ class Lsun(Source):
 
 @lru_cache(maxsize=2)
 def _database(folder: Path) -> Any:
-    """One read-only handle a process. Raises UserError where there is no database."""
+    """One read-only handle a process. Raises UserError if there is no database."""
     import lmdb
 
     try:

@@ -14,7 +14,7 @@ from crvae.errors import UserError
 def install(packages: list[str], root: Path | None) -> list[Path]:
     """The folders of `packages`: below `root` (a project folder, its node_modules, or the packages' parent), or fetched.
 
-    `NAME@VERSION` asks for that version and no other. Raises UserError where `root` lacks one, npm is missing, or npm fails.
+    `NAME@VERSION` asks for that version and no other. Raises UserError if `root` lacks one, npm is missing, or npm fails.
     """
     if root is not None:
         return [_below(root, package) for package in packages]

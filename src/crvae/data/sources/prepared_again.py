@@ -43,7 +43,7 @@ class PreparedAgain(Source):
 
 
 def prepared_again(root: Path, form: Form) -> PreparedAgain:
-    """Raises UserError where the card is damaged, or a shard is missing."""
+    """Raises UserError if the card is damaged, or a shard is missing."""
     from crvae.data.prepared import open_data
 
     card = open_data(root).card

@@ -76,7 +76,7 @@ class Rows(Source):
 
 
 def load(what: str, **request: Any) -> dict[str, Dataset]:
-    """All splits of a dataset. Raises UserError where they cannot be loaded."""
+    """All splits of a dataset. Raises UserError if they cannot be loaded."""
     from datasets import load_dataset
     from datasets.utils.logging import disable_progress_bar
 
@@ -108,7 +108,7 @@ def rows(
     description: dict[str, object],
     tally: Tally,
 ) -> Rows:
-    """Finds splits, the column of images and the columns of labels. Raises UserError where one is missing or in doubt."""
+    """Finds splits, the column of images and the columns of labels. Raises UserError if one is missing or in doubt."""
     used = {split: table for split, table in tables.items() if split.lower() in WORDS and len(table)}
     if not used and len(tables) == 1:
         used = {"train": next(iter(tables.values()))}

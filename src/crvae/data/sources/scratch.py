@@ -11,7 +11,7 @@ from crvae.errors import UserError
 
 
 def scratch() -> Path:
-    """A new folder that goes when the program ends. Raises UserError where there is no room for it."""
+    """A new folder that goes when the program ends. Raises UserError if there is no room for it."""
     try:
         folder = tempfile.mkdtemp(prefix="crvae-")
     except OSError as error:

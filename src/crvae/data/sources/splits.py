@@ -1,4 +1,4 @@
-"""Splits in names, by the hub's rule: a word for a split, between characters that are no letters."""
+"""Splits in names, by the hub's rule: a word for a split, between characters that are not letters."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def read_table(path: Path, paths: Mapping[str, str]) -> Table:
             raise UserError(f"--labels {path} line {number} has {len(line)} cells, its header {len(head) + 1}")
         name = paths.get(plain(line[0]), plain(line[0]))
         if name not in known:
-            raise UserError(f"--labels {path} line {number} names {line[0]!r}, which is no image of SOURCE")
+            raise UserError(f"--labels {path} line {number} names {line[0]!r}, which is not an image of SOURCE")
         if name in cells:
             raise UserError(f"--labels {path} names {line[0]!r} in line {line_of[name]} and in line {number}: keep one")
         cells[name] = [unicodedata.normalize("NFC", cell.strip()) for cell in line[1:]]
@@ -124,7 +124,7 @@ def printable_column(name: str) -> str:
 
 
 def values_in_words(count: int) -> str:
-    """Why a column of `count` values is no attribute."""
+    """Why a column of `count` values is not an attribute."""
     return f"it has {count:,} value{'s' * (count != 1)}, and an attribute has 2 to {MOST_VALUES}"
 
 

@@ -35,7 +35,7 @@ def table_file(
     labels: Annotated[str | None, "none, or label columns separated by commas"] = None,
     image_column: Annotated[str | None, "which column holds the images"] = None,
 ) -> Rows:
-    """One Parquet or Arrow file. Raises UserError where it cannot be read or holds no images."""
+    """One Parquet or Arrow file. Raises UserError if it cannot be read or holds no images."""
     path = Path(where)
     return tables(path.parent, [path.name], form, labels=labels, image_column=image_column, what=path)
 

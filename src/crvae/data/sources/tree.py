@@ -93,10 +93,10 @@ def grow(
     tally: Tally | None = None,
     tables: Mapping[str, bytes] | None = None,
 ) -> Tree:
-    """Makes sense of the file names that `what` holds. Raises UserError where none of them is an image.
+    """Makes sense of the file names that `what` holds. Raises UserError if none of them is an image.
 
     `labels`: None for class folders and metadata, `none`, or the path of a CSV table. `tables`: path and content of the
-    metadata tables. What is no image is counted in `tally`.
+    metadata tables. Files that are not images are counted in `tally`.
     """
     tally = Tally() if tally is None else tally
     chosen, beside = _images(names, tally, set(tables or ()))

@@ -108,7 +108,7 @@ def _editor(x: Float[Tensor, "c h w"]) -> gr.ImageEditor:
 def hidden(painting: dict[str, Any] | None, region: str, size: int) -> Float[Tensor, "h w"]:
     """The mask, 1 where pixels are visible: 0 where the brush covered half of a pixel or more, and in the named region.
 
-    Raises UserError where nothing is hidden, or everything.
+    Raises UserError if nothing is hidden, or everything.
     """
     mask = torch.ones(size, size) if region == PAINTED else rectangle(NAMED[region], size)
     for layer in (painting or {}).get("layers", []):

@@ -35,7 +35,7 @@ class Exhibit:
 def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
     """The models of one or two RUN, as `crvae.load` takes them.
 
-    Raises UserError where one cannot be loaded, or where their Stage1 images differ in size or channels.
+    Raises UserError if one cannot be loaded, or if their Stage1 images differ in size or channels.
     """
     names = [Path(run.rstrip("/")).name or run for run in runs]
     if len(set(names)) < len(names):

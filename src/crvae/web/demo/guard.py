@@ -1,4 +1,4 @@
-"""What stands between the network and the page: its headers, who may send to it, and how much."""
+"""What protects the page: its headers, who may send to it, and how much."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ EXAMPLES = 24
 
 
 def serve(runs: list[str], images: str | None, port: int) -> None:
-    """Serves the page for `runs` on 127.0.0.1. Raises UserError for what the user can mend, before anything is served."""
+    """Serves the page for `runs` on 127.0.0.1. Raises UserError if it cannot serve them, before anything is served."""
     exhibits = open_exhibits(runs, best_device())
     examples = examples_of(exhibits, images)
     with socket.socket() as listening, tempfile.TemporaryDirectory(prefix="crvae-demo-") as folder:

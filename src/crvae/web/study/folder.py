@@ -91,12 +91,12 @@ def _read(path: Path, document: type[Document]) -> Document:
 
 
 def read_study(folder: Path) -> Study:
-    """The study in `folder`. Raises UserError where it is missing or damaged."""
+    """The study in `folder`. Raises UserError if it is missing or damaged."""
     return _read(folder / "study.json", Study)
 
 
 def read_key(folder: Path, study: Study) -> Key:
-    """Which model is where. Raises UserError where the key is missing, damaged or another study's."""
+    """Which model is where. Raises UserError if the key is missing, damaged or another study's."""
     key = _read(folder / "key.json", Key)
     everyone = list(range(len(key.models)))
     if len(key.places) != len(study.questions) or any(sorted(places) != everyone for places in key.places):

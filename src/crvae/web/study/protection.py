@@ -1,4 +1,4 @@
-"""What stands between the network and the study: headers, size, origin and content type of requests, rate limits."""
+"""What protects the study: headers, size, origin and content type of requests, rate limits."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def completions(runs: list[str], count: int, seed: int) -> Shown:
     """For each occlusion (a sub-folder that all `runs` have), `count` times the images of one name, a model each.
 
     Beside them the occluded image, where a run has it: `occluded/OCCLUSION/NAME.png`. PNGs directly in the folders
-    count as one unnamed occlusion. Raises UserError where names do not match or are too few.
+    count as one unnamed occlusion. Raises UserError if names do not match or are too few.
     """
     folders = [Path(run) for run in runs]
     for run in runs:
