@@ -166,7 +166,7 @@ def curves() -> bytes:
     axes[1].set_title("KL per time step (nats)")
     axes[1].legend(fontsize=7, ncol=2)
     for name in ("adversarial_sample", "adversarial_reconstruction", "discriminator"):
-        with_it = [line for line in lines if name in line]  # the discriminator joins in later
+        with_it = [line for line in lines if name in line]  # the discriminator starts later
         axes[2].plot(
             [line["images"] for line in with_it], [line[name] for line in with_it], label=name.replace("_", ", ")
         )

@@ -49,7 +49,7 @@ class Piece:
         self._lock = threading.Lock()
 
     def run(self, *words: str, threads: int = 1) -> None:
-        """One `crvae` command. Raises OutOfTime where the minutes are over, SystemExit if it fails."""
+        """One `crvae` command. Raises OutOfTime if the minutes are over, SystemExit if it fails."""
         self._done(words, threads, None)
 
     def read(self, *words: str, threads: int = 1) -> str:

@@ -186,6 +186,8 @@ def test_evaluate_refuses(colour, trained, options, words):
 
 
 def test_evaluate_refuses_places(tmp_path, colour, trained):
+    with pytest.raises(UserError, match="Load the model with"):
+        crvae.evaluate(crvae.load(trained), colour, prior="normal")
     with pytest.raises(UserError, match="neither a run"):
         crvae.evaluate(tmp_path / "none", colour)
     with pytest.raises(UserError, match="do not exist"):

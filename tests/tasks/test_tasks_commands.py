@@ -86,7 +86,7 @@ def test_an_interrupted_completion_goes_on_and_ends_the_same(exported, pictures,
 
     monkeypatch.setattr(completion_folder, "complete", interrupted)
     assert main([*command, str(tmp_path / "parts")]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "Run the same command again" in capsys.readouterr().err
     assert not (tmp_path / "parts").exists()
     monkeypatch.setattr(completion_folder, "complete", real)
     assert main([*command, str(tmp_path / "parts")]) == 0

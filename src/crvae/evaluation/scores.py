@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 from crvae.devices import best_device
+from crvae.errors import UserError
 from crvae.evaluation.evaluate import as_json, evaluate_subject
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.registry import Request, names
@@ -79,6 +80,7 @@ def evaluate(
     split: str = "",
     images: int = 0,
     seed: int = 0,
+    prior: Literal["own", "normal"] = "own",
     samples: int = 100,
     observation_variance: float = 0.0,
 ) -> Scores:
@@ -102,12 +104,17 @@ def evaluate(
         split=split,
         images=images,
         seed=seed,
+        prior=prior,
         samples=samples,
         observation_variance=observation_variance,
     )
     if isinstance(run, Autoencoder | Upsampler):
+        if prior != "own":
+            raise UserError(
+                "prior is for a run that is loaded here. Load the model with crvae.load(run, prior='normal')"
+            )
         subject = Subject(run.origin.name if run.origin else "this model", run)
     else:
-        subject = open_subject(os.fspath(run), best_device())
+        subject = open_subject(os.fspath(run), best_device(), prior)
     with progress() as advance:
         return Scores(evaluate_subject(subject, request, advance))

@@ -124,7 +124,7 @@ def picker(
 
 
 def to_image(data: bytes, channels: int, size: int) -> Float[Tensor, "c h w"]:
-    """The bytes of an image file -> its largest centred square in [-1, 1]. Raises Unusable if they are no image."""
+    """The bytes of an image file -> its largest centred square in [-1, 1]. Raises Unusable if they are not an image."""
     wanted: Literal[1, 3] = 1 if channels == 1 else 3
     form = Form(sizes=(size,), channels=wanted)
     return squared(decode(data, form), form)
