@@ -63,6 +63,12 @@ def paint(folder: Path, count: int, size: int, grey: bool = False) -> None:
         Image.fromarray(image).convert("L" if grey else "RGB").save(folder / f"{number:03d}.png")
 
 
+@pytest.fixture
+def painted():
+    """`painted(folder, count, size)` makes a folder of pictures."""
+    return paint
+
+
 @pytest.fixture(scope="session")
 def colour(tmp_path_factory) -> Path:
     """About 54 training images of 32 pixels: no multiple of 16, so that batches cross the end of an epoch."""

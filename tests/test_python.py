@@ -19,7 +19,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import crvae
-from conftest import paint
 from crvae.cli import main
 from crvae.errors import UserError
 from crvae.models.origin import Origin
@@ -105,8 +104,8 @@ def test_a_stopped_run_is_resumed_by_the_same_process(tmp_path, colour, tiny, tr
 # ---- prepare ----------------------------------------------------------------------------------------------------------
 
 
-def test_prepare_makes_the_same_data_as_the_command(tmp_path):
-    paint(tmp_path / "pictures", 20, 32)
+def test_prepare_makes_the_same_data_as_the_command(tmp_path, painted):
+    painted(tmp_path / "pictures", 20, 32)
     data = crvae.prepare(tmp_path / "pictures", tmp_path / "python", size=16, channels=1)
     assert (
         main(["prepare", str(tmp_path / "pictures"), str(tmp_path / "command"), "--size", "16", "--channels", "1"]) == 0
@@ -124,8 +123,8 @@ def test_prepare_makes_the_same_data_as_the_command(tmp_path):
         ({"crop": "box"}, "--crop box"),
     ],
 )
-def test_prepare_refuses(tmp_path, options, words):
-    paint(tmp_path / "pictures", 3, 16)
+def test_prepare_refuses(tmp_path, painted, options, words):
+    painted(tmp_path / "pictures", 3, 16)
     with pytest.raises(UserError, match=words):
         crvae.prepare(tmp_path / "pictures", tmp_path / "out", **options)
     with pytest.raises(UserError, match="exists"):
@@ -308,9 +307,9 @@ def examples(text: str | None) -> list[str]:
     return re.findall(r"^\s*>>> (.+)$", text or "", re.M)
 
 
-def test_the_examples_of_the_docstrings_run(tmp_path, monkeypatch):
+def test_the_examples_of_the_docstrings_run(tmp_path, painted, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    paint(tmp_path / "photos", 200, 64)
+    painted(tmp_path / "photos", 200, 64)
     train, evaluate = crvae.train, crvae.evaluate
     names = types.SimpleNamespace(**{name: getattr(crvae, name) for name in crvae.__all__})
     names.train = lambda *places, **options: train(*places, **(options | SHORT))
