@@ -1,4 +1,4 @@
-"""The paper's tables and figures, one command each; a second call goes on where the first was stopped.
+"""The paper's tables and figures, one command each; a second call continues where the first was stopped.
 
     python -m experiments.tables table1 [--budget cpu|gpu] [--seeds 0 1 2] [--jobs 2] [--minutes M]
 
@@ -82,7 +82,7 @@ def folder(row: Row, images: int, seed: int) -> Path:
 
 
 def train(piece: Piece, plan: Plan, row: Row, images: int, seed: int) -> None:
-    """The row's run, begun or gone on with where it is not finished."""
+    """The row's run, started, or continued if it is not finished."""
     options = ("--train.seed", str(seed), *row.options)
     finish(piece, folder(row, images, seed), images, row.recipe, "--data", plan.data, *options)
 
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--budget", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one report for each")
     parser.add_argument("--jobs", type=int, default=2, help="rows that train at once, with one thread each")
-    parser.add_argument("--minutes", type=float, default=0, help="stop after so long, to go on by the same command")
+    parser.add_argument("--minutes", type=float, default=0, help="stop after so long, the same command continues")
     options = parser.parse_args()
     piece = Piece(options.minutes)
     try:
@@ -260,7 +260,7 @@ def main() -> None:
         else:
             make(options.name, options.budget, options.seeds, options.jobs, piece)
     except OutOfTime:
-        sys.exit("time is over; everything is saved: the same command goes on")
+        sys.exit("time is over; everything is saved. Run the same command again to continue")
 
 
 if __name__ == "__main__":
