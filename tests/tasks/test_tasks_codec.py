@@ -241,7 +241,7 @@ def test_the_commands(speaking, tmp_path, capsys):
     (tmp_path / "bad.crz").write_bytes(one.read_bytes()[:-1])
     (tmp_path / "latents.safetensors").write_bytes(b"")
     refusals = (
-        (["decode", str(one)], "--run is missing"),
+        (["decode", str(one)], "which is not built in: give the run that made it with --run"),
         (["decode", str(one), "--run", run, "--steps", "9"], "--steps must be from 0 to 4"),
         (["decode", str(tmp_path / "in"), "--run", run], "holds no .crz files"),
         (["decode", str(tmp_path / "none.crz"), "--run", run], "does not exist"),
@@ -256,3 +256,17 @@ def test_the_commands(speaking, tmp_path, capsys):
         assert says in capsys.readouterr().err
     assert not (tmp_path / "n").exists()
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_file_of_a_built_in_model_needs_no_run(speaking, make, tmp_path, monkeypatch):
+    _, exported = speaking
+    (tmp_path / "built-in").mkdir()
+    save(tmp_path / "built-in" / "another", make[0]("dense"), recipe="test", images=0)
+    exported = exported.rename(tmp_path / "built-in" / "mine")
+    monkeypatch.setattr("crvae.storage.models.BUILT_IN", tmp_path / "built-in")
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    one = str(tmp_path / "red.crz")
+    assert main(["encode", "mine", "--images", str(tmp_path / "red.png"), one, "--format", "crz"]) == 0
+    assert main(["decode", one, "--out", str(tmp_path / "found")]) == 0
+    assert main(["decode", one, "--run", str(exported), "--out", str(tmp_path / "told")]) == 0
+    assert (tmp_path / "found" / "red.png").read_bytes() == (tmp_path / "told" / "red.png").read_bytes()

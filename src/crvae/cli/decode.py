@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -13,6 +13,9 @@ from crvae.cli.parsing import parse
 from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import progress, told
+
+if TYPE_CHECKING:
+    from crvae.tasks.traversal import Model
 
 
 @dataclass
@@ -24,7 +27,7 @@ class Decode:
     out: Path | None = None
     """New folder; by default the file's name without its ending, or the folder's with -decoded at its end."""
     run: str = ""
-    """The model; of latents only needed if it is no longer where it was when the file was made."""
+    """The model. Latents need it only if it is no longer where it was when they were made, .crz files if it is not built in."""
     steps: int | None = None
     """Use only the first blocks, as many time steps as this; by default all that are in the file."""
     fill: bool = False
@@ -69,9 +72,7 @@ def run(args: list[str]) -> int:
 
 def _crz(command: Decode, out: Path) -> int:
     """Writes the image of every .crz file, each decoded alone."""
-    from crvae.devices import best_device
     from crvae.pictures import save_image, to_8_bit
-    from crvae.storage.models import load
     from crvae.tasks.codec import Codec
     from crvae.tasks.inputs import distinct
     from crvae.tasks.traversal import steps_of
@@ -79,9 +80,7 @@ def _crz(command: Decode, out: Path) -> int:
     files = sorted(command.file.glob("*.crz")) if command.file.is_dir() else [command.file]
     if not files:
         raise UserError(f"{command.file} holds no .crz files: give the folder that `crvae encode --format crz` wrote")
-    if not command.run:
-        raise UserError("--run is missing: a .crz file names its model by a hash alone, give the run that made it")
-    model = load(command.run, best_device())
+    model = _maker(command.run, files[0])
     if command.steps is not None and not 0 <= command.steps <= steps_of(model):
         raise UserError(f"--steps must be from 0 to {steps_of(model)}, the model's time steps, got {command.steps}")
     codec = Codec(model)
@@ -92,6 +91,25 @@ def _crz(command: Decode, out: Path) -> int:
             save_image(to_8_bit(image[None])[0], folder / f"{name}.png")
     print(f"{out}: {len(files):,} images", file=sys.stderr)
     return 0
+
+
+def _maker(run: str, file: Path) -> Model:
+    """The model of `run`, or without one the built-in model that `file` names by its hash."""
+    from crvae.devices import best_device
+    from crvae.storage.models import built_in, load
+    from crvae.tasks.codec import model_name
+    from crvae.tasks.crz_file import unpack
+
+    if run:
+        return load(run, best_device())
+    wanted = unpack(_content(file), str(file), 0).model
+    for name in built_in():
+        model = load(name, best_device())
+        if model_name(model) == wanted:
+            return model
+    raise UserError(
+        f"{file} was made by model {wanted.hex()}, which is not built in: give the run that made it with --run"
+    )
 
 
 def _content(file: Path) -> bytes:

@@ -24,6 +24,11 @@ from crvae.storage.weights import load_weights, parse_part, read_config, save_co
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 
 
+def built_in() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(folder.name for folder in BUILT_IN.glob("*") if folder.is_dir())
+
+
 def model_folder(name: str | Path) -> Path:
     """The folder that holds config.json: of a run, an exported folder, a built-in model or, as hub:owner/name, a hub model.
 
@@ -37,10 +42,9 @@ def model_folder(name: str | Path) -> Path:
             return folder
     if path.is_dir():
         raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
-    built_in = sorted(folder.name for folder in BUILT_IN.glob("*") if folder.is_dir())
-    if str(name) in built_in:
+    if str(name) in built_in():
         return BUILT_IN / str(name)
-    names = f", nor a built-in model ({', '.join(built_in)})" if built_in else ""
+    names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
     raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
 
 
