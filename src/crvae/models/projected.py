@@ -54,6 +54,7 @@ class ProjectedDiscriminator(Discriminator):
         self, images: Float[Tensor, "b c h w"], real: int = 0
     ) -> tuple[Float[Tensor, "b n"], Float[Tensor, " b2 *e"] | None]:
         pyramid = self._frozen[0].to(images.device)
+        images = images.contiguous(memory_format=torch.channels_last)
         projected = [
             projection(features, real) for projection, features in zip(self.projections, pyramid(images), strict=True)
         ]

@@ -25,9 +25,10 @@ class Perceptual:
         top, left = torch.randint(SHIFT, (2,)).tolist()
         height, width = (side - SHIFT + 1 for side in x.shape[-2:])
         window = (..., slice(top, top + height), slice(left, left + width))
+        shown, wanted = (images[window].contiguous(memory_format=torch.channels_last) for images in (x_hat, x))
         with torch.no_grad():
-            targets = pyramid(x[window])
-        return objectives.perceptual(pyramid(x_hat[window]), targets)
+            targets = pyramid(wanted)
+        return objectives.perceptual(pyramid(shown), targets)
 
 
 def perceptual(weight: float, network: str) -> Perceptual | None:
