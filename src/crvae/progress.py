@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -15,6 +16,12 @@ Progress = Callable[[str, int, int], None]
 """Told what is being done, how many parts of it are done, and of how many."""
 
 Part = TypeVar("Part", bound=Sized)
+
+RENEWED_SECONDS = 1.0
+"""On a terminal, work that cannot be counted says so as often."""
+
+BAR = 30
+"""Characters of a bar that rich does not draw."""
 
 QUIET_SECONDS = 30.0
 """Where standard error is not a terminal, a line at most this often."""
@@ -96,6 +103,38 @@ class NotebookBar:
             self._display = self._ipython.display(page, display_id=True)
         else:
             self._display.update(page)
+
+
+@contextmanager
+def waiting(what: str, seconds: float = 0.0) -> Iterator[None]:
+    """Tells that `what` goes on while the block runs, for work that cannot be counted; of about `seconds`, where that is known.
+
+    On a terminal one line, renewed every second and gone at the end; elsewhere a line every 30 seconds.
+    """
+    begun, over, terminal = time.monotonic(), threading.Event(), sys.stderr.isatty()
+
+    def tell() -> None:
+        while not over.wait(RENEWED_SECONDS if terminal else QUIET_SECONDS):
+            text = _waited(what, time.monotonic() - begun, seconds)
+            print(f"\r{text}\x1b[K" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+        if terminal:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _waited(what: str, passed: float, seconds: float) -> str:
+    """`loading, 3 seconds`; with a bar and the time left where the whole is known."""
+    if not seconds:
+        return f"{what}, {duration(passed)}"
+    full = min(BAR, int(BAR * passed / seconds))
+    return f"{what} {'━' * full}{' ' * (BAR - full)} at most {duration(max(0.0, seconds - passed))} left"
 
 
 class _Lines:

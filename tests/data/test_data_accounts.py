@@ -13,9 +13,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from making import contents, made
+from making import contents, made, many
 
 from crvae.data import open_data
 from crvae.data.accounts import Tally, describe, printable
@@ -228,7 +228,7 @@ def test_ten_thousand_odd_lists_of_names_are_a_tree_or_a_sentence():
         assert all(printable(line).encode() for line in (*tree.notes, *describe(tree.not_looked_at)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@many(60)
 @given(
     names=st.lists(
         st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), min_size=1, max_size=8, unique=True

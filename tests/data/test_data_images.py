@@ -11,8 +11,9 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from making import many
 from PIL import Image, PngImagePlugin
 
 from crvae.data.images import Form, Unusable, decode, encode, region, scale
@@ -191,7 +192,7 @@ def _survives(data: bytes) -> bool:
     return False
 
 
-@settings(max_examples=400, deadline=None)
+@many(400)
 @given(st.one_of(st.binary(max_size=300), st.integers(0, 2**32).map(_mutated)))
 def test_any_bytes_give_an_image_or_a_reason(data):
     _survives(data)

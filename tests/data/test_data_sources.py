@@ -179,6 +179,16 @@ def test_every_index_file_of_celeba_is_needed_whole(name, celeba, refused, tmp_p
     assert "--root" in refused("prepare", "celeba", tmp_path / "out")
 
 
+def test_all_that_celeba_lacks_is_said_at_once(celeba, refused, tmp_path):
+    (celeba / "list_eval_partition.txt").unlink()
+    (celeba / "list_attr_celeba.txt").unlink()
+    said = refused("prepare", "celeba", tmp_path / "out", "--root", celeba)
+    assert "lacks list_eval_partition.txt, list_attr_celeba.txt " in said
+    (tmp_path / "empty").mkdir()
+    said = refused("prepare", "celeba", tmp_path / "out", "--root", tmp_path / "empty")
+    assert "img_align_celeba, list_eval_partition.txt, identity_CelebA.txt, list_attr_celeba.txt" in said
+
+
 def test_lsun_streams_from_its_databases(lsun, crvae, tmp_path):
     import lmdb
 

@@ -110,6 +110,10 @@ def test_splits_from_file_names_and_from_a_saved_dataset(table, crvae, tmp_path)
         assert crvae("prepare", source, tmp_path / f"{source.name}-out", "--size", 8)[0] == 0
         card = open_data(tmp_path / f"{source.name}-out").card
         assert {name: split.count for name, split in card.splits.items()} == {"train": 14, "validation": 3, "test": 3}
+    assert open_data(tmp_path / "sharded-out").card.notes[0] == (
+        "splits found in names: test (test-00000-of-00001.parquet), train (train-00000-of-00002.parquet,"
+        " train-00001-of-00002.parquet), validation (validation-00000-of-00001.parquet)"
+    )
     assert open_data(tmp_path / "sharded-out").fingerprint == open_data(tmp_path / "saved-out").fingerprint
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from making import contents, made
+from making import contents, made, many
 
 from crvae.data import open_data
 from crvae.data.sources.splits import WORDS, in_folders, split_in
@@ -135,7 +135,7 @@ def test_file_names_say_splits_only_where_all_do(fill, tmp_path):
     assert "1 file names say validation or test (my test.png" in data.card.notes[0]
 
 
-@settings(max_examples=300)
+@many(300)
 @given(st.sampled_from(sorted(WORDS)), st.text("-._ 0123456789", max_size=4), st.text("-._ 0123456789", max_size=4))
 def test_a_split_word_stands_between_characters_that_are_no_letters(word, before, after):
     for name in (word, word.upper(), word.title()):
@@ -144,7 +144,7 @@ def test_a_split_word_stands_between_characters_that_are_no_letters(word, before
         assert split_in(f"{name}\u00e9") is None
 
 
-@settings(max_examples=300)
+@many(300)
 @given(
     st.lists(
         st.lists(st.sampled_from(["train", "test", "val", "cat", "dog", "contrail", "a b"]), max_size=3).map(tuple)

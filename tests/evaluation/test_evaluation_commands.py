@@ -70,7 +70,7 @@ def test_mistakes_are_one_sentence(trained, colour, grey, tmp_path, capsys):
     empty.mkdir()
     (unfinished / "checkpoints").mkdir(parents=True)
     shutil.copy(trained / "config.yaml", unfinished)
-    assert "holds neither a model nor PNG images" in evaluate(capsys, empty, colour)
+    assert "holds neither a model nor images" in evaluate(capsys, empty, colour)
     assert "holds no model" in evaluate(capsys, unfinished, colour)
     assert "nothing-there" in evaluate(capsys, tmp_path / "nothing-there", colour)
     assert "do not exist" in evaluate(capsys, trained, tmp_path / "nothing-there")
@@ -98,7 +98,36 @@ def test_mistakes_with_folders_of_images(trained, colour, tmp_path, capsys):
     from PIL import Image
 
     Image.new("RGB", (16, 16)).save(first)
-    assert "size and colour" in evaluate(capsys, out, colour, *train)
+    assert "not of the size of" in evaluate(capsys, out, colour, *train)
+
+
+def test_a_folder_of_images_is_read_by_the_rules_of_prepare(trained, colour, tmp_path, capsys):
+    """One grey file among colour, JPEG and WebP under other names, what lies beside, a limit on pixels."""
+    from PIL import Image
+
+    out, colourful = tmp_path / "images", tmp_path / "colourful"
+    assert main(["sample", str(trained), "--count", "24", "--out", str(out)]) == 0
+    shutil.copytree(out, colourful)
+    grey = Image.open(out / "000005.png").convert("L")
+    grey.save(out / "000005.png")
+    grey.convert("RGB").save(colourful / "000005.png")
+    for kind, name in (("JPEG", "000006.png"), ("WEBP", "000007.png")):
+        Image.open(out / name).save(out / name, kind, quality=90)
+        shutil.copy(out / name, colourful / name)
+    (out / "000008.png").rename(out / "000008.PNG")
+    (out / "below").mkdir()
+    (out / "notes.txt").touch()
+    found = []
+    for folder in (out, colourful):
+        capsys.readouterr()
+        assert main(["evaluate", str(folder), "--data", str(colour), *SOME, "--scores", "kid", "--json"]) == 0
+        said = capsys.readouterr()
+        found.append(json.loads(said.out))
+    assert found[0]["scores"] == found[1]["scores"]
+    assert found[0]["not_looked_at"] == ["below", "notes.txt"]
+    assert said.err.count("not looked at") == 0
+    assert "above the limit" in evaluate(capsys, out, colour, *SOME, "--scores", "kid", "--pixel-limit", "0.001")
+    assert "did you mean 'kid'?" in evaluate(capsys, out, colour, *SOME, "--scores", "kdi")
 
 
 def test_compare_writes_one_page_and_the_same_numbers(result, trained, colour, tmp_path, capsys):

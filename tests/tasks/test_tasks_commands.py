@@ -187,6 +187,86 @@ def test_what_users_can_mend_is_one_sentence(words, says, exported, model, pictu
     assert {str(path) for path in tmp_path.rglob("*")} == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "reconstruct RUN --data PICTURES --out OUT.png",
+        "complete RUN --images PICTURES --mask upper --restarts 1 --steps 1 --out OUT",
+        "encode RUN --images PICTURES OUT.safetensors",
+        "traverse RUN progressive --images PICTURES --out OUT.png",
+    ],
+)
+def test_the_pixel_limit_decides_what_is_read(words, exported, pictures, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pictures.rename("PICTURES")
+    (tmp_path / "RUN").symlink_to(exported)
+    Image.new("RGB", (64, 32), "red").save("PICTURES/wide.png")
+    assert main([*words.split(), "--pixel-limit", "0"]) == 2
+    assert "--pixel-limit must lie between 0.001 and 1000, got 0.0" in capsys.readouterr().err
+    assert main([*words.split(), "--pixel-limit", "0.00102"]) == 2
+    assert "no usable image" in capsys.readouterr().err
+    assert main([*words.split(), "--pixel-limit", "0.002"]) == 0
+    said = capsys.readouterr().err
+    assert said.count("skipped: ") == 1
+    assert "wide.png has 0.002048 megapixels, above the limit of 0.002" in said
+
+
+def test_a_large_photograph_is_read_as_prepare_stores_it(model, tmp_path):
+    """20 megapixels, above the size from which both make pictures smaller while they decode."""
+    from crvae.data import open_data, prepare_source
+    from crvae.tasks.inputs import read_images
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("one.jpg", "other.png"):
+        small = Image.fromarray(generator.integers(0, 256, (20, 25, 3), dtype=np.uint8))
+        small.resize((5000, 4000), Image.Resampling.BICUBIC).save(folder / name)
+    prepare_source(folder, tmp_path / "data", size=32, workers=1)
+    data = open_data(tmp_path / "data")
+    stored = {
+        key: image
+        for split in map(data.split, data.card.splits)
+        for key, image in zip(split.keys(range(len(split))), split.images(range(len(split))), strict=True)
+    }
+    read = read_images(str(folder), model, option="--images", limit=9)
+    assert read.names == ["one", "other"]
+    for x, key in zip(read.x, ("one.jpg", "other.png"), strict=True):
+        assert torch.equal(((x + 1) * 127.5).round().to(torch.uint8), stored[key])
+
+
+def test_the_home_folder_is_meant_by_a_tilde_behind_an_option(exported, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").symlink_to(exported)
+    assert main(["sample", "~/run", "--count", "2", "--out=~/made"]) == 0
+    assert len(list((tmp_path / "made").iterdir())) == 2
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("place", [".", "..", "/", ""])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sample RUN --count 2 --out PLACE",
+        "complete RUN --images PICTURES --mask upper --out PLACE",
+        "encode RUN --images PICTURES --format crz PLACE",
+        "export RUN PLACE",
+        "study create --runs PICTURES RUN --task sample --pairs 2 --out PLACE",
+        "compare PICTURES --data PICTURES --out PLACE",
+        "classifier PICTURES --out PLACE",
+        "upscale RUN --images PICTURES --out PLACE",
+    ],
+)
+def test_a_place_that_exists_is_one_sentence(words, place, exported, pictures, tmp_path, monkeypatch, capsys):
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "below")
+    places = {"PLACE": place, "RUN": str(exported), "PICTURES": str(pictures)}
+    assert main([places.get(word, word) for word in words.split()]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "here").rglob("*")] == ["below"]
+
+
 def test_the_profile_is_a_plot_and_json_alike(exported, pictures, tmp_path):
     words = ["traverse", str(exported), "profile", "--images", str(pictures), "--out", str(tmp_path / "p.png")]
     assert main(words) == 0

@@ -36,6 +36,10 @@ def test_image_files_are_read_in_order_and_cut_as_prepare_does(model, tmp_path):
     (tmp_path / ".hidden.png").write_bytes(b"")
     images = read_images(str(tmp_path), model, option="--images", limit=10)
     assert images.names == ["a", "b-wide"]
+    assert images.not_looked_at == (
+        "1 not looked at: ending .txt (notes.txt)",
+        "1 not looked at: hidden (.hidden.png)",
+    )
     assert (images.x[0] == 1).all()  # transparency lies on white
     assert torch.equal(images.x[1].mean((1, 2)), torch.tensor([1.0, -1.0, -1.0]))
     assert read_images(str(tmp_path), model, option="--images", limit=1).names == ["a"]

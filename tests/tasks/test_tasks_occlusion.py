@@ -64,6 +64,21 @@ def test_a_drawn_mask_fits_every_size(tmp_path):
         assert torch.equal(mask, masks("lower", size)["lower"])
 
 
+@pytest.mark.parametrize("name", ["a, b.png", "0:0:1:1.png", "a,b/upper,c.PNG", "[x].png"])
+def test_a_masks_path_may_hold_what_separates_masks(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn = np.full((32, 32), 255, np.uint8)
+    drawn[16:] = 0
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(drawn).save(path)
+    for place in (name, str(path)):
+        upper, lower, center = masks(f"upper,{place}, center", 32).values()
+        assert torch.equal(upper, masks("upper", 32)["upper"])
+        assert torch.equal(lower, masks("lower", 32)["lower"])
+        assert torch.equal(center, masks("center", 32)["center"])
+
+
 @pytest.mark.parametrize(
     ("picture", "says"),
     [

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
+from io import TextIOWrapper
 
 from crvae import files
 from crvae.cli.stopping import Stopped, sentence, stoppable
 from crvae.errors import UserError, near, reason
+from crvae.progress import waiting
 
 COMMANDS = {
     "prepare": "turn an image folder, a hub dataset or a named set into the prepared format",
@@ -50,6 +52,9 @@ def _help() -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Runs one command; returns its exit code: 0, 2 with one sentence if the user can fix it, 130 or 143 when stopped."""
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold anything, and a terminal may be of any alphabet
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args, last = (sys.argv[1:], True) if args is None else (args, False)
     if not args or args[0] in ("-h", "--help"):
         print(_help())
@@ -85,6 +90,8 @@ def main(args: list[str] | None = None) -> int:
 def _run(name: str, args: list[str]) -> int:
     if name not in COMMANDS:
         raise UserError(f"there is no command {name!r}{near(name, COMMANDS)}; `crvae --help` lists them")
-    code = importlib.import_module(f"crvae.cli.{name.replace('-', '_')}").run(args) or 0
+    with waiting("loading"):
+        module = importlib.import_module(f"crvae.cli.{name.replace('-', '_')}")
+    code = module.run(args) or 0
     sys.stdout.flush()  # a full disk shows here
     return code

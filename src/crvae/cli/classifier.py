@@ -10,6 +10,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
+from crvae.progress import progress, waiting
 
 EPOCHS = {"fine-tune": 1, "linear-probe": 1, "from-scratch": 8}
 RATES = {"fine-tune": 1e-4, "linear-probe": 1e-4, "from-scratch": 2e-3}
@@ -54,9 +55,9 @@ def run(args: list[str]) -> None:
     if scratch and method != "from-scratch":
         raise UserError(f"--method {method} needs pretrained weights, and small has none: leave --method out")
 
-    from crvae.progress import progress
-    from crvae.training.classifier import ClassifierConfig
-    from crvae.training.classifying import train_classifier
+    with waiting("loading"):
+        from crvae.training.classifier import ClassifierConfig
+        from crvae.training.classifying import train_classifier
 
     config = ClassifierConfig(
         backbone=command.backbone,

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from crvae.cli.evaluate import Scoring
+from crvae.cli.evaluate import Scoring, say_beside
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
 from crvae.files import check_new_folder, new_folder
-from crvae.progress import progress
+from crvae.progress import progress, waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Compare(Scoring):
     """Score several runs alike: Table 1, Section 5 and Figure 6 of the paper as one page."""
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN…")]
-    """Runs, exported folders, or folders of PNG images."""
+    """Runs, exported folders, or folders of images."""
     out: Path
     """New folder: report.html (self-contained), report.md, report.json and the pictures."""
     json: bool = False
@@ -36,14 +36,17 @@ def run(args: list[str]) -> None:
     request = command.request()
     check_new_folder(command.out)
 
-    from rich.console import Console
+    with waiting("loading"):
+        from rich.console import Console
 
-    from crvae.evaluation.comparison import compare
-    from crvae.evaluation.report import write_report
+        from crvae.evaluation.comparison import compare
+        from crvae.evaluation.report import write_report
 
     with progress() as advance, new_folder(command.out) as folder:
         comparison = compare(command.runs, request, folder, advance)
         write_report(comparison, folder)
+    for entry in comparison.entries:
+        say_beside(entry.run, entry.not_looked_at)
     if command.json:
         print(json.dumps(comparison.json()))
     Console(stderr=True).print(f"done: {command.out / 'report.html'}", highlight=False)

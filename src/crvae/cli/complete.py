@@ -13,7 +13,7 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.files import check_new_folder
-from crvae.progress import progress
+from crvae.progress import progress, waiting
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +38,8 @@ class Complete:
     and completions.json."""
     count: int = 128
     """The most images, the first ones."""
+    pixel_limit: float = 200.0
+    """Image files above this many megapixels are skipped undecoded."""
     gamma: float = 2.5
     """Weight of -log N(z; 0, I), in nats, against squared errors summed over an image in [-1, 1]."""
     tau: float = 20.0
@@ -79,12 +81,13 @@ def run(args: list[str]) -> int:
 
     check_new_folder(command.out)
 
-    from crvae.devices import best_device
-    from crvae.models.autoencoder import Autoencoder
-    from crvae.storage.models import load
-    from crvae.tasks.completion import Search
-    from crvae.tasks.completion_folder import Job, write
-    from crvae.tasks.occlusion import masks
+    with waiting("loading"):
+        from crvae.devices import best_device
+        from crvae.models.autoencoder import Autoencoder
+        from crvae.storage.models import load
+        from crvae.tasks.completion import Search
+        from crvae.tasks.completion_folder import Job, write
+        from crvae.tasks.occlusion import masks
 
     device = best_device()
     model = load(command.run, device, command.prior)
@@ -103,7 +106,14 @@ def run(args: list[str]) -> int:
     )
     try:
         with progress() as advance:
-            images = images_of(command.images, model, option="--images", limit=command.count, progress=advance)
+            images = images_of(
+                command.images,
+                model,
+                option="--images",
+                limit=command.count,
+                pixel_limit=command.pixel_limit,
+                progress=advance,
+            )
             chosen = masks(command.mask, model.config.size, images.boxes)
             job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
             rate = write(job, command.out, advance)

@@ -13,6 +13,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
+from crvae.progress import progress, waiting
 
 if TYPE_CHECKING:
     from crvae.config.stage1 import Stage1Config
@@ -48,14 +49,19 @@ def run(args: list[str]) -> None:
         raise UserError("cost needs the name of a recipe: crvae cost RECIPE… (`crvae recipes` lists them)")
     if not command.limit >= 1:
         raise UserError(f"--limit must be at least 1 second, got {command.limit}")
-    from crvae.evaluation.cost import cost
-    from crvae.evaluation.latency import QUIET
+    with waiting("loading"):
+        from crvae.evaluation.cost import cost
+        from crvae.evaluation.latency import QUIET
 
     costs = []
     for number, config in enumerate(configs, 1):
         said = f"measuring {config.recipe}, {number} of {len(configs)}, at most about {command.limit:.0f} seconds"
         print(said, file=sys.stderr, flush=True)
-        costs.append(cost(config, limit=command.limit, quick=command.quick))
+        with progress() as advance:
+            measured = cost(
+                config, limit=command.limit, quick=command.quick, progress=advance, what=f"measuring {config.recipe}"
+            )
+        costs.append(measured)
         if (costs[-1].others or 0) > QUIET:
             print(
                 f"crvae: the machine was not quiet: other programs kept {costs[-1].others:.1f} processors busy while {config.recipe}"

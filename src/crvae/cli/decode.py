@@ -12,7 +12,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, new_folder
-from crvae.progress import progress, told
+from crvae.progress import progress, told, waiting
 
 if TYPE_CHECKING:
     from crvae.tasks.traversal import Model
@@ -48,15 +48,16 @@ def run(args: list[str]) -> int:
     if command.fill:
         raise UserError("--fill goes with .crz files only")
 
-    import torch
+    with waiting("loading"):
+        import torch
 
-    from crvae.devices import best_device
-    from crvae.models.autoencoder import SAMPLE_BATCH
-    from crvae.pictures import save_image, to_8_bit
-    from crvae.storage.models import load
-    from crvae.tasks.inputs import distinct
-    from crvae.tasks.latents import load_latents
-    from crvae.tasks.traversal import decode_all
+        from crvae.devices import best_device
+        from crvae.models.autoencoder import SAMPLE_BATCH
+        from crvae.pictures import save_image, to_8_bit
+        from crvae.storage.models import load
+        from crvae.tasks.inputs import distinct
+        from crvae.tasks.latents import load_latents
+        from crvae.tasks.traversal import decode_all
 
     latents = load_latents(command.file)
     model = load(command.run or latents.run, best_device())
@@ -72,10 +73,11 @@ def run(args: list[str]) -> int:
 
 def _crz(command: Decode, out: Path) -> int:
     """Writes the image of every .crz file, each decoded alone."""
-    from crvae.pictures import save_image, to_8_bit
-    from crvae.tasks.codec import Codec
-    from crvae.tasks.inputs import distinct
-    from crvae.tasks.traversal import steps_of
+    with waiting("loading"):
+        from crvae.pictures import save_image, to_8_bit
+        from crvae.tasks.codec import Codec
+        from crvae.tasks.inputs import distinct
+        from crvae.tasks.traversal import steps_of
 
     files = sorted(command.file.glob("*.crz")) if command.file.is_dir() else [command.file]
     if not files:

@@ -10,6 +10,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
+from crvae.progress import waiting
 
 
 @dataclass
@@ -22,6 +23,8 @@ class Demo:
     """A second one, shown beside it on the same seeds."""
     images: str | None = None
     """Prepared data (their validation images), a folder of images, or one image, to pick from; without it samples."""
+    pixel_limit: float = 200.0
+    """Images and uploads above this many megapixels are skipped or refused undecoded."""
     port: Annotated[int, tyro.conf.arg(metavar="1-65535")] = 7860
     """Port to listen on."""
 
@@ -35,10 +38,13 @@ def run(args: list[str]) -> int:
     where = f"http://127.0.0.1:{command.port}/"
     loaded = " and ".join(filter(None, (command.run, command.run2)))
     print(f"loading {loaded}; the page will be at {where}", file=sys.stderr, flush=True)
+    from crvae.data.images import pixels
+
     try:
-        from crvae.web.demo.serving import serve
+        with waiting("loading"):
+            from crvae.web.demo.serving import serve
     except ModuleNotFoundError as error:
         raise UserError(f"demo needs {error.name}: pip install 'crvae[web]'") from None
 
-    serve([command.run, *filter(None, [command.run2])], command.images, command.port)
+    serve([command.run, *filter(None, [command.run2])], command.images, command.port, pixels(command.pixel_limit))
     return 0

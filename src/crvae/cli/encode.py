@@ -13,7 +13,7 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder, new_folder, write_bytes
-from crvae.progress import progress, told
+from crvae.progress import progress, told, waiting
 
 if TYPE_CHECKING:
     from crvae.models.gaussian import DiagonalGaussian
@@ -38,6 +38,8 @@ class Encode:
     """Keep only the first blocks, as many time steps as this; by default all."""
     count: int = 10_000
     """The most images."""
+    pixel_limit: float = 200.0
+    """Image files above this many megapixels are skipped undecoded."""
 
 
 def run(args: list[str]) -> int:
@@ -52,22 +54,30 @@ def run(args: list[str]) -> int:
     else:
         check_new_folder(command.out, "OUT")
 
-    import torch
+    with waiting("loading"):
+        import torch
 
-    from crvae.devices import best_device
-    from crvae.models.autoencoder import SAMPLE_BATCH
-    from crvae.models.gaussian import DiagonalGaussian, blocks
-    from crvae.storage.models import load
-    from crvae.tasks.latents import Latents, save_latents
-    from crvae.tasks.profiling import posterior_of
-    from crvae.tasks.traversal import steps_of
+        from crvae.devices import best_device
+        from crvae.models.autoencoder import SAMPLE_BATCH
+        from crvae.models.gaussian import DiagonalGaussian, blocks
+        from crvae.storage.models import load
+        from crvae.tasks.latents import Latents, save_latents
+        from crvae.tasks.profiling import posterior_of
+        from crvae.tasks.traversal import steps_of
 
     model = load(command.run, best_device())
     total = steps_of(model)
     if command.steps is not None and not 1 <= command.steps <= total:
         raise UserError(f"--steps must be from 1 to {total}, the model's time steps, got {command.steps}")
     with progress() as advance:
-        images = images_of(command.images, model, option="--images", limit=command.count, progress=advance)
+        images = images_of(
+            command.images,
+            model,
+            option="--images",
+            limit=command.count,
+            pixel_limit=command.pixel_limit,
+            progress=advance,
+        )
         parts = told(images.x.split(SAMPLE_BATCH), "encoding", len(images.x), advance)
         posteriors = [posterior_of(model, part) for part in parts]
     mean, log_variance = (torch.cat([getattr(p, name).cpu() for p in posteriors]) for name in ("mean", "log_variance"))

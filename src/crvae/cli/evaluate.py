@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -39,6 +41,8 @@ class Scoring:
     """Split of the data that is compared with; by default test, else validation."""
     images: int = 0
     """Number of images; by default as many as the split has, at most 2,000."""
+    pixel_limit: float = 200.0
+    """A folder's image above this many megapixels is refused undecoded."""
     seed: int = 0
     """Seed of samples, draws and groups."""
     prior: Literal["own", "normal"] = "own"
@@ -57,12 +61,23 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Scoring):
-    """Score a run, or a folder of PNG images, against a dataset."""
+    """Score a run, or a folder of images, against a dataset."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, a built-in model's name, or a folder of PNG images."""
+    """A run, an exported folder, a built-in model's name, or a folder of images of one size."""
     json: bool = False
     """Print one JSON document on standard output."""
+
+
+SHOWN = 5
+"""Names that are not looked at and are said."""
+
+
+def say_beside(run: str, names: Sequence[str]) -> None:
+    """A line on standard error about what lies beside the images of a folder."""
+    if names:
+        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+        print(f"crvae: {run}: not looked at: {', '.join(names[:SHOWN])}{more}", file=sys.stderr)
 
 
 def run(args: list[str]) -> None:
@@ -74,6 +89,7 @@ def run(args: list[str]) -> None:
 
     with progress() as advance:
         scores = Scores(evaluate(command.run, request, advance))
+    say_beside(command.run, scores.not_looked_at)
     if command.json:
         print(json.dumps(scores.json()))
         return

@@ -11,6 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.files import check_new_folder
+from crvae.progress import waiting
 
 
 @dataclass
@@ -42,11 +43,12 @@ def run(args: list[str]) -> int:
     command = parse(Export, args, name="export")
     check_new_folder(command.out, "OUT")
 
-    from rich.console import Console
+    with waiting("loading"):
+        from rich.console import Console
 
-    from crvae.export.export import Request, export
-    from crvae.export.publishing import push
-    from crvae.storage.hub import PREFIX, check_repository
+        from crvae.export.export import Request, export
+        from crvae.export.publishing import push
+        from crvae.storage.hub import PREFIX, check_repository
 
     if command.push:
         check_repository(command.push, "--push")

@@ -11,6 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.files import check_new_folder, new_folder
+from crvae.progress import waiting
 
 
 @dataclass
@@ -28,8 +29,9 @@ def run(args: list[str]) -> int:
     command = parse(ImportTorch7, args, name="import-torch7")
     check_new_folder(command.out, "OUT")
 
-    from crvae.storage.models import save
-    from crvae.torch7.importing import import_torch7
+    with waiting("loading"):
+        from crvae.storage.models import save
+        from crvae.torch7.importing import import_torch7
 
     model = import_torch7(command.file)
     with new_folder(command.out, "OUT") as folder:

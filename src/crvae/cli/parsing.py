@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
+import re
 from typing import Any, TypeVar
 
 import tyro
@@ -18,7 +20,11 @@ Command = TypeVar("Command")
 
 
 def parse(command: type[Command], args: list[str], *, name: str, default: Any = None) -> Command:
-    """Parses `args` into `command`. Raises UserError for whatever is wrong with them; --help prints and exits."""
+    """Parses `args` into `command`, a leading `~` taken for the home folder.
+
+    Raises UserError for whatever is wrong with them; --help prints and exits.
+    """
+    args = [_at_home(arg) for arg in args]
     given = {} if default is None else {"default": default}
     complaint = io.StringIO()
     try:
@@ -42,8 +48,19 @@ def parse(command: type[Command], args: list[str], *, name: str, default: Any = 
         raise UserError(sentence(refused, f"--{part}." if part else "--")) from None
 
 
+def _at_home(arg: str) -> str:
+    """`~/x` and `--out=~/x` with the home folder; the shell leaves the second as it is."""
+    option, equals, value = arg.rpartition("=") if arg.startswith("--") else ("", "", arg)
+    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~") else arg
+
+
 def _unknown(said: str, args: list[str], known: list[str]) -> str:
     """What tyro said, or rather which of `args` is not known, with an option that is near."""
+    if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
+        typed, option, listed = choice.groups()
+        known = [word for word in re.findall(r"'([^']*)'", listed) if word != "None"]
+        name = option if option.startswith("-") else option.upper()
+        return f"{name} must be {' or '.join(known)}, got {typed!r}{near(typed, known)}"
     if not said.startswith(("Unrecognized", "Missing", "Required")):
         return said.replace(": must be ", " must be ", 1)
     typed = [arg.split("=")[0].replace("_", "-") for arg in args if arg.startswith("--")]

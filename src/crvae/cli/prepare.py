@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import dataclass, field, make_dataclass
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -83,10 +82,6 @@ def run(args: list[str]) -> int:
     if any(arg.split("=")[0] == "--inspect" for arg in args):
         return inspect(parse(Inspect, args, name="prepare"))
     command = parse(command_type(), args, name="prepare")
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold anything, and a terminal may be of any alphabet
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
     from rich.console import Console
 
     try:

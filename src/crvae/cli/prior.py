@@ -11,6 +11,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.cli.train import finished
 from crvae.config.prior import PriorConfig
+from crvae.progress import waiting
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Prior:
 
 def run(args: list[str]) -> int:
     command = parse(Prior, args, name="prior RUN")
-    from crvae.training.launch import resume
+    with waiting("loading"):
+        from crvae.training.launch import resume
 
     return finished(lambda: resume(command.run, data=command.data, prior=command.prior), command.run)

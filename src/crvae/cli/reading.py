@@ -16,13 +16,21 @@ SHOWN = 5
 """Skipped files that are named."""
 
 
-def images_of(source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, progress: Progress) -> Images:
-    """The first `limit` images of `source`. Raises UserError, naming `option`, if there are none."""
+def images_of(
+    source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, pixel_limit: float, progress: Progress
+) -> Images:
+    """The first `limit` images of `source`, none above `pixel_limit` megapixels.
+
+    Raises UserError, naming `option`, if there are none.
+    """
+    from crvae.data.images import pixels
     from crvae.tasks.inputs import read_images
 
-    images = read_images(source, model, option=option, limit=limit, progress=progress)
+    images = read_images(source, model, option=option, limit=limit, pixels=pixels(pixel_limit), progress=progress)
     for sentence in images.skipped[:SHOWN]:
         print(f"skipped: {sentence}", file=sys.stderr)
     if len(images.skipped) > SHOWN:
         print(f"skipped: {len(images.skipped) - SHOWN:,} more", file=sys.stderr)
+    for line in images.not_looked_at[:SHOWN]:
+        print(line, file=sys.stderr)
     return images

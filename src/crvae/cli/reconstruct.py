@@ -13,7 +13,7 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_file
-from crvae.progress import progress, told
+from crvae.progress import progress, told, waiting
 
 PAIRS = 4
 """Originals with their reconstructions in one row."""
@@ -31,6 +31,8 @@ class Reconstruct:
     """The picture: .png, .jpg or .webp."""
     count: int = 32
     """Number of images, the first ones."""
+    pixel_limit: float = 200.0
+    """Image files above this many megapixels are skipped undecoded."""
 
 
 def run(args: list[str]) -> int:
@@ -40,16 +42,19 @@ def run(args: list[str]) -> int:
         raise UserError(f"--count must be from 1 to 10,000, got {command.count}")
     check_new_file(command.out, endings=PICTURES)
 
-    import torch
+    with waiting("loading"):
+        import torch
 
-    from crvae.devices import best_device
-    from crvae.pictures import save_picture, to_8_bit
-    from crvae.storage.models import load
-    from crvae.tasks.grids import labelled_grid
+        from crvae.devices import best_device
+        from crvae.pictures import save_picture, to_8_bit
+        from crvae.storage.models import load
+        from crvae.tasks.grids import labelled_grid
 
     model = load(command.run, best_device())
     with progress() as advance:
-        x = images_of(command.data, model, option="--data", limit=command.count, progress=advance).x
+        x = images_of(
+            command.data, model, option="--data", limit=command.count, pixel_limit=command.pixel_limit, progress=advance
+        ).x
         parts = told(x.split(128), "reconstructing", len(x), advance)
         x_hat = torch.cat([model.reconstruct(part.to(model.device)).cpu() for part in parts])
     pairs = to_8_bit(torch.stack([x, x_hat], 1)).flatten(0, 1)

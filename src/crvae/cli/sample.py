@@ -12,7 +12,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_file, check_new_folder, new_folder
-from crvae.progress import progress, told
+from crvae.progress import progress, told, waiting
 
 OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".avif", ".heic")
 """Endings of pictures that are not written: no folder's name ends so."""
@@ -53,12 +53,13 @@ def run(args: list[str]) -> int:
 
     import math
 
-    import torch
+    with waiting("loading"):
+        import torch
 
-    from crvae.devices import best_device
-    from crvae.pictures import save_image, tiled
-    from crvae.storage.models import load
-    from crvae.tasks.sampling import samples
+        from crvae.devices import best_device
+        from crvae.pictures import save_image, tiled
+        from crvae.storage.models import load
+        from crvae.tasks.sampling import samples
 
     model = load(command.run, best_device(), command.prior)
     with progress() as advance:

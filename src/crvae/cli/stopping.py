@@ -69,6 +69,6 @@ def _end(name: str, number: int) -> None:
         for child in sys.modules["multiprocessing.process"].active_children():
             child.kill()
     files.abandon()
-    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar hides it
-    os.write(2, f"{show_cursor}{sentence(name)}\n".encode())
+    clean = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar stands there, and hides the cursor
+    os.write(2, f"{clean}{sentence(name)}\n".encode())
     os._exit(128 + number)

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from crvae.cli.parsing import parse
-from crvae.errors import UserError
+from crvae.errors import UserError, near
+from crvae.progress import waiting
 
 USAGE = """\
 usage: crvae study create --runs A B [C D] --task sample|completion --out STUDY
@@ -25,7 +26,7 @@ class CreateCommand:
     """Build blinded, shuffled questions from the images of 2 to 4 models."""
 
     runs: tuple[str, ...]
-    """Two to four models: for samples a run, an exported folder, a built-in name or a folder of PNGs; for completions
+    """Two to four models: for samples a run, an exported folder, a built-in name or a folder of images; for completions
     folders as `crvae complete --out` writes them, a sub-folder for each mask, images named alike."""
     task: Literal["sample", "completion"]
     """What is compared: samples from the prior, or completions of the same occluded images."""
@@ -36,6 +37,8 @@ class CreateCommand:
     question for every 16 come on top."""
     seed: int = 0
     """Seed of the choice of images, sides and order."""
+    pixel_limit: float = 200.0
+    """An image file above this many megapixels is refused undecoded."""
 
 
 @dataclass
@@ -74,16 +77,20 @@ def run(args: list[str]) -> int:
     if args and args[0] in actions:
         return actions[args[0]](args[1:])
     if args and args[0] not in ("-h", "--help"):
-        raise UserError(f"study has no action {args[0]!r}: use create, serve or report")
+        raise UserError(f"study has no action {args[0]!r}{near(args[0], actions)}: use create, serve or report")
     print(USAGE, file=sys.stdout if args else sys.stderr)
     return 0 if args else 2
 
 
 def _create(args: list[str]) -> int:
     command = parse(CreateCommand, args, name="study create")
-    from crvae.web.study.questions import create
+    with waiting("loading"):
+        from crvae.data.images import pixels
+        from crvae.web.study.questions import create
 
-    study = create(list(command.runs), command.task, command.pairs, command.seed, command.out)
+    study = create(
+        list(command.runs), command.task, command.pairs, command.seed, command.out, pixels(command.pixel_limit)
+    )
     kinds = [question.kind for question in study.questions]
     print(
         f"{command.out}: {kinds.count('pair')} questions with {study.alternatives} alternatives, "
@@ -132,13 +139,14 @@ def _report(args: list[str]) -> int:
     command = parse(ReportCommand, args, name="study report")
     import json
 
-    from rich.console import Console
-    from rich.table import Table
+    with waiting("loading"):
+        from rich.console import Console
+        from rich.table import Table
 
-    from crvae.web.study import report
-    from crvae.web.study.database import Ballots, default_url
-    from crvae.web.study.folder import fingerprint, read_key, read_study
-    from crvae.web.study.results import tally
+        from crvae.web.study import report
+        from crvae.web.study.database import Ballots, default_url
+        from crvae.web.study.folder import fingerprint, read_key, read_study
+        from crvae.web.study.results import tally
 
     study = read_study(command.study)
     key = read_key(command.study, study)

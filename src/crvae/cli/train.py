@@ -19,6 +19,7 @@ from crvae.config.stage2 import (
     UpsamplerConfig,
 )
 from crvae.errors import UserError
+from crvae.progress import waiting
 
 USAGE = """\
 usage: crvae train RECIPE --data DATA --out RUN [options]    train a new run (options: crvae train RECIPE --help)
@@ -118,13 +119,15 @@ def _configure(name: str, args: list[str]):
 
 
 def _start(config, command: Train | TrainStage2) -> None:
-    from crvae.training.launch import start
+    with waiting("loading"):
+        from crvae.training.launch import start
 
     start(config, command.data, command.out, getattr(command, "stage1", ""))
 
 
 def _resume(command: Resume) -> None:
-    from crvae.training.launch import resume
+    with waiting("loading"):
+        from crvae.training.launch import resume
 
     resume(command.resume, data=command.data, images=command.train.images, inexact=command.inexact)
 

@@ -13,7 +13,7 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder
-from crvae.progress import progress
+from crvae.progress import progress, waiting
 
 
 @dataclass
@@ -40,6 +40,8 @@ class Traverse:
     """Samples or images; by default 8, for profile and rate 256, for attributes 1000 samples and held-out images."""
     columns: int = 8
     """Points of an interpolation, draws of a style."""
+    pixel_limit: float = 200.0
+    """Image files above this many megapixels are skipped undecoded."""
     seed: int = 0
     """Seed of the samples and draws."""
     prior: Literal["own", "normal"] = "own"
@@ -76,15 +78,18 @@ def run(args: list[str]) -> int:
         raise UserError(f"--count must be 2 or more for the profile's intervals, got {count}")
     check_new_file(command.out, endings=(".png",) if profiling else (".png", ".jpg", ".jpeg", ".gif", ".webp"))
 
-    from crvae.devices import best_device
-    from crvae.storage.models import load
-    from crvae.tasks.traversal_grid import walk
+    with waiting("loading"):
+        from crvae.devices import best_device
+        from crvae.storage.models import load
+        from crvae.tasks.traversal_grid import walk
 
     model = load(command.run, best_device(), command.prior)
     images = None
     if command.images is not None:
         with progress() as advance:
-            images = images_of(command.images, model, option="--images", limit=count, progress=advance)
+            images = images_of(
+                command.images, model, option="--images", limit=count, pixel_limit=command.pixel_limit, progress=advance
+            )
     if command.walk == "profile":
         _profile(command, model, images)
     else:
@@ -115,15 +120,16 @@ def _picked(command: Traverse, model) -> int:
 def _attributes(command: Traverse) -> int:
     import json
 
-    from crvae.data import open_data
-    from crvae.devices import best_device
-    from crvae.files import new_folder, write_files
-    from crvae.pictures import figure_bytes
-    from crvae.storage.models import load
-    from crvae.tasks.attribute_data import read_faces
-    from crvae.tasks.attribute_report import heat_map, table
-    from crvae.tasks.attributes import attributes
-    from crvae.training.classifier import load_classifier
+    with waiting("loading"):
+        from crvae.data import open_data
+        from crvae.devices import best_device
+        from crvae.files import new_folder, write_files
+        from crvae.pictures import figure_bytes
+        from crvae.storage.models import load
+        from crvae.tasks.attribute_data import read_faces
+        from crvae.tasks.attribute_report import heat_map, table
+        from crvae.tasks.attributes import attributes
+        from crvae.training.classifier import load_classifier
 
     count = 1000 if command.count is None else command.count
     if not 20 <= count <= 100_000:
@@ -183,11 +189,12 @@ def _profile(command: Traverse, model, images) -> None:
 def _rate(command: Traverse) -> int:
     import json
 
-    from crvae.devices import best_device
-    from crvae.files import new_folder, write_files
-    from crvae.pictures import figure_bytes
-    from crvae.storage.models import load
-    from crvae.tasks.rate import plot, rate, table
+    with waiting("loading"):
+        from crvae.devices import best_device
+        from crvae.files import new_folder, write_files
+        from crvae.pictures import figure_bytes
+        from crvae.storage.models import load
+        from crvae.tasks.rate import plot, rate, table
 
     count = 256 if command.count is None else command.count
     if not 2 <= count <= 10_000:
@@ -197,7 +204,9 @@ def _rate(command: Traverse) -> int:
     check_new_folder(command.out)
     model = load(command.run, best_device(), command.prior)
     with progress() as advance:
-        images = images_of(command.data, model, option="--data", limit=count, progress=advance)
+        images = images_of(
+            command.data, model, option="--data", limit=count, pixel_limit=command.pixel_limit, progress=advance
+        )
         if len(images.x) < 2:
             raise UserError(f"--data {command.data} gives one image: intervals need two or more")
         rows = rate(model, images.x, _distance(model), advance)

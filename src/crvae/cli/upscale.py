@@ -13,7 +13,7 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.files import check_new_folder, new_folder
-from crvae.progress import progress
+from crvae.progress import progress, waiting
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Upscale:
     """New folder for one PNG an image."""
     count: int = 10_000
     """The most images."""
+    pixel_limit: float = 200.0
+    """Image files above this many megapixels are skipped undecoded."""
 
 
 def run(args: list[str]) -> int:
@@ -37,13 +39,21 @@ def run(args: list[str]) -> int:
         raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
     check_new_folder(command.out)
 
-    from crvae.devices import best_device
-    from crvae.pictures import save_image
-    from crvae.tasks.upscaling import load_upsampler, upscale
+    with waiting("loading"):
+        from crvae.devices import best_device
+        from crvae.pictures import save_image
+        from crvae.tasks.upscaling import load_upsampler, upscale
 
     model = load_upsampler(command.run, best_device())
     with progress() as advance, new_folder(command.out) as folder:
-        images = images_of(command.images, model.stage1, option="--images", limit=command.count, progress=advance)
+        images = images_of(
+            command.images,
+            model.stage1,
+            option="--images",
+            limit=command.count,
+            pixel_limit=command.pixel_limit,
+            progress=advance,
+        )
         for done, (name, image) in enumerate(zip(images.names, upscale(model, images.x), strict=True), 1):
             save_image(image, folder / f"{name}.png")
             advance("upsampling", done, len(images.names))

@@ -14,12 +14,14 @@ class NormalPriorConfig(Frozen):
     """N(0, I), the paper's prior: nothing to choose, nothing learned."""
 
     kind: Literal["normal"] = "normal"
+    """The prior that these options are of."""
 
 
 class FlowPriorConfig(Frozen):
     """A rectified flow over the time-step blocks: a residual perceptron on all of them at once."""
 
     kind: Literal["flow"] = "flow"
+    """The prior that these options are of."""
     width: int = Field(default=512, ge=1, le=8192)
     """Units of the perceptron's residual path."""
     depth: int = Field(default=4, ge=1, le=64)
@@ -36,6 +38,7 @@ class AutoregressivePriorConfig(Frozen):
     """An LSTM over the time-step blocks: p(z_t | z_1 .. z_t-1) is a mixture of diagonal Gaussians, with an exact density."""
 
     kind: Literal["autoregressive"] = "autoregressive"
+    """The prior that these options are of."""
     width: int = Field(default=256, ge=1, le=4096)
     """Units of the LSTM."""
     mixture: int = Field(default=10, ge=1, le=256)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from crvae.data import colours, orientation, png_chunks
 from crvae.data.unusable import Unusable
+from crvae.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 """File formats that are opened, whatever a file's name says. No others: some decoders run programs."""
@@ -22,6 +23,9 @@ Resample = Literal["bicubic", "bilinear", "lanczos", "area"]
 Square = Literal["longer", "shorter"]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
+
+PIXELS = 200_000_000
+"""The pixel limit where nothing is said."""
 
 LARGE = 16_000_000
 """Images of more pixels are made smaller before anything else is done to them, so that memory stays small."""
@@ -35,6 +39,13 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "area": Image.Resampling.BOX,
 }
+
+
+def pixels(megapixels: float) -> int:
+    """What `--pixel-limit` says, in pixels. Raises UserError where it is not from 0.001 to 1000."""
+    if not 0.001 <= megapixels <= 1000:
+        raise UserError(f"--pixel-limit must lie between 0.001 and 1000, got {megapixels}")
+    return round(megapixels * 1e6)
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Form:
     """Which side of a box makes the square."""
     resample: Resample = "bicubic"
     """Filter, always with antialiasing."""
-    pixel_limit: int = 16_000_000
+    pixel_limit: int = PIXELS
     """Larger images, in pixels, are skipped before they are decoded."""
 
     @property
@@ -79,7 +90,7 @@ def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = Fals
                 width, height = image.size
                 if width * height > form.pixel_limit:
                     raise Unusable(
-                        f"has {width * height / 1e6:.1f} megapixels, above the limit of {form.pixel_limit / 1e6:g}"
+                        f"has {width * height / 1e6:.4g} megapixels, above the limit of {form.pixel_limit / 1e6:g}"
                     )
                 if width * height > LARGE and shrink:
                     least = 4 * max(form.sizes) / min(image.size)
@@ -99,6 +110,13 @@ def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = Fals
     except Exception as error:
         # a decoder may raise anything on bytes from elsewhere; one file must never end a preparation
         raise Unusable(f"is truncated or broken ({type(error).__name__})") from None
+
+
+def is_grey(data: bytes) -> bool:
+    """Whether an image file that `decode` takes stores no colours."""
+    with warnings.catch_warnings(), _open(png_chunks.lighten(data)[0]) as image:
+        warnings.simplefilter("ignore")
+        return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B")
 
 
 _opening = threading.Lock()

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from crvae.data.images import Crop, Form
 from crvae.data.source import Source
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,10 @@ def named(
     if kind is None or kind.takes is not None:
         kind = next((kind for kind in known.values() if kind.takes is not None and kind.takes(name)), None)
     if kind is None:
-        names = ", ".join(name for name, kind in known.items() if kind.takes is None)
+        names = [name for name, kind in known.items() if kind.takes is None]
         raise UserError(
-            f"SOURCE {name} is neither a folder, an archive, a table nor a named set ({names}): check the spelling"
+            f"SOURCE {name} is neither a folder, an archive, a table nor a named set ({', '.join(names)}){near(name, names)}:"
+            " check the spelling"
         )
     given = {option: value for option, value in options.items() if value is not None}
     for option in [*given, *(["margin"] if margin is not None and not kind.boxes else [])]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crvae.data.card import Card
-from crvae.data.images import Crop, Form, Resample, Square
+from crvae.data.images import PIXELS, Crop, Form, Resample, Square, pixels
 from crvae.data.preparation import must_not_exist, write_prepared
 from crvae.data.registry import named
 from crvae.errors import UserError
@@ -23,7 +23,6 @@ LIMITS: dict[str, tuple[float, float]] = {
     "pair": (9, 1024),
     "workers": (1, 256),
     "margin": (0, 2),
-    "pixel_limit": (0.001, 1000),
 }
 """Option -> least and most."""
 
@@ -39,7 +38,7 @@ def prepare_source(
     margin: float | None = None,
     square: Square = "longer",
     resample: Resample = "bicubic",
-    pixel_limit: float = 200.0,
+    pixel_limit: float = PIXELS / 1e6,
     workers: int = CORES,
     progress: Progress = silent,
     **options: Any,
@@ -49,7 +48,7 @@ def prepare_source(
     `options` are the source's own, by name; `crvae prepare --help` documents all of them.
     Raises UserError if one of them is wrong.
     """
-    given = {"size": size, "pair": pair, "workers": workers, "margin": margin, "pixel_limit": pixel_limit}
+    given = {"size": size, "pair": pair, "workers": workers, "margin": margin}
     for name, (least, most) in LIMITS.items():
         least = size + 1 if name == "pair" else least
         value = given[name]
@@ -58,7 +57,7 @@ def prepare_source(
     target = Path(out).expanduser()
     must_not_exist(target)
     sizes = (size,) if pair is None else (size, pair)
-    form = Form(sizes=sizes, square=square, resample=resample, pixel_limit=round(pixel_limit * 1e6))
+    form = Form(sizes=sizes, square=square, resample=resample, pixel_limit=pixels(pixel_limit))
     options = {name: value.expanduser() if isinstance(value, Path) else value for name, value in options.items()}
     found = named(os.path.expanduser(source), form, options, channels=channels, crop=crop, margin=margin)
     done = 0

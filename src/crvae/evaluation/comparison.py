@@ -52,6 +52,8 @@ class Entry:
     cost: dict[str, float] = field(default_factory=dict)
     device: str = ""
     """Where time and memory were measured."""
+    not_looked_at: tuple[str, ...] = ()
+    """What else lies in a folder of images."""
     pictures: dict[str, str] = field(default_factory=dict)
     """What -> file name in the report's folder."""
 
@@ -93,12 +95,12 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
     device = best_device()
     names = _names(runs)
     loaded = [
-        (subject := open_subject(run, device, request.prior), _about(name, subject))
+        (subject := open_subject(run, device, request.prior, request.pixel_limit), _about(name, subject))
         for name, run in zip(names, runs, strict=True)
     ]
     subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
     for entry in entries:
-        _measure(entry)
+        _measure(entry, progress)
     result = {}
     for entry, subject in zip(entries, subjects, strict=True):
         result = evaluate_subject(subject, request, lambda what, *n, name=entry.name: progress(f"{name}: {what}", *n))
@@ -124,7 +126,7 @@ def _names(runs: Sequence[str]) -> list[str]:
 
 def _about(name: str, subject: Subject) -> Entry:
     """What the run's files tell of it."""
-    entry = Entry(name, subject.name)
+    entry = Entry(name, subject.name, not_looked_at=subject.beside)
     if subject.model is None:
         return entry
     body = read_config(model_folder(subject.name))
@@ -137,7 +139,7 @@ def _about(name: str, subject: Subject) -> Entry:
     return entry
 
 
-def _measure(entry: Entry) -> None:
+def _measure(entry: Entry, progress: Progress) -> None:
     """Time and memory of a Stage1 run's configuration (section 5), on this machine, now."""
     folder = Path(entry.run)
     if not (folder / "config.yaml").is_file():
@@ -145,7 +147,7 @@ def _measure(entry: Entry) -> None:
     config = Run(folder).config(STAGES)
     if config.stage != 1:
         return
-    measured = cost(config)
+    measured = cost(config, progress=progress, what=f"{entry.name}: measuring its cost")
     entry.device = measured.device
     entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items()}
     if measured.peak_memory_bytes is not None:

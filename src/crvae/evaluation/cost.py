@@ -22,9 +22,13 @@ from crvae.errors import UserError
 from crvae.evaluation.latency import Others, Times, in_turns
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.priors import build_prior, prior_config
+from crvae.progress import Progress, silent
 from crvae.training.launch import devices
 from crvae.training.stage1 import Stage1, build
 from crvae.training.step import TrainingStep
+
+EXPECTED = 120.0
+"""Seconds that a recipe is said to take where no limit is set."""
 
 BATCHES = (1, 16, 128)
 """Batch sizes at which latency is measured; the paper's is 128."""
@@ -49,13 +53,26 @@ class Cost:
     """Processors that other programs kept busy while the latencies were measured."""
 
 
-def cost(config: Config, *, limit: float = math.inf, quick: bool = False) -> Cost:
+def cost(
+    config: Config,
+    *,
+    limit: float = math.inf,
+    quick: bool = False,
+    progress: Progress = silent,
+    what: str = "measuring",
+) -> Cost:
     """Counts and measures everything, in about `limit` seconds. Latency and memory are this machine's, in the recipe's precision.
 
-    `quick` leaves out memory and the largest batch. Raises UserError if a frozen network that the recipe trains with cannot
-    be fetched, or a training step does not fit into memory.
+    `quick` leaves out memory and the largest batch. `progress` is told `what` and the seconds so far. Raises UserError if a
+    frozen network that the recipe trains with cannot be fetched, or a training step does not fit into memory.
     """
-    begun = time.perf_counter()
+    begun, expected = time.perf_counter(), limit if math.isfinite(limit) else EXPECTED
+
+    def tick() -> None:
+        passed = time.perf_counter() - begun
+        progress(what, round(passed), round(max(passed, expected)))
+
+    tick()
     fabric, precision = devices(config.train.precision, deterministic=False)
     if isinstance(config, Stage2Config):
         from crvae.evaluation.cost_stage2 import flops_per_image as flops
@@ -63,12 +80,13 @@ def cost(config: Config, *, limit: float = math.inf, quick: bool = False) -> Cos
     else:
         flops, count = flops_per_image, parameters
     counted, operations = count(config), flops(config)  # type: ignore[arg-type]
+    tick()
     others = Others()
     share = 0.3 if quick else 0.5
     left = max(1.0, share * (limit - (time.perf_counter() - begun)))
-    times = latency(config, fabric, BATCHES[:-1] if quick else BATCHES, budget=3 if quick else 6, limit=left)
+    times = latency(config, fabric, BATCHES[:-1] if quick else BATCHES, budget=3 if quick else 6, limit=left, tick=tick)
     used = others.used()
-    memory = None if quick else peak_memory(config, max(1.0, limit - (time.perf_counter() - begun)))
+    memory = None if quick else peak_memory(config, max(1.0, limit - (time.perf_counter() - begun)), tick)
     return Cost(
         recipe=config.recipe,
         parameters=counted,
@@ -160,7 +178,12 @@ def count_flops(modules: list[nn.Module], work: Callable[[], Any]) -> int:
 
 
 def latency(
-    config: Config, fabric: Fabric, batches: tuple[int, ...], budget: float, limit: float
+    config: Config,
+    fabric: Fabric,
+    batches: tuple[int, ...],
+    budget: float,
+    limit: float,
+    tick: Callable[[], object] = lambda: None,
 ) -> dict[str, dict[str, Times]]:
     """Milliseconds a batch, in evaluation mode, by work and batch: `inference` is image -> z, `generation` z -> image (section 5).
 
@@ -176,7 +199,7 @@ def latency(
         found = {batch: works(model, batch) for batch in batches}
     contestants = {f"{name} {batch}": work for batch, named in found.items() for name, work in named.items()}
     with torch.no_grad(), fabric.autocast():
-        times = in_turns(contestants, budget, limit)
+        times = in_turns(contestants, budget, limit, tick)
     names = dict.fromkeys(name for named in found.values() for name in named)
     return {
         name: {str(batch): times[f"{name} {batch}"] for batch in batches if f"{name} {batch}" in times}
@@ -199,28 +222,31 @@ def works(model: Autoencoder, batch: int) -> dict[str, Callable[[], Tensor]]:
     return found
 
 
-def peak_memory(config: Config, limit: float = math.inf) -> int | None:
-    """Peak bytes of two training steps above what importing takes, in a fresh process.
+def peak_memory(config: Config, limit: float = math.inf, tick: Callable[[], object] = lambda: None) -> int | None:
+    """Peak bytes of two training steps above what importing takes, in a fresh process; `tick` is called every second.
 
-    None where the system does not say, or where it took over `limit` seconds.
+    None where the system does not say, or where it took over `limit` seconds. Raises UserError where it failed.
     """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "crvae.evaluation.peak"],
-            input=config.model_dump_json(),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=None if math.isinf(limit) else limit,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[-1]
-        raise UserError(
-            f"a training step of {config.recipe} did not fit into memory or failed ({last}): lower --batch"
-        ) from None
-    return json.loads(done.stdout)
+    until = time.monotonic() + limit
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-m", "crvae.evaluation.peak"], text=True, **pipes) as process:
+        try:
+            body: str | None = config.model_dump_json()
+            while True:
+                try:
+                    said, complaint = process.communicate(body, timeout=1.0)
+                    break
+                except subprocess.TimeoutExpired:
+                    body = None
+                    tick()
+                    if time.monotonic() > until:
+                        return None
+        finally:
+            process.kill()
+    if process.returncode:
+        last = (complaint.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        raise UserError(f"a training step of {config.recipe} did not fit into memory or failed ({last}): lower --batch")
+    return json.loads(said)
 
 
 def device_name(device: torch.device) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from crvae.data import PreparedData, Split, open_data
 from crvae.devices import best_device
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.evaluation import autoencoding, image_scores, likelihood
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.registry import SCORES, Evidence, Kind, Request, in_order
@@ -26,7 +26,7 @@ def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[st
 
     Raises UserError if there is no model, too few images or images of another size, or an unknown score.
     """
-    return evaluate_subject(open_subject(run, best_device(), request.prior), request, progress)
+    return evaluate_subject(open_subject(run, best_device(), request.prior, request.pixel_limit), request, progress)
 
 
 def evaluate_subject(subject: Subject, request: Request, progress: Progress = silent) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def evaluate_subject(subject: Subject, request: Request, progress: Progress = si
         "fingerprint": prepared.fingerprint,
         "split": split.name,
         "images": count,
+        "not_looked_at": list(subject.beside),
         "seed": request.seed,
         "prior": request.prior,
         "scores": scores,
@@ -69,7 +70,8 @@ def _wanted(request: Request, subject: Subject) -> list[Kind]:
     """The scores that are asked for, in the registry's order."""
     for name in request.scores:
         if name not in SCORES:
-            raise UserError(f"--scores: there is no score {name!r}, only {', '.join(kind.name for kind in in_order())}")
+            known = [kind.name for kind in in_order()]
+            raise UserError(f"--scores: there is no score {name!r}{near(name, known)}, only {', '.join(known)}")
         if lacking := SCORES[name].lacking(request, subject):
             raise UserError(f"--scores {name} needs {lacking}")
     if request.scores:

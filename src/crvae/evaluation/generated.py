@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,9 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from crvae.data import Split
-from crvae.data.images import Form
+from crvae.data.images import PIXELS, Form, is_grey, pixels
+from crvae.data.source import read_file
+from crvae.data.sources.tree import is_image
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.storage.models import load
@@ -30,6 +33,10 @@ class Subject:
     name: str
     model: nn.Module | None
     files: tuple[Path, ...] = ()
+    beside: tuple[str, ...] = ()
+    """What else lies in the folder: names that are not looked at."""
+    pixels: int = PIXELS
+    """The most of a file's image."""
 
     @property
     def autoencoder(self) -> Autoencoder | None:
@@ -37,31 +44,39 @@ class Subject:
         return self.model if isinstance(self.model, Autoencoder) else None
 
     def images(self, count: int, seed: int) -> UInt8[Tensor, "n c h w"]:
-        """`count` samples from the prior, or the first `count` files, 8-bit. Raises UserError if there are too few."""
+        """`count` samples from the prior, or the first `count` files, 8-bit; grey ones are colour where another one is.
+
+        Raises UserError if there are too few, or one differs in size.
+        """
         if self.model is not None:
             return torch.cat(list(samples(self.model, count, seed)))  # type: ignore[arg-type]
         if len(self.files) < count:
             raise UserError(
                 f"{self.name} has {len(self.files)} images, --images {count} needs more: add images or ask for fewer"
             )
-        images = [_read(file) for file in self.files[:count]]
+        images = [_read(file, self.pixels) for file in self.files[:count]]
         for file, image in zip(self.files, images, strict=False):
-            if image.shape != images[0].shape:
-                raise UserError(f"{file} is not of the size and colour of {self.files[0]}: score images of one kind")
-        return torch.stack(images)
+            if image.shape[1:] != images[0].shape[1:]:
+                raise UserError(f"{file} is not of the size of {self.files[0]}: score images of one size")
+        channels = max(map(len, images))
+        return torch.stack([image.expand(channels, -1, -1) for image in images])
 
 
-def open_subject(run: str, device: torch.device, prior: Literal["own", "normal"] = "own") -> Subject:
-    """RUN as a user types it: a folder of PNG images, or anything that holds a model, with its own prior or N(0, I).
+def open_subject(
+    run: str, device: torch.device, prior: Literal["own", "normal"] = "own", pixel_limit: float = PIXELS / 1e6
+) -> Subject:
+    """RUN as a user types it: a folder of images, or anything that holds a model, with its own prior or N(0, I).
 
-    Raises UserError if it is neither.
+    A folder's images are those directly in it, none above `pixel_limit` megapixels. Raises UserError if it is neither.
     """
     folder = Path(run)
     if folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES):
-        files = tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.is_file()))
-        if not files:
-            raise UserError(f"{run} holds neither a model nor PNG images: give a run, or a folder of images")
-        return Subject(run, None, files)
+        names = sorted(os.listdir(folder))
+        found = [name for name in names if is_image(name) and (folder / name).is_file()]
+        if not found:
+            raise UserError(f"{run} holds neither a model nor images: give a run, or a folder of images")
+        beside = tuple(name for name in names if name not in found)
+        return Subject(run, None, tuple(folder / name for name in found), beside, pixels(pixel_limit))
     return Subject(run, load(run, device, prior))
 
 
@@ -77,9 +92,8 @@ def checked_size(split: Split, channels: int, size: tuple[int, ...] | torch.Size
     return size[0]
 
 
-def _read(file: Path) -> UInt8[Tensor, "c h w"]:
+def _read(file: Path, pixels: int) -> UInt8[Tensor, "c h w"]:
     """One image file as it is, grey or colour."""
-    image = torch.from_numpy(np.array(open_picture(file, Form(sizes=(1,))))).permute(2, 0, 1)
-    with file.open("rb") as data:
-        grey = data.read(26)[25:] in (b"\0", b"\4")  # PNG's colour type
-    return image[:1] if grey else image
+    form = Form(sizes=(1,), pixel_limit=pixels)
+    image = torch.from_numpy(np.array(open_picture(file, form))).permute(2, 0, 1)
+    return image[:1] if is_grey(read_file(file, form)) else image

@@ -28,12 +28,15 @@ class Times:
 
 
 def in_turns(
-    contestants: Mapping[str, Callable[[], object]], budget: float, limit: float = math.inf
+    contestants: Mapping[str, Callable[[], object]],
+    budget: float,
+    limit: float = math.inf,
+    tick: Callable[[], object] = lambda: None,
 ) -> dict[str, Times]:
     """Times of each contestant, one call each a round, after a call each to warm up.
 
     Stops after about `budget` seconds, but not before LEAST rounds; after `limit` seconds at once, and a contestant that was
-    not called by then is left out.
+    not called by then is left out. `tick` is called between calls.
     """
     started = time.perf_counter()
 
@@ -42,6 +45,7 @@ def in_turns(
 
     ready: dict[str, Callable[[], object]] = {}
     for name, work in contestants.items():
+        tick()
         if passed() > limit:
             break
         work()
@@ -51,6 +55,7 @@ def in_turns(
         if passed() > limit or (number >= LEAST and passed() > budget):
             break
         for name, work in ready.items():
+            tick()
             if passed() > limit:
                 break
             wait()

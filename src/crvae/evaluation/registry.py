@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 
 from crvae.data import Split
+from crvae.data.images import PIXELS, pixels
 from crvae.errors import UserError
 from crvae.evaluation.generated import Subject
 from crvae.evaluation.score import Score
@@ -46,6 +47,8 @@ class Request:
     """normal: N(0, I) in the place of a learned prior."""
     samples: int = 100
     observation_variance: float = 0.0
+    pixel_limit: float = PIXELS / 1e6
+    """Megapixels of an image of a folder, at most."""
 
     def __post_init__(self) -> None:
         for option, value, least, most in (
@@ -57,6 +60,7 @@ class Request:
                 raise UserError(f"{option} must lie between {least} and {most}, got {value}")
         if not (math.isfinite(self.observation_variance) and self.observation_variance >= 0):
             raise UserError(f"--observation-variance must be positive, got {self.observation_variance}")
+        pixels(self.pixel_limit)
 
 
 def names(scores: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Literal
 
+from crvae.data.images import PIXELS
 from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation.evaluate import as_json, evaluate_subject
@@ -40,6 +41,11 @@ class Scores(Mapping[str, Score]):
     def json(self) -> dict[str, Any]:
         """What `crvae evaluate --json` prints."""
         return as_json(self._result)
+
+    @property
+    def not_looked_at(self) -> list[str]:
+        """Names in a folder of images that are no image files."""
+        return self._result["not_looked_at"]
 
     @property
     def caption(self) -> str:
@@ -83,8 +89,9 @@ def evaluate(
     prior: Literal["own", "normal"] = "own",
     samples: int = 100,
     observation_variance: float = 0.0,
+    pixel_limit: float = PIXELS / 1e6,
 ) -> Scores:
-    """Scores a run, an exported folder, a loaded model or a folder of PNG images against the prepared dataset at `data`.
+    """Scores a run, an exported folder, a loaded model or a folder of images against the prepared dataset at `data`.
 
     `scores`: names, as a list or separated by commas; by default all that the other options allow, without the slow ones.
     `images`: how many are compared; by default as many as the split has, at most 2,000. The other options are those of
@@ -107,6 +114,7 @@ def evaluate(
         prior=prior,
         samples=samples,
         observation_variance=observation_variance,
+        pixel_limit=pixel_limit,
     )
     if isinstance(run, Autoencoder | Upsampler):
         if prior != "own":
@@ -115,6 +123,6 @@ def evaluate(
             )
         subject = Subject(run.origin.name if run.origin else "this model", run)
     else:
-        subject = open_subject(os.fspath(run), best_device(), prior)
+        subject = open_subject(os.fspath(run), best_device(), prior, pixel_limit)
     with progress() as advance:
         return Scores(evaluate_subject(subject, request, advance))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.errors import UserError, brief
+from crvae.errors import UserError, brief, near
 from crvae.frozen.imagenet import DEVIATION, MEAN, PREFIX, from_timm
 from crvae.frozen.small import FEATURES, small
 
@@ -65,7 +65,7 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
     try:
         kind = _timm(name) if name.startswith(PREFIX) else KINDS.get(name)
         if kind is None:
-            raise UserError(f"there is no backbone {name!r}: choose {', '.join(KINDS)} or timm:NAME")
+            raise UserError(f"there is no backbone {name!r}{near(name, KINDS)}: choose {', '.join(KINDS)} or timm:NAME")
         return Backbone(name, kind, pretrained)
     except ImportError as error:
         package = {"efficientnet_lite_pytorch": "efficientnet-lite-pytorch"}.get(error.name or "", error.name)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.frozen import imagenet
 from crvae.frozen.imagenet import PREFIX, from_timm
 from crvae.frozen.squeezenet import DEVIATION, MEAN, squeezenet
@@ -66,7 +66,9 @@ def feature_pyramid(name: str, layers: Sequence[str] = (), pretrained: bool = Tr
     if name.startswith(PREFIX):
         return _timm(name, layers, pretrained)
     if name not in LAYERS:
-        raise UserError(f"there is no perceptual network {name!r}: choose {', '.join(LAYERS)} or timm:BACKBONE")
+        raise UserError(
+            f"there is no perceptual network {name!r}{near(name, LAYERS)}: choose {', '.join(LAYERS)} or timm:BACKBONE"
+        )
     if name == "squeezenet":
         from torchvision.models import squeezenet1_1
 

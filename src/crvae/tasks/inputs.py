@@ -12,12 +12,13 @@ from jaxtyping import Float, Int64
 from PIL import Image
 from torch import Tensor
 
+from crvae.data.accounts import Tally, describe
 from crvae.data.card import CARD
-from crvae.data.images import Form, Unusable, decode, scale
+from crvae.data.images import PIXELS, Form, Unusable, decode, scale
 from crvae.data.prepared import PreparedData, open_data
 from crvae.data.source import read_file as read_bytes
 from crvae.data.sources.folder import files_below
-from crvae.data.sources.tree import EXTENSIONS, is_image
+from crvae.data.sources.tree import EXTENSIONS, is_image, no_image
 from crvae.errors import UserError, reason
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Upsampler
@@ -36,29 +37,41 @@ class Images:
     """Classes of prepared data that have a `label` column."""
     skipped: tuple[str, ...] = ()
     """A sentence for each file of a folder that could not be used."""
+    not_looked_at: tuple[str, ...] = ()
+    """A line for each kind of file in a folder that is no image."""
     boxes: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """Where the card of prepared data says that parts lie: top, left, bottom, right, as fractions of the image."""
 
 
 def read_images(
-    source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, progress: Progress = silent
+    source: str,
+    model: Autoencoder | Upsampler,
+    *,
+    option: str,
+    limit: int,
+    pixels: int = PIXELS,
+    progress: Progress = silent,
 ) -> Images:
     """The first `limit` images of `source`, at the model's size and channels.
 
     Prepared data give their validation images (else test, else training ones), and must be stored at the model's size.
     Image files are found, decoded, cut to their largest centred square and scaled as `crvae prepare` does; a folder's are taken
-    in the order of their paths, and those that cannot be used are skipped. Raises UserError, naming `option`, for anything that
-    gives no images.
+    in the order of their paths, and those that cannot be used, or have more than `pixels`, are skipped. Raises UserError, naming
+    `option`, for anything that gives no images.
     """
     channels, size, _ = model.image_shape
     path = Path(source)
     if "://" in source or (path / CARD).is_file():
         return _prepared(source, channels, size, limit)
     if path.is_file():
-        return Images(read_file(path, channels, size)[None], distinct([path.name]))
+        return Images(read_file(path, channels, size, pixels)[None], distinct([path.name]))
     if not path.is_dir():
         raise UserError(f"{option} {source} does not exist: give prepared data, a folder of images, or an image")
-    names = sorted(name for name in files_below(path) if is_image(name))
+    tally = Tally()
+    names = []
+    for name in files_below(path, tally):
+        names.append(name) if is_image(name) else tally.add(no_image(name), name)
+    names.sort()
     if not names:
         raise UserError(f"{option} {source} holds neither prepared data nor image files: give a folder that does")
     found: dict[str, Tensor] = {}
@@ -69,18 +82,20 @@ def read_images(
         if len(found) == limit:
             break
         try:
-            found[name] = read_file(path / name, channels, size)
+            found[name] = read_file(path / name, channels, size, pixels)
         except UserError as error:
             skipped.append(str(error))
     if not found:
         raise UserError(f"{option} {source} has no usable image; the first of {len(skipped):,}: {skipped[0]}")
-    return Images(torch.stack(list(found.values())), distinct(list(found)), skipped=tuple(skipped))
+    return Images(
+        torch.stack(list(found.values())), distinct(list(found)), None, tuple(skipped), tuple(describe(tally))
+    )
 
 
-def read_file(file: Path, channels: int, size: int) -> Float[Tensor, "c h w"]:
+def read_file(file: Path, channels: int, size: int, pixels: int = PIXELS) -> Float[Tensor, "c h w"]:
     """One image file as `crvae prepare` would store it. Raises UserError if it is not an image."""
-    form = Form(sizes=(size,), channels=1 if channels == 1 else 3)
-    return squared(open_picture(file, form), form)
+    form = Form(sizes=(size,), channels=1 if channels == 1 else 3, pixel_limit=pixels)
+    return squared(open_picture(file, form, shrink=True), form)
 
 
 def squared(picture: Image.Image, form: Form) -> Float[Tensor, "c h w"]:
@@ -89,10 +104,10 @@ def squared(picture: Image.Image, form: Form) -> Float[Tensor, "c h w"]:
     return from_8_bit(torch.from_numpy(pixels.reshape(*pixels.shape[:2], form.channels)).permute(2, 0, 1))
 
 
-def open_picture(file: Path, form: Form, *, paper: str = "white") -> Image.Image:
+def open_picture(file: Path, form: Form, *, shrink: bool = False, paper: str = "white") -> Image.Image:
     """One image file as it is, 8-bit, by the rules of `crvae prepare`. Raises UserError for one that breaks them."""
     try:
-        return decode(read_bytes(file, form), form, paper=paper)
+        return decode(read_bytes(file, form), form, shrink=shrink, paper=paper)
     except Unusable as error:
         raise UserError(f"{file} {error}: replace or remove it") from None
     except OSError as error:

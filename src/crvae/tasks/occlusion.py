@@ -44,7 +44,7 @@ def masks(text: str, size: int, boxes: Mapping[str, Rectangle] = NO_BOXES) -> di
     Raises UserError if a mask cannot be read, hides nothing or hides everything.
     """
     found: dict[str, Tensor] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in _parts(text):
         name, mask = _mask(part, size, {**NAMED, **boxes})
         if name in found:
             raise UserError(f"--mask names {name} twice")
@@ -100,10 +100,27 @@ def _blur(images: Float[Tensor, "b c h w"], deviation: float) -> Float[Tensor, "
     return flat[:, 0].unflatten(0, images.shape[:2])
 
 
+def _parts(text: str) -> list[str]:
+    """The masks that a text lists: commas separate them, but for those in the name of a PNG that is there."""
+    words, parts = text.split(","), []
+    while words:
+        many = next((n for n in range(len(words), 1, -1) if _is_png(Path(",".join(words[:n]).strip()))), 1)
+        parts.append(",".join(words[:many]).strip())
+        words = words[many:]
+    return [part for part in parts if part]
+
+
+def _is_png(path: Path) -> bool:
+    try:
+        return path.suffix.lower() == ".png" and path.is_file()
+    except (OSError, ValueError):  # too long a name, a null character
+        return False
+
+
 def _mask(part: str, size: int, named: Mapping[str, Rectangle]) -> tuple[str, Tensor]:
     if part in named:
         return distinct([part])[0], rectangle(named[part], size)
-    if ":" in part:
+    if ":" in part and Path(part).suffix.lower() != ".png":
         try:
             top, left, bottom, right = map(float, part.split(":"))
         except ValueError:

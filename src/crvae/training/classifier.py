@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from crvae.config.base import FORMAT, Frozen
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.files import new_folder, write_text
 from crvae.frozen.backbones import Backbone, backbone
 from crvae.storage.weights import load_weights, parse_part, read_config, save_weights
@@ -67,7 +67,9 @@ class Classifier(nn.Module):
         """The same for one attribute, which must be named where there are several. Raises UserError."""
         known = list(self.config.attributes)
         if attribute not in known and (attribute or len(known) > 1):
-            named = f"--attribute {attribute} is unknown" if attribute else "--attribute is missing"
+            named = (
+                f"--attribute {attribute} is unknown{near(attribute, known)}" if attribute else "--attribute is missing"
+            )
             raise UserError(f"{named}: the classifier knows {', '.join(known)}")
         return OneAttribute(self, attribute or known[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -28,10 +29,11 @@ SCRATCH_BATCH = 64
 SHIFT = 2
 """From scratch, each batch is moved by up to so many pixels, its borders repeated."""
 
+ROUNDS = 200
+"""Steps of the linear probe's search, at most."""
+
 DECAY = 0.1
 """Weight decay of the linear probe, on standardised features, a mean over images."""
-
-"""Called with what is done, how many images of it, and of how many."""
 
 
 def train_classifier(
@@ -104,14 +106,16 @@ def _probe(model: Classifier, split: Split, rows: Tensor, values: Tensor, progre
     features = _outputs(model.backbone.eval(), split, rows, progress, "features")
     mean, deviation = features.mean(0), features.std(0) + 1e-3
     features = (features - mean) / deviation
+    rounds = count()
     weight = torch.zeros(model.head.out_features, model.head.in_features, requires_grad=True)
     bias = torch.zeros(model.head.out_features, requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=ROUNDS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
         value = _error(model, features @ weight.T + bias, values) + DECAY / 2 * weight.square().sum()
         value.backward()
+        progress("fitting the heads", min(next(rounds), ROUNDS), ROUNDS)
         return value
 
     optimiser.step(loss)  # type: ignore[arg-type]

@@ -141,7 +141,7 @@ def test_raters_meet_different_orders(study):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--pairs", "21"], "has 20 PNG images, --pairs 21 needs as many"),
+        (["--pairs", "21"], "has 20 images, --pairs 21 needs as many"),
         (["--pairs", "0"], "--pairs must be at least 1, got 0"),
         (["--task", "completion", "--pairs", "21"], "--runs have 20 images named alike, --pairs 21 needs more"),
     ],
@@ -154,6 +154,16 @@ def test_create_says_what_is_wrong_and_leaves_nothing(tmp_path, sample_runs, cap
     assert says in error
     assert len(error.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_an_image_above_the_pixel_limit_is_refused(tmp_path, sample_runs, capsys):
+    for run in sample_runs:
+        for path in Path(run).iterdir():
+            Image.open(path).resize((40, 30)).save(path)
+    args = ["study", "create", "--runs", *sample_runs, "--task", "sample", "--pairs", "4", "--out"]
+    assert main([*args, str(tmp_path / "study"), "--pixel-limit", "0.001"]) == 2
+    assert "has 0.0012 megapixels, above the limit of 0.001" in capsys.readouterr().err
+    assert main([*args, str(tmp_path / "study"), "--pixel-limit", "0.0012"]) == 0
 
 
 @pytest.mark.parametrize("count", [1, 5])

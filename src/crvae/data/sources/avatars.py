@@ -22,7 +22,7 @@ from crvae.data.source import Item, Source
 from crvae.data.sources.drawing import render
 from crvae.data.sources.npm import install, version
 from crvae.data.sources.scratch import no_room, scratch
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 
 VERSION = "9.4.3"
 """Of @dicebear/core and @dicebear/collection: another one may draw other faces from the same seeds."""
@@ -129,7 +129,7 @@ def avatars(
     """
     style, count = style or "avataaars", 12_000 if count is None else count
     if style not in STYLES:
-        raise UserError(f"--style knows {', '.join(STYLES)}, not {style!r}")
+        raise UserError(f"--style knows {', '.join(STYLES)}, not {style!r}{near(style, STYLES)}")
     if not 12 <= count <= 1_000_000:
         raise UserError(f"--count must lie between 12 and 1000000, got {count}")
     place = scratch() / "drawings"

@@ -24,6 +24,9 @@ PARTS: dict[str, Box] = {"eyes": (52.0, 98.0, 126.0, 126.0), "mouth": (60.0, 138
 """Eyes and mouth in the 178x218 aligned images, left, top, right, bottom: around the means of the published landmarks
 (eyes at 69, 111 and 108, 111; corners of the mouth at 73, 152 and 105, 152)."""
 
+FILES = ("img_align_celeba", "list_eval_partition.txt", "identity_CelebA.txt", "list_attr_celeba.txt")
+"""The folder of images, and what is said of them."""
+
 SPLITS = ("train", "validation", "test")
 NOTES = (
     "the official partition has 162,770 training, 19,867 validation and 19,962 test images; the paper prints 163,770 "
@@ -78,16 +81,13 @@ def celeba(
         raise UserError(
             f"celeba needs --root, the folder with img_align_celeba and list_eval_partition.txt, got {root}"
         )
-    images = _find(root, "img_align_celeba", folder=True)
-    partition_file = _find(root, "list_eval_partition.txt")
+    images, partition_file, identity_file, attribute_file = _find(root)
     partition: dict[str, int] = {}
     for file, part in lines(partition_file, 2, option="--root"):
         if part.strip() not in ("0", "1", "2") or "/" in file or file.startswith("."):
             raise UserError(f"{partition_file} says {part.strip()!r} for {file}, not 0, 1 or 2: fetch it again")
         partition[file] = int(part)
-    identity_file = _find(root, "identity_CelebA.txt")
     identity = {file: name.strip() for file, name in lines(identity_file, 2, option="--root")}
-    attribute_file = _find(root, "list_attr_celeba.txt")
     names, attributes = _attributes(attribute_file)
     for table, path in ((identity, identity_file), (attributes, attribute_file)):
         missing = next((file for file in partition if file not in table), None)
@@ -140,10 +140,16 @@ def _attributes(path: Path) -> tuple[list[str], dict[str, bytes]]:
     return names, attributes
 
 
-def _find(root: Path, name: str, *, folder: bool = False) -> Path:
-    for place in (root / name, root / "celeba" / name, *(root / part / name for part in ("Img", "Eval", "Anno"))):
-        if place.is_dir() if folder else place.is_file():
-            return place
-    raise UserError(
-        f"{root / name} is missing (and is not in Img/, Eval/ or Anno/): --root must be the folder that holds it"
-    )
+def _find(root: Path) -> list[Path]:
+    """Where each of FILES is below `root`. Raises UserError naming all that are not there."""
+    found, missing = [], []
+    for name in FILES:
+        places = (root / name, root / "celeba" / name, *(root / part / name for part in ("Img", "Eval", "Anno")))
+        there = next((place for place in places if (place.is_file() if "." in name else place.is_dir())), None)
+        missing.append(name) if there is None else found.append(there)
+    if missing:
+        raise UserError(
+            f"--root {root} lacks {', '.join(missing)} (also in Img/, Eval/ and Anno/): it must be the folder that holds"
+            " them, unpacked"
+        )
+    return found

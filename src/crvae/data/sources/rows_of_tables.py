@@ -107,6 +107,7 @@ def rows(
     image_column: str | None,
     description: dict[str, object],
     tally: Tally,
+    notes: tuple[str, ...] = (),
 ) -> Rows:
     """Finds splits, the column of images and the columns of labels. Raises UserError if one is missing or in doubt."""
     used = {split: table for split, table in tables.items() if split.lower() in WORDS and len(table)}
@@ -123,7 +124,7 @@ def rows(
     disable_caching()
     if isinstance(table.features[image], Image):
         used = {split: part.cast_column(image, Image(decode=False)) for split, part in used.items()}
-    columns, notes = _columns(used, labels, image, what)
+    columns, others = _columns(used, labels, image, what)
     counts = {split: len(part) for split, part in used.items()}
     digest = hashlib.sha256(json.dumps([columns, counts], sort_keys=True).encode()).hexdigest()
     description |= {"kind": "tables", "rows": counts, "image_column": image, "listing": digest}
@@ -131,7 +132,7 @@ def rows(
         name=name,
         form=form,
         columns=columns,
-        notes=tuple(notes),
+        notes=(*notes, *others),
         not_looked_at=tuple(tally),
         tables=used,
         image=image,

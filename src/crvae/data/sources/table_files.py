@@ -67,10 +67,15 @@ def tables(
     if len({Path(name).suffix.lower() for name in files}) > 1:
         raise UserError(f"SOURCE {root} mixes Parquet and Arrow files: give one kind")
     parts: dict[str, list[str]] = {}
+    words: dict[str, set[str]] = {}
     for name in sorted(files):
-        said = next((word for part in reversed(name.split("/")) if (word := split_in(Path(part).stem))), "train")
+        part = next((part for part in reversed(name.split("/")) if split_in(Path(part).stem)), "")
+        said = split_in(Path(part).stem) or "train"
         parts.setdefault(said, []).append(glob.escape(str(root / name)))
+        words.setdefault(said, set()).add(printable(part) or "the rest")
+    shown = [f"{split} ({', '.join(sorted(places)[:3])})" for split, places in words.items()]
+    notes = () if words == {"train": {"the rest"}} else (f"splits found in names: {', '.join(shown)}",)
     loaded = load(str(what), path=KINDS[Path(files[0]).suffix.lower()], data_files=parts)
     listing = [[printable(Path(name).name), (root / name).stat().st_size] for name in sorted(files)]
     name = printable(what.resolve().stem if what != root else what.resolve().name)
-    return rows(name, str(what), form, loaded, labels, image_column, {"files": listing[:100]}, tally)
+    return rows(name, str(what), form, loaded, labels, image_column, {"files": listing[:100]}, tally, notes)

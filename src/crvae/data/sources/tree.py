@@ -148,6 +148,12 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not is_hidden(name)
 
 
+def no_image(name: str) -> str:
+    """Why a file that is no image by its name is not looked at."""
+    kind = ending(name)
+    return "hidden" if is_hidden(name) else f"ending {kind}" if kind else "no ending"
+
+
 def is_hidden(name: str) -> bool:
     return any(part.startswith((".", "__")) for part in name.split("/"))
 
@@ -164,16 +170,7 @@ def _images(names: Iterable[str], tally: Tally, read: set[str]) -> tuple[list[st
             chosen.append(name)
         else:
             kind = ending(name)
-            reason = (
-                "hidden"
-                if is_hidden(name)
-                else "table of labels, read"
-                if name in read
-                else f"ending {kind}"
-                if kind
-                else "no ending"
-            )
-            tally.add(reason, name)
+            tally.add("table of labels, read" if name in read and not is_hidden(name) else no_image(name), name)
             others += [(name, kind)] * (kind in _BESIDE)
     stems = {name.rpartition(".")[0] for name in chosen} if others else set()
     return chosen, Counter(kind for name, kind in others if name.rpartition(".")[0] in stems)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crvae.data.images import PIXELS
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -28,6 +31,17 @@ LARGEST_UPLOAD = 20 * 2**20
 """Bytes of an uploaded image."""
 LARGEST_BODY = LARGEST_UPLOAD + 2**16
 """Bytes of any request: an upload and its envelope."""
+
+
+@dataclass
+class Limits:
+    """What is set once, before the page is served."""
+
+    pixels: int = PIXELS
+    """The most of an uploaded image."""
+
+
+LIMITS = Limits()
 
 
 class Guard:

@@ -14,21 +14,29 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from crvae.data.images import FORMATS, Form
+from crvae.data.images import FORMATS, PIXELS
 from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.tasks.inputs import read_images
 from crvae.web.demo.exhibits import Exhibit, open_exhibits
-from crvae.web.demo.guard import LARGEST_UPLOAD, Guard
+from crvae.web.demo.guard import LARGEST_UPLOAD, LIMITS, Guard
 
 EXAMPLES = 24
 """Images to pick."""
 
 
-def serve(runs: list[str], images: str | None, port: int) -> None:
-    """Serves the page for `runs` on 127.0.0.1. Raises UserError if it cannot serve them, before anything is served."""
+PAINTING = 16_000_000
+"""Pixels of a painting, which the page itself makes; Pillow refuses twice as many before it decodes them."""
+
+
+def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS) -> None:
+    """Serves the page for `runs` on 127.0.0.1; images to pick and uploads have at most `pixels`.
+
+    Raises UserError if it cannot serve them, before anything is served.
+    """
     exhibits = open_exhibits(runs, best_device())
-    examples = examples_of(exhibits, images)
+    examples = examples_of(exhibits, images, pixels)
+    LIMITS.pixels = pixels
     with socket.socket() as listening, tempfile.TemporaryDirectory(prefix="crvae-demo-") as folder:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,12 +54,12 @@ def serve(runs: list[str], images: str | None, port: int) -> None:
             print("stopped", file=sys.stderr)
 
 
-def examples_of(exhibits: list[Exhibit], images: str | None) -> Float[Tensor, "n c h w"]:
+def examples_of(exhibits: list[Exhibit], images: str | None, pixels: int = PIXELS) -> Float[Tensor, "n c h w"]:
     """Images to pick: the first of `images`, as every task reads them, or samples of the first model."""
     model = exhibits[0].stage1
     if images is None:
         return model.sample(EXAMPLES).cpu()
-    return read_images(images, model, option="--images", limit=EXAMPLES).x
+    return read_images(images, model, option="--images", limit=EXAMPLES, pixels=pixels).x
 
 
 def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], folder: Path) -> FastAPI:
@@ -90,4 +98,4 @@ def _decode_nothing_else() -> None:
     """Gradio opens what a browser painted with whatever decoder fits its bytes: leave it those that `crvae prepare` has."""
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]
-    Image.MAX_IMAGE_PIXELS = Form(sizes=(1,)).pixel_limit
+    Image.MAX_IMAGE_PIXELS = PAINTING

@@ -20,6 +20,7 @@ from crvae.data.images import Form, Unusable, decode
 from crvae.errors import UserError
 from crvae.pictures import as_picture, tiled, to_8_bit
 from crvae.tasks.inputs import squared
+from crvae.web.demo.guard import LIMITS
 
 HEIGHT = 340
 """CSS pixels of a picture and its label."""
@@ -126,5 +127,5 @@ def picker(
 def to_image(data: bytes, channels: int, size: int) -> Float[Tensor, "c h w"]:
     """The bytes of an image file -> its largest centred square in [-1, 1]. Raises Unusable if they are not an image."""
     wanted: Literal[1, 3] = 1 if channels == 1 else 3
-    form = Form(sizes=(size,), channels=wanted)
-    return squared(decode(data, form), form)
+    form = Form(sizes=(size,), channels=wanted, pixel_limit=LIMITS.pixels)
+    return squared(decode(data, form, shrink=True), form)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from crvae.data.images import encode
+from crvae.data.images import PIXELS, encode
 from crvae.errors import UserError
 from crvae.files import check_new_folder, new_folder, write_bytes, write_text
 from crvae.web.study.folder import Key, Question, Study, Task, image_name
@@ -40,7 +40,7 @@ class Draft:
     repeats: Draft | None = None
 
 
-def create(runs: list[str], task: Task, pairs: int, seed: int, out: Path) -> Study:
+def create(runs: list[str], task: Task, pairs: int, seed: int, out: Path, pixels: int = PIXELS) -> Study:
     """Builds the study of `runs` (2 to 4) in the new folder `out`: for samples `pairs` questions, for completions
     as many for each occlusion, and repeated and attention questions on top. Raises UserError; leaves nothing half-made.
     """
@@ -49,10 +49,10 @@ def create(runs: list[str], task: Task, pairs: int, seed: int, out: Path) -> Stu
     check_new_folder(out)
     models = model_names(runs)
     if task == "sample":
-        drawn = [samples(run, pairs, seed) for run in runs]
+        drawn = [samples(run, pairs, seed, pixels) for run in runs]
         shown: Shown = {"": [(list(images), None) for images in zip(*drawn, strict=True)]}
     else:
-        shown = completions(runs, pairs, seed)
+        shown = completions(runs, pairs, seed, pixels)
     _check_sizes(shown, runs)
     study, key, images = build(shown, models, task, seed)
     _write(out, study, key, images)

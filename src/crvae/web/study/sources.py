@@ -1,4 +1,4 @@
-"""Where a study's images come from: folders of PNGs, or samples drawn from a run."""
+"""Where a study's images come from: folders of images, or samples drawn from a run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from crvae.data.images import Form
+from crvae.data.images import PIXELS, Form
+from crvae.data.sources.tree import is_image
 from crvae.errors import UserError
 from crvae.tasks.inputs import open_picture
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Shown = dict[str, list[tuple[list[Picture], Picture | None]]]
 """For each occlusion (the empty name for samples) a list of: one image a model, and the occluded image or None."""
-FORM = Form(sizes=(1,), channels=3)
-"""Colour, within the limits of `crvae prepare`; the size is not used, images are shown as they are."""
 
 
 def model_names(runs: list[str]) -> list[str]:
@@ -28,14 +27,14 @@ def model_names(runs: list[str]) -> list[str]:
     return names if len(set(names)) == len(names) else list(runs)
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, pixels: int = PIXELS) -> Picture:
     """One image file as 8-bit colour, by the rules of `crvae prepare`. Raises UserError for a file that breaks them."""
-    return np.array(open_picture(path, FORM))
+    return np.array(open_picture(path, Form(sizes=(1,), pixel_limit=pixels)))  # of its own size, whatever the form's is
 
 
-def pngs(folder: Path) -> dict[str, Path]:
-    """PNG files directly in `folder`, by name, in order."""
-    return {path.name: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png" and path.is_file()}
+def images_in(folder: Path) -> dict[str, Path]:
+    """Image files directly in `folder`, by name, in order."""
+    return {path.name: path for path in sorted(folder.iterdir()) if is_image(path.name) and path.is_file()}
 
 
 def is_picture_folder(run: str) -> bool:
@@ -44,26 +43,26 @@ def is_picture_folder(run: str) -> bool:
     return folder.is_dir() and not any((folder / name).exists() for name in ("config.yaml", "config.json", "model"))
 
 
-def samples(run: str, count: int, seed: int) -> list[Picture]:
+def samples(run: str, count: int, seed: int, pixels: int = PIXELS) -> list[Picture]:
     """`count` images of one model: drawn from the folder in an order set by `seed`, or from the run's prior."""
     if is_picture_folder(run):
-        paths = list(pngs(Path(run)).values())
+        paths = list(images_in(Path(run)).values())
         if len(paths) < count:
             raise UserError(
-                f"{run} has {len(paths)} PNG images, --pairs {count} needs as many: add images or ask for fewer pairs"
+                f"{run} has {len(paths)} images, --pairs {count} needs as many: add images or ask for fewer pairs"
             )
         order = np.random.default_rng(seed).permutation(len(paths))
-        return [read_picture(paths[index]) for index in order[:count]]
+        return [read_picture(paths[index], pixels) for index in order[:count]]
     from crvae.tasks.sampling import sample_images
 
     images = sample_images(run, count, seed).permute(0, 2, 3, 1).cpu().numpy()
     return [np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image for image in images]
 
 
-def completions(runs: list[str], count: int, seed: int) -> Shown:
+def completions(runs: list[str], count: int, seed: int, pixels: int = PIXELS) -> Shown:
     """For each occlusion (a sub-folder that all `runs` have), `count` times the images of one name, a model each.
 
-    Beside them the occluded image, where a run has it: `occluded/OCCLUSION/NAME.png`. PNGs directly in the folders
+    Beside them the occluded image, where a run has it: `occluded/OCCLUSION/NAME.png`. Images directly in the folders
     count as one unnamed occlusion. Raises UserError if names do not match or are too few.
     """
     folders = [Path(run) for run in runs]
@@ -75,7 +74,7 @@ def completions(runs: list[str], count: int, seed: int) -> Shown:
     groups = [group for group in _groups(folders[0]) if all((folder / group).is_dir() for folder in folders)]
     result: Shown = {}
     for group in groups:
-        found = [pngs(folder / group) for folder in folders]
+        found = [images_in(folder / group) for folder in folders]
         names = sorted(set.intersection(*map(set, found)))
         if len(names) < count:
             where = f" in {group}/" if group else ""
@@ -85,12 +84,11 @@ def completions(runs: list[str], count: int, seed: int) -> Shown:
         order = np.random.default_rng([seed, len(result)]).permutation(len(names))[:count]
         chosen = [names[index] for index in order]
         result[group] = [
-            ([read_picture(paths[name]) for paths in found], _occluded(folders, group, name)) for name in chosen
+            ([read_picture(paths[name], pixels) for paths in found], _occluded(folders, group, name, pixels))
+            for name in chosen
         ]
     if not result:
-        raise UserError(
-            "--runs have no PNG images named alike: complete the same images with the same masks by every run"
-        )
+        raise UserError("--runs have no images named alike: complete the same images with the same masks by every run")
     return result
 
 
@@ -98,10 +96,10 @@ def _groups(folder: Path) -> list[str]:
     masks = [
         path.name for path in sorted(folder.iterdir()) if path.is_dir() and path.name not in ("occluded", "original")
     ]
-    masks = [mask for mask in masks if pngs(folder / mask)]
-    return ([""] if pngs(folder) else []) + masks
+    masks = [mask for mask in masks if images_in(folder / mask)]
+    return ([""] if images_in(folder) else []) + masks
 
 
-def _occluded(folders: list[Path], group: str, name: str) -> Picture | None:
+def _occluded(folders: list[Path], group: str, name: str, pixels: int) -> Picture | None:
     paths = [folder / "occluded" / group / name for folder in folders]
-    return next((read_picture(path) for path in paths if path.is_file()), None)
+    return next((read_picture(path, pixels) for path in paths if path.is_file()), None)
