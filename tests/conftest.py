@@ -17,6 +17,7 @@ from PIL import Image  # noqa: E402
 
 from crvae.cli import main  # noqa: E402
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig, ObjectiveConfig, Stage1Config, TrainConfig  # noqa: E402
+from reference.stage2 import OPTIONS, draw  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -99,6 +100,35 @@ def trained(tmp_path_factory, colour, tiny) -> Path:
     """A finished run of a tiny crVAE-GAN with mutual information. Read it, do not change it."""
     out = tmp_path_factory.mktemp("trained") / "run"
     assert main(["train", "emoji-crvae-gan-mi", "--data", str(colour), "--out", str(out), *tiny]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory) -> Path:
+    """About 54 training images, at 32 and at 64 pixels."""
+    folder = tmp_path_factory.mktemp("pair")
+    draw(folder / "pictures", 60, 64)
+    sizes = ["--size", "32", "--pair", "64", "--workers", "1"]
+    assert main(["prepare", str(folder / "pictures"), str(folder / "data"), *sizes]) == 0
+    return folder / "data"
+
+
+@pytest.fixture(scope="session")
+def stage2(trained, pair):
+    """stage2(out, *options): the arguments of `crvae` that train the tiny Stage2."""
+
+    def make(out: Path, *options: str, recipe: str = "emoji-stage2-128-plain", stage1: Path = trained) -> list[str]:
+        places = ["--stage1", str(stage1), "--data", str(pair), "--out", str(out)]
+        return ["train", recipe, *places, *OPTIONS, *options]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def upsampled(tmp_path_factory, stage2) -> Path:
+    """A finished Stage2 run. Read it, do not change it."""
+    out = tmp_path_factory.mktemp("upsampled") / "run"
+    assert main(stage2(out)) == 0
     return out
 
 

@@ -18,6 +18,8 @@ PRELOAD = [
     "crvae.training.launch",
     "crvae.cli.train",
     "crvae.recipes",
+    "crvae.cli.evaluate",
+    "crvae.tasks.completion_folder",
 ]
 PATIENCE = 240
 
@@ -104,6 +106,7 @@ def _run(args: list[str], log: str, env: dict[str, str], prepare: Callable | Non
     torch.set_num_threads(1)
     if prepare is not None:
         prepare()
-    code = main(args)
+    sys.argv = ["crvae", *args]
+    code = main()  # as the command itself calls it: no signal disturbs the process once it is done
     sys.stderr.flush()
     sys.exit(code)

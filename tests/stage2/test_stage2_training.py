@@ -78,21 +78,21 @@ def test_training_moved_the_network_and_its_average(upsampled):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_stopping_and_going_on_changes_nothing(tmp_path, command, upsampled, variant):
+def test_stopping_and_going_on_changes_nothing(tmp_path, stage2, upsampled, variant):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     if variant == "plain":
         whole = upsampled
     else:
-        assert main(command(whole, *VARIANTS[variant])) == 0
-    assert main(command(parts, *VARIANTS[variant], "--train.images", "80")) == 0
+        assert main(stage2(whole, *VARIANTS[variant])) == 0
+    assert main(stage2(parts, *VARIANTS[variant], "--train.images", "80")) == 0
     assert main(["train", "--resume", str(parts), "--train.images", "160"]) == 0
     assert_same_end(whole, parts)
 
 
-def test_perceptual_runs_resume_exactly_too(tmp_path, command, offline_network):
+def test_perceptual_runs_resume_exactly_too(tmp_path, stage2, offline_network):
     options = ["--train.images", "32"]
-    assert main(command(tmp_path / "whole", *options, recipe="emoji-stage2-128")) == 0
-    assert main(command(tmp_path / "parts", "--train.images", "16", recipe="emoji-stage2-128")) == 0
+    assert main(stage2(tmp_path / "whole", *options, recipe="emoji-stage2-128")) == 0
+    assert main(stage2(tmp_path / "parts", "--train.images", "16", recipe="emoji-stage2-128")) == 0
     assert main(["train", "--resume", str(tmp_path / "parts"), *options]) == 0
     assert_same_end(tmp_path / "whole", tmp_path / "parts")
     line = json.loads((tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()[-1])
@@ -100,10 +100,10 @@ def test_perceptual_runs_resume_exactly_too(tmp_path, command, offline_network):
     assert not any("pyramid" in name or "perceptual" in name for name in last_state(tmp_path / "whole")["networks"])
 
 
-def test_two_ranks_do_what_one_does_in_two_parts(tmp_path, command):
-    for rank in ranks(2, command(tmp_path / "two", "--train.images", "96"), tmp_path / "log"):
+def test_two_ranks_do_what_one_does_in_two_parts(tmp_path, stage2):
+    for rank in ranks(2, stage2(tmp_path / "two", "--train.images", "96"), tmp_path / "log"):
         assert rank.wait() == 0, rank.said()
-    assert main(command(tmp_path / "one", "--train.images", "96", "--train.accumulate", "2")) == 0
+    assert main(stage2(tmp_path / "one", "--train.images", "96", "--train.accumulate", "2")) == 0
     states = last_state(tmp_path / "two"), last_state(tmp_path / "one")
     for name, tensor in states[0]["averaged"].items():
         torch.testing.assert_close(tensor, states[1]["averaged"][name], rtol=1e-3, atol=5e-4, msg=name)
@@ -126,22 +126,22 @@ def test_a_changed_stage1_is_refused_on_resuming(tmp_path, upsampled, capsys, ha
     assert last_state(run)["images"] == 160
 
 
-def test_what_a_user_can_mend(tmp_path, command, trained, upsampled, colour, pair, capsys):
+def test_what_a_user_can_mend(tmp_path, stage2, trained, upsampled, colour, pair, capsys):
     """One sentence each, exit code 2, and no folder left behind."""
     other = tmp_path / "other"
     save(other, Autoencoder(ModelConfig(size=64, width=1, latent_channels=8)), recipe="test", images=0)
     out = tmp_path / "out"
     cases = [
         (["train", "emoji-stage2-128", "--data", str(pair), "--out", str(out)], "--stage1 is missing"),
-        (command(out, stage1=tmp_path / "nowhere"), "nowhere is neither a run"),
-        (command(out, stage1=upsampled), "is a Stage2 run"),
-        (command(out, stage1=other), "--model.size 64"),
-        (command(out, "--model.output-size", "96"), "--pair 96"),
-        ([*command(out), "--data", str(colour)], "--pair 64"),
-        (command(out, "--model.output-size", "32"), "output-size must be above size"),
-        (command(out, "--objective.adversarial", "0"), "--objective.adversarial"),
-        (command(out, "--objective.perceptual", "1", "--objective.perceptual-network", "vgg99"), "vgg99"),
-        (command(trained), "already exists"),
+        (stage2(out, stage1=tmp_path / "nowhere"), "nowhere is neither a run"),
+        (stage2(out, stage1=upsampled), "is a Stage2 run"),
+        (stage2(out, stage1=other), "--model.size 64"),
+        (stage2(out, "--model.output-size", "96"), "--pair 96"),
+        ([*stage2(out), "--data", str(colour)], "--pair 64"),
+        (stage2(out, "--model.output-size", "32"), "output-size must be above size"),
+        (stage2(out, "--objective.adversarial", "0"), "--objective.adversarial"),
+        (stage2(out, "--objective.perceptual", "1", "--objective.perceptual-network", "vgg99"), "vgg99"),
+        (stage2(trained), "already exists"),
     ]
     for args, says in cases:
         assert main(args) == 2, args

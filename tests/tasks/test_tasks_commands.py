@@ -263,7 +263,7 @@ def test_a_place_that_exists_is_one_sentence(words, place, exported, pictures, t
     monkeypatch.chdir(tmp_path / "here" / "below")
     places = {"PLACE": place, "RUN": str(exported), "PICTURES": str(pictures)}
     assert main([places.get(word, word) for word in words.split()]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "here").rglob("*")] == ["below"]
 
 

@@ -1,0 +1,99 @@
+"""Commands are killed at any moment: what has its final name is whole, and the same command can be typed again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from crvae.cli import main
+from reference.commands import NEW, RESUMED
+
+KILLS = int(os.environ.get("KILLS", "8"))
+"""Of each command; `make torture` has more."""
+
+PATIENCE = 240.0
+"""Seconds in which an undisturbed command ends."""
+
+FILE_BY_FILE = ("traverse profile", "study report")
+"""They write files into a folder that is there: each is whole, and some may be missing."""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Path -> hash of every file, but for those under a hidden name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    names = {path: path.relative_to(folder) for path in files}
+    return {
+        str(name): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path, name in names.items()
+        if not any(part.startswith(".") for part in name.parts)
+    }
+
+
+def clear(folder: Path) -> None:
+    """Removes what has a final name, and leaves what a kill has left for the next command to meet."""
+    for path in folder.iterdir():
+        if not path.name.startswith("."):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def killed(args: list[str], seconds: float) -> bool:
+    """Whether the command, in a process that is forked from this one and has everything imported, was killed before its end."""
+    child = os.fork()
+    if child == 0:
+        code = 70
+        with contextlib.suppress(BaseException):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            code = main(args)
+        os._exit(code)
+    until = time.monotonic() + seconds
+    ended, status = os.waitpid(child, os.WNOHANG)
+    while not ended and (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, 0.05))
+        ended, status = os.waitpid(child, os.WNOHANG)
+    if not ended:
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        assert os.WEXITSTATUS(status) == 0, f"exit code {os.WEXITSTATUS(status)}: {' '.join(args)}"
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NEW if kind not in RESUMED])
+def test_kills_at_any_moment(kind, words, tmp_path, capsys):
+    """Training's own kills are in `tests/training/test_training_kill.py`."""
+    out = tmp_path / "out"
+    out.mkdir()
+    args = words(kind, out)
+    whole: list[dict[str, str]] = []
+    for _ in range(2):
+        clear(out)
+        begun = time.perf_counter()
+        assert main(args) == 0
+        lasts = time.perf_counter() - begun
+        whole.append(hashes(out))
+    same = {name: value for name, value in whole[0].items() if whole[1][name] == value}
+    clear(out)
+    chance, hits = random.Random(kind), 0
+    for _ in range(KILLS):
+        hits += killed(args, chance.uniform(0, 1.1 * lasts))
+        found = hashes(out)
+        if kind not in FILE_BY_FILE and any(not path.name.startswith(".") for path in out.iterdir()):
+            assert set(found) == set(whole[0])
+        assert set(found) <= set(whole[0])
+        assert all(found[name] == value for name, value in same.items() if name in found)
+        clear(out)
+    assert not killed(args, PATIENCE)
+    assert set(hashes(out)) == set(whole[0])
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    with capsys.disabled():
+        print(f"{kind}: {hits} of {KILLS} kills came before the end, of {lasts:.2f} s")
