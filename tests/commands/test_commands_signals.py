@@ -80,7 +80,7 @@ def stop(start: type, kind: str, args: list[str], number: int, seconds: float, o
     if kind in RESUMED:
         assert "--resume" in stops[0] or "can be typed again" in stops[0]
     else:
-        assert "can be typed again" in stops[0] or (kind in CONTINUED and "the same command goes on" in stops[0])
+        assert "can be typed again" in stops[0] or (kind in CONTINUED and "the same command again" in stops[0])
         assert not shown, said
 
 

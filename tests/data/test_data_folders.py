@@ -225,7 +225,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(images, refused, tmp_path):
         ((tmp_path / "broken", out), ("no usable image", "a.png")),
         ((tmp_path / "file.txt", out), ("file.txt",)),
         ((tmp_path / "bad.zip", out), ("bad.zip",)),
-        ((images, images), ("exists already",)),
+        ((images, images), ("already exists",)),
         ((images, tmp_path / "file.txt" / "out"), ("file.txt", "cannot be written")),
         ((images, out, "--size", 4), ("--size",)),
         ((images, out, "--size", 32, "--pair", 32), ("--pair",)),

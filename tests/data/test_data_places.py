@@ -43,7 +43,7 @@ def test_the_home_folder_is_meant_by_a_tilde(images, crvae, tmp_path, monkeypatc
 def test_a_place_that_exists_is_one_sentence(out, images, refused, tmp_path, monkeypatch):
     (tmp_path / "here" / "below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here" / "below")
-    assert "exists already" in refused("prepare", images, out, "--size", 8)
+    assert "already exists" in refused("prepare", images, out, "--size", 8)
     assert list((tmp_path / "here").rglob(".*preparing")) == []
 
 

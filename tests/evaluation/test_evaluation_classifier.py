@@ -117,4 +117,4 @@ def test_data_without_labels_and_a_taken_name(colour, labelled, classifier, tmp_
     assert main(["classifier", str(colour), "--out", str(tmp_path / "c")]) == 2
     assert "no label" in capsys.readouterr().err
     assert main(["classifier", str(labelled), "--out", str(classifier)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err

@@ -187,7 +187,7 @@ def test_compare_names_mistakes_and_leaves_nothing(trained, colour, tmp_path, ca
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     assert main(["compare", str(trained), "--data", str(colour), *SOME, "--out", str(tmp_path / "taken")]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 

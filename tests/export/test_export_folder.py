@@ -199,5 +199,5 @@ def test_refusals(folder, folder2, tmp_path, capsys):
     assert not out.exists()
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    assert "exists already" in refuse(capsys, folder, out)
+    assert "already exists" in refuse(capsys, folder, out)
     assert (out / "mine.txt").read_text() == "keep"

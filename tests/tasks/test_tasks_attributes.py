@@ -246,7 +246,7 @@ def test_style_rows_are_of_the_block_that_decides(exported, model, place, tmp_pa
         ("attributes --data DATA", "--classifier is missing"),
         ("attributes --classifier CLASSIFIER", "--data is missing"),
         ("attributes --data DATA --classifier CLASSIFIER --count 3", "--count must be from 20"),
-        ("attributes --data DATA --classifier CLASSIFIER --out DATA", "exists already"),
+        ("attributes --data DATA --classifier CLASSIFIER --out DATA", "already exists"),
         ("style --attribute tone", "give --classifier, and no --step"),
         ("style --attribute hat --classifier CLASSIFIER --out OUT.png", "--attribute hat is unknown"),
         ("style --data DATA --out OUT.png", "--data goes with attributes and rate alone"),

@@ -136,5 +136,5 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
         (folder / "whole").write_text("")
         assert not (tmp_path / "out").exists()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "whole"]
-    with pytest.raises(UserError, match="exists already"), new_folder(tmp_path / "out"):
+    with pytest.raises(UserError, match="already exists"), new_folder(tmp_path / "out"):
         pass

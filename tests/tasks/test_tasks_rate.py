@@ -69,7 +69,7 @@ def test_the_command(speaking, tmp_path, capsys):
     capsys.readouterr()
     for options, says in (
         (["--out", str(tmp_path / "n")], "--data is missing"),
-        (["--data", data, "--out", str(out)], "exists already"),
+        (["--data", data, "--out", str(out)], "already exists"),
         (["--data", data, "--out", str(tmp_path / "n"), "--count", "1"], "--count must be from 2"),
         (["--data", str(tmp_path / "in" / "0.png"), "--out", str(tmp_path / "n")], "gives one image"),
     ):

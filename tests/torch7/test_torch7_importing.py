@@ -225,7 +225,7 @@ def test_command(lua, saved, tmp_path, capsys):
     assert body["images"] == 0
     capsys.readouterr()
     assert main(["import-torch7", str(path), str(tmp_path / "out")]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def spoil(networks, lua, how):

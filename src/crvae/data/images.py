@@ -42,7 +42,7 @@ _FILTERS = {
 
 
 def pixels(megapixels: float) -> int:
-    """What `--pixel-limit` says, in pixels. Raises UserError where it is not from 0.001 to 1000."""
+    """What `--pixel-limit` says, in pixels. Raises UserError if it is not from 0.001 to 1000."""
     if not 0.001 <= megapixels <= 1000:
         raise UserError(f"--pixel-limit must lie between 0.001 and 1000, got {megapixels}")
     return round(megapixels * 1e6)

@@ -72,7 +72,7 @@ def write_prepared(source: Source, out: Path, *, workers: int, report: Report = 
 def must_not_exist(out: Path) -> None:
     """Raises UserError if there is something under the name `out`."""
     if out.exists() or out.is_symlink() or not out.name:
-        raise UserError(f"{out} exists already: choose another OUT, or delete it first")
+        raise UserError(f"{out} already exists. Choose another OUT, or remove it first")
 
 
 def _lock(lock: int, out: Path) -> None:

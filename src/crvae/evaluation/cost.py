@@ -225,11 +225,17 @@ def works(model: Autoencoder, batch: int) -> dict[str, Callable[[], Tensor]]:
 def peak_memory(config: Config, limit: float = math.inf, tick: Callable[[], object] = lambda: None) -> int | None:
     """Peak bytes of two training steps above what importing takes, in a fresh process; `tick` is called every second.
 
-    None where the system does not say, or where it took over `limit` seconds. Raises UserError where it failed.
+    None where the system does not say, or where it took over `limit` seconds. Raises UserError if it failed.
     """
     until = time.monotonic() + limit
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-m", "crvae.evaluation.peak"], text=True, **pipes) as process:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crvae.evaluation.peak"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
         try:
             body: str | None = config.model_dump_json()
             while True:

@@ -44,7 +44,7 @@ class Scores(Mapping[str, Score]):
 
     @property
     def not_looked_at(self) -> list[str]:
-        """Names in a folder of images that are no image files."""
+        """What else lies in a folder of images, by name."""
         return self._result["not_looked_at"]
 
     @property

@@ -38,7 +38,7 @@ class Images:
     skipped: tuple[str, ...] = ()
     """A sentence for each file of a folder that could not be used."""
     not_looked_at: tuple[str, ...] = ()
-    """A line for each kind of file in a folder that is no image."""
+    """A line for each kind of other file in a folder."""
     boxes: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
     """Where the card of prepared data says that parts lie: top, left, bottom, right, as fractions of the image."""
 

@@ -206,7 +206,7 @@ def test_an_existing_folder_is_not_overwritten(study, sample_runs, capsys):
     assert (
         main(["study", "create", "--runs", *sample_runs, "--task", "sample", "--pairs", "4", "--out", str(study)]) == 2
     )
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert contents(study) == before
 
 

@@ -149,7 +149,7 @@ def is_image(name: str) -> bool:
 
 
 def no_image(name: str) -> str:
-    """Why a file that is no image by its name is not looked at."""
+    """Why a file is not looked at whose name does not say that it is an image."""
     kind = ending(name)
     return "hidden" if is_hidden(name) else f"ending {kind}" if kind else "no ending"
 
