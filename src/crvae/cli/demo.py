@@ -25,6 +25,8 @@ class Demo:
     """Prepared data (their validation images), a folder of images, or one image, to pick from; without it samples."""
     pixel_limit: float = 200.0
     """Images and uploads above this many megapixels are skipped or refused undecoded."""
+    classifier: str | None = None
+    """A classifier (`crvae classifier`), to say which attributes each block gets right."""
     port: Annotated[int, tyro.conf.arg(metavar="1-65535")] = 7860
     """Port to listen on."""
 
@@ -46,5 +48,11 @@ def run(args: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise UserError(f"demo needs {error.name}: pip install 'crvae[web]'") from None
 
-    serve([command.run, *filter(None, [command.run2])], command.images, command.port, pixels(command.pixel_limit))
+    serve(
+        [command.run, *filter(None, [command.run2])],
+        command.images,
+        command.port,
+        pixels(command.pixel_limit),
+        command.classifier,
+    )
     return 0

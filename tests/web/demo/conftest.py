@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from visitor import Visitor
 
 from crvae.cli import main
 from crvae.config.stage2 import UpsamplerConfig
@@ -38,7 +41,7 @@ def served(log: Path, *args: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +64,26 @@ def large(tmp_path_factory, trained) -> Path:
 
 
 @pytest.fixture(scope="session")
+def marked(tmp_path_factory, colour) -> Path:
+    """The same images, with a card that says where their eyes and beaks lie."""
+    folder = tmp_path_factory.mktemp("marked") / "data"
+    shutil.copytree(colour, folder)
+    card = json.loads((folder / "card.json").read_text())
+    card["boxes"] = {"beak": [0.5, 0.25, 0.75, 0.5], "eyes": [0.0, 0.0, 0.25, 1.0]}
+    (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def log(tmp_path_factory) -> Path:
     """What the server of `site` says."""
     return tmp_path_factory.mktemp("site") / "log"
 
 
 @pytest.fixture(scope="session")
-def site(log, trained, dense, colour) -> Iterator[str]:
-    """Two models side by side; the images to pick are validation images of `colour`."""
-    with served(log, str(trained), str(dense), "--images", str(colour)) as url:
+def site(log, trained, dense, marked) -> Iterator[str]:
+    """Two models side by side; the images to pick are validation images of `marked`."""
+    with served(log, str(trained), str(dense), "--images", str(marked)) as url:
         yield url
 
 
@@ -79,3 +93,24 @@ def large_site(tmp_path_factory, large) -> Iterator[str]:
     log = tmp_path_factory.mktemp("large-site") / "log"
     with served(log, str(large)) as url:
         yield url
+
+
+@pytest.fixture
+def visit(browser, site, log):
+    """visit(url, device, tab): somebody on the page. In the end nothing was asked of another host, and nothing broke."""
+    visitors: list[Visitor] = []
+    said = len(log.read_text())
+
+    def come(url: str, device: dict, tab: str = "") -> Visitor:
+        visitors.append(Visitor(browser, url, device))
+        if tab:
+            visitors[-1].open(tab)
+        return visitors[-1]
+
+    yield come
+    for visitor in visitors:
+        visitor.page.context.close()
+        hosts = {address.split("/")[2] for address in visitor.addresses if not address.startswith(("data:", "blob:"))}
+        assert hosts == {visitor.host}
+        assert visitor.complaints == []
+    assert "Traceback" not in log.read_text()[said:]

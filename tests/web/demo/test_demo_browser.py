@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from torchvision.utils import make_grid
-from visitor import Visitor
+from visitor import DESKTOP, Visitor, each, pixels
 
 from chromium import PHONE, needs_chromium
-from crvae.pictures import to_8_bit
 from crvae.storage.models import load
 from crvae.tasks.inputs import read_file, read_images
 from crvae.tasks.traversal import replace_block
@@ -21,35 +19,6 @@ pytestmark = [
     pytest.mark.slow,  # `make test-demo`: minutes of a browser
     needs_chromium,
 ]
-DESKTOP = {"viewport": {"width": 1200, "height": 1400}}
-
-
-@pytest.fixture
-def visit(browser, site, log):
-    """visit(url, device, tab): somebody on the page. In the end nothing was asked of another host, and nothing broke."""
-    visitors: list[Visitor] = []
-    said = len(log.read_text())
-
-    def come(url: str, device: dict, tab: str) -> Visitor:
-        visitors.append(Visitor(browser, url, device))
-        visitors[-1].open(tab)
-        return visitors[-1]
-
-    yield come
-    for visitor in visitors:
-        visitor.page.context.close()
-        hosts = {address.split("/")[2] for address in visitor.addresses if not address.startswith(("data:", "blob:"))}
-        assert hosts == {visitor.url.removeprefix("http://")}
-        assert visitor.complaints == []
-    assert "Traceback" not in log.read_text()[said:]
-
-
-def pixels(image: torch.Tensor) -> np.ndarray:
-    return to_8_bit(image).permute(1, 2, 0).numpy()
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    return make_grid(to_8_bit(images), nrow=columns, padding=2, pad_value=255).permute(1, 2, 0).numpy()
 
 
 def first_image(model, source) -> torch.Tensor:
@@ -59,16 +28,16 @@ def first_image(model, source) -> torch.Tensor:
 def test_samples_of_both_models_from_the_same_seed(site, visit, trained, dense):
     visitor = visit(site, DESKTOP, "Sample")
     for run in (trained, dense):
-        visitor.shows(f"Samples of {run.name}", sheet(load(run).sample(16, 0), 4))
+        visitor.shows_sheet(f"Samples of {run.name}", each(load(run).sample(16, 0)))
     visitor.page.get_by_label("Seed").fill("7")
     visitor.page.get_by_label("number input for Images").fill("4")
     visitor.page.get_by_label("number input for Truncation").fill("0.5")
     visitor.press("Draw")
     for run in (trained, dense):
-        visitor.shows(f"Samples of {run.name}", sheet(load(run).sample(4, 7, 0.5), 2))
+        visitor.shows_sheet(f"Samples of {run.name}", each(load(run).sample(4, 7, 0.5)))
     visitor.press("Another seed")
     for run in (trained, dense):
-        visitor.shows(f"Samples of {run.name}", sheet(load(run).sample(4, 8, 0.5), 2))
+        visitor.shows_sheet(f"Samples of {run.name}", each(load(run).sample(4, 8, 0.5)))
     assert visitor.page.get_by_label("Seed").input_value() == "8"
 
 
@@ -137,16 +106,14 @@ def test_a_painted_hole_is_completed_restart_by_restart(site, visit, trained, de
     visitor.page.wait_for_timeout(1000)
     visitor.page.screenshot(path=tmp_path / "painted.png")
     visitor.page.get_by_label("number input for Restarts").fill("2")
-    visitor.page.get_by_label("number input for Most steps of each").fill("30")
-    visitor.page.evaluate(
-        "() => { window.heard = []; const note = () => heard.push(document.querySelector('.status.prose').innerText);"
-        " new MutationObserver(note).observe(document.body, {subtree: true, childList: true, characterData: true}); }"
-    )
+    visitor.page.get_by_label("number input for Most steps").fill("30")
+    visitor.listen()
+    assert visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled()
     visitor.press("Complete")
     visitor.wait(lambda: visitor.status().count("2 done") == 2)
-    heard = " ".join(visitor.page.evaluate("heard"))
+    heard = " ".join(visitor.heard())
     assert f"{trained.name}: 1 done" in heard
-    assert f"{dense.name}, restart 2 of 2" in heard
+    assert f"{dense.name}: restart 2 of 2, step 20 of 30" in heard
     for run in (trained, dense):
         completion = visitor.picture(f"Best completion of {run.name}")
         changed = (abs(completion.astype(int) - pixels(x).astype(int)) > 2).any(2)
@@ -154,8 +121,8 @@ def test_a_painted_hole_is_completed_restart_by_restart(site, visit, trained, de
         edge = np.ones((32, 32), bool)
         edge[6:26, 6:26] = False
         assert not changed[edge].any()  # what was not painted over stays as it is
-        restarts = visitor.page.locator(".pixels:visible").filter(has_text=f"Restarts of {run.name}")
-        assert restarts.locator("img").count() >= 2
+        restarts = visitor.page.locator("section.sheet:visible").filter(has_text=f"Restarts of {run.name}")
+        assert restarts.locator("img").count() == 2
         losses = [float(loss) for loss in re.findall(r"loss (-?\d+\.\d)", restarts.inner_text())]
         assert losses == sorted(losses)
         assert len(losses) == 2
@@ -172,7 +139,8 @@ def test_completion_by_keyboard_alone(site, visit, trained, colour):
     visitor.page.keyboard.press("Space")
     assert visitor.page.get_by_label("lower").is_checked()
     visitor.page.get_by_label("number input for Restarts").fill("1")
-    visitor.page.get_by_label("number input for Most steps of each").fill("10")
+    visitor.page.get_by_label("number input for Most steps").fill("10")
+    visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
     visitor.page.get_by_role("button", name="Complete", exact=True).focus()
     visitor.page.keyboard.press("Enter")
     visitor.wait(lambda: visitor.status().count("1 done") == 2)
@@ -181,10 +149,34 @@ def test_completion_by_keyboard_alone(site, visit, trained, colour):
     assert (completion[16:] != x[16:]).any()
 
 
-def test_a_search_without_a_hole_says_what_is_missing(site, visit):
+def test_complete_asks_for_a_hole_first(site, visit, trained, marked, tmp_path):
     visitor = visit(site, DESKTOP, "Complete")
+    button = visitor.page.get_by_role("button", name="Complete", exact=True)
+    visitor.wait(lambda: "Nothing is hidden: paint over a part of the image, or choose a part" in visitor.status())
+    assert button.is_disabled()
+    for part, rows, columns in (("beak", slice(16, 24), slice(8, 16)), ("eyes", slice(0, 8), slice(0, 32))):
+        visitor.page.get_by_label(part, exact=True).check()
+        seen = pixels(first_image(load(trained), marked)).copy()
+        seen[rows, columns] = 128  # where the card says that it lies
+        visitor.shows("What the model sees", seen)
+        visitor.wait(button.is_enabled)
+    visitor.page.get_by_label("only what is painted").check()
+    visitor.wait(button.is_disabled)
+    assert visitor.page.get_by_text("Error").count() == 0
+
+
+def test_stop_ends_a_search_between_two_steps(site, visit):
+    visitor = visit(site, DESKTOP, "Complete")
+    visitor.page.get_by_label("lower", exact=True).check()
+    visitor.page.get_by_label("number input for Most steps").fill("400")
+    visitor.page.get_by_label("number input for Restarts").fill("8")
+    visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
     visitor.press("Complete")
-    assert "Nothing is hidden: paint over a part of the image" in visitor.said()
+    visitor.wait(lambda: "restart 1 of 8, step" in visitor.status())
+    visitor.press("Stop")
+    visitor.wait(lambda: "Stopped." in visitor.status())
+    visitor.page.wait_for_timeout(1000)
+    assert "Stopped." in visitor.status()
 
 
 def test_an_upload_is_treated_as_prepare_does(site, visit, trained, dense, tmp_path):
@@ -224,18 +216,19 @@ def test_stage2_enlarges_reconstructions_images_and_completions(large_site, visi
     visitor.shows("Reconstruction enlarged to 64 pixels", pixels(model.upscale(model.stage1.reconstruct(x))[0]))
     visitor.shows("Image enlarged to 64 pixels", pixels(model.upscale(x)[0]))
     visitor.open("Sample")
-    visitor.shows(f"Samples of {large.name}", sheet(model.sample(16, 0), 4))
+    visitor.shows_sheet(f"Samples of {large.name}", each(model.sample(16, 0)))
     visitor.open("Complete")
-    assert "without a discriminator" in visitor.status()
+    assert visitor.page.get_by_text("(without a discriminator)").count()
     visitor.page.get_by_label("right-half").check()
     visitor.page.get_by_label("number input for Restarts").fill("1")
+    visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
     visitor.press("Complete")
     visitor.wait(lambda: "1 done" in visitor.status())
     visitor.wait(lambda: bool(visitor.address(f"Best completion of {large.name}")))
     assert visitor.picture(f"Best completion of {large.name}").shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize("tab", ["Sample", "Walk", "Complete", "Reconstruct"])
+@pytest.mark.parametrize("tab", ["Sample", "Walk", "Complete", "Reconstruct", "Blocks", "Compare"])
 def test_a_phone_shows_it_without_scrolling_sideways(site, visit, tmp_path, tab):
     visitor = visit(site, PHONE, tab)
     visitor.settle()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from crvae.models import Autoencoder
 from crvae.storage.models import load
 from crvae.tasks.inputs import read_file
 from crvae.tasks.occlusion import NAMED, rectangle
-from crvae.web.demo.completing import PAINTED, attempt, hidden
+from crvae.web.demo.completing import attempt
 from crvae.web.demo.exhibits import open_exhibits
+from crvae.web.demo.holes import PAINTED, hidden
+from crvae.web.demo.serving import examples_of
 from crvae.web.demo.walking import walk_latent
 from crvae.web.demo.widgets import to_image
 
@@ -61,7 +65,7 @@ def test_a_pixel_is_hidden_where_the_brush_covered_half_of_it_or_more():
     alpha[10:20, 30:40] = 255  # pixel (1, 3) of 8 by 8, wholly
     alpha[40:50, 50:54] = 255  # four tenths of pixel (4, 5)
     alpha[60:70, 50:56] = 255  # six tenths of pixel (6, 5)
-    mask = hidden(layer(alpha), PAINTED, 8)
+    mask = hidden(layer(alpha), PAINTED, 8, NAMED)
     assert (mask == 0).nonzero().tolist() == [[1, 3], [6, 5]]
 
 
@@ -69,18 +73,18 @@ def test_a_pixel_is_hidden_where_the_brush_covered_half_of_it_or_more():
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(sorted(NAMED)))
 def test_a_layer_of_any_size_joins_the_region(height, width, region):
     alpha = np.zeros((height, width), np.uint8)
-    assert torch.equal(hidden(layer(alpha), region, 16), rectangle(NAMED[region], 16))
+    assert torch.equal(hidden(layer(alpha), region, 16, NAMED), rectangle(NAMED[region], 16))
 
 
 @pytest.mark.parametrize("painting", [None, {"layers": []}, layer(np.zeros((40, 40), np.uint8))])
 def test_nothing_hidden_is_refused(painting):
     with pytest.raises(UserError, match="nothing is hidden: paint"):
-        hidden(painting, PAINTED, 8)
+        hidden(painting, PAINTED, 8, NAMED)
 
 
 def test_everything_hidden_is_refused():
     with pytest.raises(UserError, match="every pixel is hidden"):
-        hidden(layer(np.full((40, 40), 255, np.uint8)), PAINTED, 8)
+        hidden(layer(np.full((40, 40), 255, np.uint8)), PAINTED, 8, NAMED)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "CMYK", "I;16"])
@@ -136,3 +140,27 @@ def test_the_discriminator_of_a_stage2_run_is_its_stage1s(trained, large, tmp_pa
     (shown,) = open_exhibits([str(tmp_path)], CPU)
     assert shown.discriminator is not None
     assert shown.stage1.image_shape == load(trained).image_shape
+
+
+def test_recipe_and_images_are_those_of_the_run(trained, large):
+    shown, enlarged = open_exhibits([str(trained), str(large)], CPU)
+    facts = shown.facts()
+    assert (facts["recipe"], facts["images trained"]) == ("emoji-crvae-gan-mi", "160")
+    assert facts["latent"] == "recurrent, 8 blocks"
+    assert enlarged.facts()["image"] == "32 pixels, enlarged to 64"
+
+
+def test_parts_lie_where_the_card_of_the_images_says(trained, marked, tmp_path):
+    exhibits = open_exhibits([str(trained)], CPU)
+    picked = examples_of(exhibits, str(trained), str(marked))
+    assert picked.boxes == {"beak": (0.5, 0.25, 0.75, 0.5), "eyes": (0.0, 0.0, 0.25, 1.0)}
+    assert examples_of(exhibits, str(trained), None).boxes == {}
+    shutil.copytree(trained, tmp_path / "run")
+    about = json.loads((tmp_path / "run" / "environment.json").read_text())
+    about["data"]["path"] = str(marked)
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(about))
+    assert examples_of(exhibits, str(tmp_path / "run"), None).boxes == picked.boxes  # samples of a run trained on them
+    about["data"]["path"] = str(tmp_path / "gone")
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(about))
+    assert examples_of(exhibits, str(tmp_path / "run"), None).boxes == {}
+    assert examples_of(exhibits, "emoji", None).boxes == {}

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import time
 
 import httpx
 import numpy as np
+import torch
 from PIL import Image
 
+from crvae.pictures import to_8_bit
+
 BUSY = "e => [...document.querySelectorAll('[data-testid=status-tracker]')].some(t => t.offsetParent && !t.matches('.hide'))"
+LISTEN = """() => {
+  const seen = () => [...document.querySelectorAll('img')].filter(i => i.checkVisibility({opacityProperty: true})).length;
+  window.heard = [];
+  window.fewest = seen();
+  const note = () => {
+    heard.push([...document.querySelectorAll('.status')].map(s => s.innerText).join(' '));
+    fewest = Math.min(fewest, seen());
+  };
+  new MutationObserver(note).observe(document.body, {subtree: true, childList: true, characterData: true, attributes: true});
+}"""
 PATIENCE = 60_000
 """Milliseconds: a busy machine is slow."""
+
+
+DESKTOP = {"viewport": {"width": 1440, "height": 900}}
+
+
+def pixels(image: torch.Tensor) -> np.ndarray:
+    """An image `c h w` in [-1, 1] as the page shows it: h w c, 8-bit."""
+    return to_8_bit(image).permute(1, 2, 0).numpy()
+
+
+def each(images: torch.Tensor) -> list[np.ndarray]:
+    return [pixels(image) for image in images]
 
 
 class Visitor:
     """Notes every address that the page asks for, and every error."""
 
     def __init__(self, browser, url: str, device: dict) -> None:
-        self.url = url
+        self.host = url.split("/")[2]
         self.addresses: list[str] = []
         self.complaints: list[str] = []
         self.expected: dict[str, np.ndarray] = {}
@@ -62,6 +88,24 @@ class Visitor:
         """The picture under a title, as it was sent: h w 3."""
         return np.asarray(Image.open(io.BytesIO(httpx.get(self.address(title)).content)).convert("RGB"))
 
+    def sheet(self, title: str, kind: str = "sheet") -> list[np.ndarray]:
+        """The pictures of the sheet or film with this title: h w 3 each."""
+        images = self.page.locator(f'section.{kind}:visible[aria-label="{title}"] img').all()
+        files = (base64.b64decode((image.get_attribute("src") or "").partition("base64,")[2]) for image in images)
+        return [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
+
+    def shows_sheet(self, title: str, expected: list[np.ndarray], kind: str = "sheet") -> None:
+        """Waits until the pictures of a sheet or film are, value by value, the expected ones (give or take a rounding)."""
+
+        def same() -> bool:
+            shown = self.sheet(title, kind)
+            return len(shown) == len(expected) and all(
+                one.shape == other.shape and abs(one.astype(int) - other.astype(int)).max() <= 1
+                for one, other in zip(shown, expected, strict=True)
+            )
+
+        self.wait(same)
+
     def shows(self, title: str, expected: np.ndarray) -> None:
         """Waits until the picture under a title is, value by value, the expected one (give or take a rounding).
 
@@ -78,6 +122,18 @@ class Visitor:
             return shown.shape == expected.shape and int(abs(shown.astype(int) - expected.astype(int)).max()) <= 1
 
         self.wait(same)
+
+    def listen(self) -> None:
+        """From now on notes every status, and how many pictures are seen at the least."""
+        self.page.evaluate(LISTEN)
+
+    def heard(self) -> list[str]:
+        """Every status since `listen`."""
+        return self.page.evaluate("heard")
+
+    def fewest(self) -> int:
+        """The fewest pictures that were to be seen at any moment since `listen`."""
+        return self.page.evaluate("fewest")
 
     def status(self) -> str:
         return self.page.locator(".status.prose:visible").inner_text()

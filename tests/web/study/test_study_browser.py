@@ -182,3 +182,34 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser, tmp_path, 
             assert box["y"] + box["height"] <= 720
         assert len({box["y"] for box in boxes if box}) == 1  # side by side
         person.close()
+
+
+@pytest.mark.parametrize(("alternatives", "least"), [(2, 500), (3, 400)])
+def test_on_a_desktop_the_pictures_are_as_large_as_the_window_allows(
+    browser, tmp_path, sample_runs, alternatives, least
+):
+    create(sample_runs[:alternatives], "sample", 4, 0, tmp_path / "s")
+    with served(tmp_path / "s") as (url, _):
+        person = Person(browser, {"viewport": {"width": 1440, "height": 900}}, url)
+        person.start()
+        person.wait_for_images()
+        for image in person.page.locator(".alternatives img").all():
+            box = image.bounding_box()
+            assert box is not None
+            assert box["width"] == box["height"] >= least
+        size = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        assert person.page.evaluate(size) == [1440, 900]  # and the question is seen whole
+        person.close()
+
+
+@pytest.mark.parametrize("cut", ["/r", "/r/", "/r/abc", "/r/{token}x", "/r/{short}"])
+def test_a_cut_link_says_that_it_is_incomplete(study, browser, cut):
+    with served(study) as (url, _):
+        person = Person(browser, DESKTOP, url)
+        person.start()
+        token = person.page.url.rsplit("/", 1)[1]
+        person.page.goto(url + cut.format(token=token, short=token[:-1]))
+        assert "This link is incomplete" in person.page.inner_text("main")
+        person.page.goto(f"{url}/r/{token}")
+        assert person.question() is not None
+        person.close()

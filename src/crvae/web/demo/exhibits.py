@@ -11,7 +11,8 @@ from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.upsampler import Upsampler
-from crvae.storage.models import load, load_discriminator, model_folder
+from crvae.storage.models import has_discriminator, load, load_discriminator, model_folder
+from crvae.storage.weights import read_config
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Exhibit:
     model: Autoencoder | Upsampler
     discriminator: Discriminator | None
     """Stage1's; None where none was exported, or trained. Completion then goes without."""
+    recipe: str = "unknown recipe"
+    images: int = 0
+    """Seen in training."""
 
     @property
     def stage1(self) -> Autoencoder:
@@ -30,6 +34,22 @@ class Exhibit:
     @property
     def upsampler(self) -> Upsampler | None:
         return self.model if isinstance(self.model, Upsampler) else None
+
+    def facts(self) -> dict[str, str]:
+        """What is known of it before anything is drawn, by name."""
+        config = self.stage1.config
+        pixels = f"{config.size} pixels"
+        if self.upsampler is not None:
+            pixels += f", enlarged to {self.upsampler.config.output_size}"
+        kind = "blocks" if self.stage1.latent.ordered else "groups of channels, in no order"
+        return {
+            "recipe": self.recipe,
+            "images trained": f"{self.images:,}",
+            "image": pixels,
+            "latent": f"{config.latent}, {config.steps} {kind}",
+            "prior": self.stage1.prior.title,
+            "discriminator": "none" if self.discriminator is None else "yes",
+        }
 
 
 def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
@@ -40,9 +60,7 @@ def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
     names = [Path(run.rstrip("/")).name or run for run in runs]
     if len(set(names)) < len(names):
         names = [f"{place}: {name}" for place, name in enumerate(names, 1)]
-    exhibits = [
-        Exhibit(name, load(run, device), _discriminator(run, device)) for name, run in zip(names, runs, strict=True)
-    ]
+    exhibits = [_open(name, run, device) for name, run in zip(names, runs, strict=True)]
     shapes = {exhibit.stage1.image_shape for exhibit in exhibits}
     if len(shapes) > 1:
         first, second = ("{} channels of {} by {} pixels".format(*shown.stage1.image_shape) for shown in exhibits)
@@ -52,10 +70,24 @@ def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
     return exhibits
 
 
+def _open(name: str, run: str, device: torch.device) -> Exhibit:
+    model = load(run, device)
+    body = read_config(model_folder(run))
+    recipe, images = body.get("recipe"), body.get("images")
+    return Exhibit(
+        name,
+        model,
+        _discriminator(run, device),
+        recipe if isinstance(recipe, str) else Exhibit.recipe,
+        images if isinstance(images, int) else Exhibit.images,
+    )
+
+
 def _discriminator(run: str, device: torch.device) -> Discriminator | None:
-    """RUN's own, or the one of the Stage1 that a Stage2 run keeps a copy of."""
-    for folder in (model_folder(run), Path(run) / "stage1"):
-        if (folder / "discriminator.safetensors").is_file():
-            found = load_discriminator(folder, device)
+    """RUN's own, or the one of the Stage1 that a Stage2 run keeps a copy of beside its model."""
+    copy = Path(run) / "stage1"
+    for name in (run, copy) if copy.is_dir() else (run,):
+        if has_discriminator(name):
+            found = load_discriminator(name, device)
             return None if found.untrained else found
     return None

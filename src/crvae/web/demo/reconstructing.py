@@ -8,11 +8,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from crvae.web.demo.address import Shared, whole
 from crvae.web.demo.exhibits import Exhibit
-from crvae.web.demo.widgets import frame, picker, picture
+from crvae.web.demo.widgets import Picker, frame, picture
 
 
-def reconstructing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) -> None:
+def reconstructing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"]) -> Shared:
     """Every model's reconstruction of one image; of a Stage2 run both, the image and its reconstruction, enlarged as well."""
 
     @torch.no_grad()
@@ -33,9 +34,12 @@ def reconstructing_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w
     def show(x: Float[Tensor, "c h w"]) -> list:
         return [gr.update(value=value, label=title) for title, value in decoded(x)]
 
-    with gr.Tab("Reconstruct"):
-        space = gr.Column()
+    with gr.Tab("Reconstruct", id="reconstruct") as tab:
+        gr.Markdown("An image is encoded and decoded again: what the model keeps of it, and what it loses.")
+        picker = Picker(examples)
         with gr.Row():
             pictures = [frame(title, value) for title, value in decoded(examples[0])]
-        with space:
-            picker(examples, show, pictures)
+        shared = Shared(tab, "reconstruct", ("image",), [picker.which])
+    shared.parsers = (whole(1, len(examples)),)
+    picker.connect(show, pictures, shared)
+    return shared

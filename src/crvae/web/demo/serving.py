@@ -10,14 +10,16 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from crvae.data.images import FORMATS, PIXELS
+from crvae.data.prepared import open_data
 from crvae.devices import best_device
 from crvae.errors import UserError
-from crvae.tasks.inputs import read_images
+from crvae.tasks.inputs import Images, read_images
+from crvae.tasks.occlusion import Rectangle
+from crvae.training.classifier import Classifier, load_classifier
+from crvae.training.run import Run
 from crvae.web.demo.exhibits import Exhibit, open_exhibits
 from crvae.web.demo.guard import LARGEST_UPLOAD, LIMITS, Guard
 
@@ -29,13 +31,14 @@ PAINTING = 16_000_000
 """Pixels of a painting, which the page itself makes; Pillow refuses twice as many before it decodes them."""
 
 
-def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS) -> None:
+def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS, classifier: str | None = None) -> None:
     """Serves the page for `runs` on 127.0.0.1; images to pick and uploads have at most `pixels`.
 
     Raises UserError if it cannot serve them, before anything is served.
     """
     exhibits = open_exhibits(runs, best_device())
-    examples = examples_of(exhibits, images, pixels)
+    examples = examples_of(exhibits, runs[0], images, pixels)
+    judge = None if classifier is None else load_classifier(classifier)
     LIMITS.pixels = pixels
     with socket.socket() as listening, tempfile.TemporaryDirectory(prefix="crvae-demo-") as folder:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -43,7 +46,7 @@ def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS) 
             listening.bind(("127.0.0.1", port))
         except OSError as error:
             raise UserError(f"--port {port} cannot be used: {error.strerror}; choose another") from None
-        app = create_app(exhibits, examples, Path(folder))
+        app = create_app(exhibits, examples, Path(folder), judge)
         print(f"demo: http://127.0.0.1:{port}/   (Ctrl-C ends it)", file=sys.stderr)
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
@@ -54,29 +57,44 @@ def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS) 
             print("stopped", file=sys.stderr)
 
 
-def examples_of(exhibits: list[Exhibit], images: str | None, pixels: int = PIXELS) -> Float[Tensor, "n c h w"]:
-    """Images to pick: the first of `images`, as every task reads them, or samples of the first model."""
+def examples_of(exhibits: list[Exhibit], run: str, images: str | None, pixels: int = PIXELS) -> Images:
+    """Images to pick: the first of `images`, as every task reads them, or samples of the first model, which is `run`'s.
+
+    Samples have their parts where the data card of that run's training images says, where the data are still there.
+    """
     model = exhibits[0].stage1
     if images is None:
-        return model.sample(EXAMPLES).cpu()
-    return read_images(images, model, option="--images", limit=EXAMPLES, pixels=pixels).x
+        names = [f"sample {number}" for number in range(1, EXAMPLES + 1)]
+        return Images(model.sample(EXAMPLES).cpu(), names, boxes=boxes_of_training_data(run))
+    return read_images(images, model, option="--images", limit=EXAMPLES, pixels=pixels)
 
 
-def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], folder: Path) -> FastAPI:
+def boxes_of_training_data(run: str) -> dict[str, Rectangle]:
+    """Where eyes, mouth and other parts lie in the images that the run `run` was trained on; empty where nothing says so."""
+    try:
+        return dict(open_data(Run(Path(run)).environment()["data"]["path"]).card.boxes)
+    except UserError:
+        return {}
+
+
+def create_app(
+    exhibits: list[Exhibit], examples: Images, folder: Path, classifier: Classifier | None = None
+) -> FastAPI:
     """The application. Uploads and shown pictures go to `folder`."""
     # Gradio reads both when it is imported.
     os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
     _decode_nothing_else()
     import gradio as gr
 
+    from crvae.web.demo.address import SCRIPT
     from crvae.web.demo.page import build_page
+    from crvae.web.demo.theme import STYLES, theme
 
     undocumented = {"docs_url": None, "redoc_url": None, "openapi_url": None}
     app = FastAPI(**undocumented)  # pyright: ignore[reportArgumentType]
-    system = ("system-ui", "sans-serif")
     gr.mount_gradio_app(
         app,
-        build_page(exhibits, examples),
+        build_page(exhibits, examples, classifier),
         path="/",
         server_name="127.0.0.1",
         footer_links=[],
@@ -87,8 +105,9 @@ def create_app(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], fold
         ssr_mode=False,
         enable_monitoring=False,
         pwa=False,
-        theme=gr.themes.Default(font=system, font_mono=("ui-monospace", "monospace")),
-        css_paths=[Path(__file__).with_name("page.css")],
+        theme=theme(),
+        css_paths=STYLES,
+        head=SCRIPT,
     )
     app.add_middleware(Guard)
     return app

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -18,23 +17,22 @@ from torch import Tensor
 
 from crvae.data.images import Form, Unusable, decode
 from crvae.errors import UserError
-from crvae.pictures import as_picture, tiled, to_8_bit
+from crvae.pictures import as_picture, to_8_bit
 from crvae.tasks.inputs import squared
+from crvae.web.demo.address import Shared
 from crvae.web.demo.guard import LIMITS
 
 HEIGHT = 340
 """CSS pixels of a picture and its label."""
+LARGEST_SEED = 2**31
+"""Seeds are below it."""
+QUICK: dict[str, Any] = {"concurrency_id": "quick", "api_visibility": "private"}
+"""Of events that take less than a few seconds: one at a time."""
 
 
 def picture(image: Float[Tensor, "c h w"]) -> Image.Image:
     """An image in [-1, 1], as it would be stored; the page enlarges it without smoothing."""
     return as_picture(to_8_bit(image))
-
-
-def grid(images: Float[Tensor, "b c h w"]) -> Image.Image:
-    """Images in [-1, 1] as one picture that is about square."""
-    columns = math.ceil(math.sqrt(len(images)))
-    return as_picture(tiled(to_8_bit(images), columns))
 
 
 def frame(title: str, value: Image.Image | None = None) -> gr.Image:
@@ -53,7 +51,12 @@ def frame(title: str, value: Image.Image | None = None) -> gr.Image:
 
 
 def seed_field() -> gr.Number:
-    return gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=100)
+    return gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED - 1, min_width=100)
+
+
+def status_line(text: str = "") -> gr.Markdown:
+    """Where the page says what it does; read out by screen readers when it changes."""
+    return gr.Markdown(text, elem_classes="status", min_height=28)
 
 
 def in_words(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,40 +91,62 @@ def _sentence(error: Exception) -> str:
     return f"The file {text}." if isinstance(error, Unusable) else text[:1].upper() + text[1:] + "."
 
 
-def picker(
-    examples: Float[Tensor, "n c h w"], show: Callable[[Tensor], Any], outputs: Sequence[Any]
-) -> tuple[gr.State, gr.Gallery]:
-    """A gallery of `examples` and a button to upload an image; a choice goes through `show` to `outputs`.
+class Picker:
+    """A strip of `examples` and a button to upload an image; a choice goes through `show` to `outputs`."""
 
-    Returns the state that holds the chosen image `c h w` in [-1, 1], at first examples[0].
-    """
-    channels, size = examples.shape[1:3]
-    chosen = gr.State(examples[0])
+    def __init__(self, examples: Float[Tensor, "n c h w"]) -> None:
+        self.examples = examples
+        self.chosen = gr.State(examples[0])
+        """The chosen image `c h w` in [-1, 1], at first examples[0]."""
+        self.which = gr.Number(1, visible=False, precision=0)
+        """Which one it is, from 1; 0 for an upload."""
+        with gr.Row(elem_classes="picker"):
+            self.gallery = gr.Gallery(
+                [picture(x) for x in examples],
+                label="Pick an image",
+                columns=len(examples),
+                height="auto",
+                allow_preview=False,
+                interactive=False,
+                format="png",
+                buttons=[],
+                elem_classes=["pixels", "picks"],
+                min_width=240,
+            )
+            self.upload = gr.UploadButton(
+                "Upload an image",
+                type="binary",
+                file_types=["image"],
+                variant="secondary",
+                size="md",
+                scale=0,
+                min_width=170,
+            )
 
-    def pick(event: gr.SelectData) -> list:
-        x = examples[int(event.index)]  # type: ignore[arg-type]
-        return [x, *show(x)]
+    def connect(
+        self, show: Callable[[Tensor], Any], outputs: Sequence[Any], shared: Shared, named: bool = True
+    ) -> None:
+        """A choice shows what `show` makes of it; with `named` also one that came with an address."""
+        channels, size = self.examples.shape[1:3]
 
-    def bring(data: bytes) -> list:
-        x = to_image(data, channels, size)
-        return [x, *show(x)]
+        def pick(event: gr.SelectData) -> list:
+            x = self.examples[int(event.index)]  # type: ignore[arg-type]
+            return [x, int(event.index) + 1, *show(x)]  # type: ignore[arg-type]
 
-    gallery = gr.Gallery(
-        [picture(x) for x in examples],
-        label="Pick an image",
-        columns=8,
-        height="auto",
-        allow_preview=False,
-        interactive=False,
-        format="png",
-        buttons=[],
-        elem_classes=["pixels", "picks"],
-    )
-    upload = gr.UploadButton("Upload an image", type="binary", file_types=["image"], size="sm")
-    event = {"concurrency_id": "quick", "api_visibility": "private"}
-    gallery.select(in_words(pick), None, [chosen, *outputs], **event)
-    upload.upload(in_words(bring), upload, [chosen, *outputs], **event)
-    return chosen, gallery
+        def bring(data: bytes) -> list:
+            x = to_image(data, channels, size)
+            return [x, 0, *show(x)]
+
+        def arrive(which: float) -> list:
+            x = self.examples[int(which) - 1]
+            return [x, *show(x)]
+
+        event = {**QUICK, "show_progress": "hidden"}
+        to = [self.chosen, self.which, *outputs]
+        shared.noted_after(self.gallery.select(in_words(pick), None, to, **event))
+        shared.noted_after(self.upload.upload(in_words(bring), self.upload, to, **event))
+        if named:
+            shared.arrived.change(in_words(arrive), self.which, [self.chosen, *outputs], **event)
 
 
 def to_image(data: bytes, channels: int, size: int) -> Float[Tensor, "c h w"]:

@@ -197,15 +197,18 @@ def _refusals(app: FastAPI, site: StudySite) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     def refused(request: Request, error: StarletteHTTPException) -> Response:
-        answer = site.page(
-            request, "message.html", error.status_code, message=MESSAGES.get(error.status_code, "That did not work.")
-        )
+        message = MESSAGES.get(error.status_code, "That did not work.")
+        if error.status_code == 404 and request.url.path.rstrip("/") == "/r":
+            message = INCOMPLETE
+        answer = site.page(request, "message.html", error.status_code, message=message)
         answer.headers.update(error.headers or {})
         return answer
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        return site.page(request, "message.html", 422, message=MESSAGES[422])
+        wrong = {error["loc"][:2] for error in error.errors()}
+        message = INCOMPLETE if ("path", "token") in wrong else MESSAGES[422]
+        return site.page(request, "message.html", 422, message=message)
 
     @app.exception_handler(SQLAlchemyError)
     def no_database(request: Request, error: SQLAlchemyError) -> Response:
@@ -215,12 +218,18 @@ def _refusals(app: FastAPI, site: StudySite) -> None:
 
 MESSAGES = {
     403: "This form is not valid any more. Go back and load the page again.",
-    404: "There is nothing here. Please check your personal link.",
+    404: "There is nothing at this address. If it is your personal link, check that it is the whole link.",
     405: "That is not possible here.",
     422: "Something in the request is not valid. Go back and try again.",
     429: "Too many requests. Please wait a moment and try again.",
     503: "The study is not available right now, and your last choice was not stored. Please try again in a minute.",
 }
+
+INCOMPLETE = (
+    "This link is incomplete: a personal link ends in /r/ and 22 letters, digits, dashes or underscores. "
+    "Copy the whole link and open it again."
+)
+"""A link that a mail program or a hand cut, or with something behind its end."""
 
 
 def _limit(limit: RateLimit, request: Request) -> None:
