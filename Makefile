@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 TABLES := table1 table2 controls figure3 figure5 figure6 figure7 figure9 fashion fashion-controls fashion-search fashion-minibatch fashion-table2 avatars avatars-table2 mnist
 
-.PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo
+.PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo notebook
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -38,6 +38,9 @@ test-export: .venv/.dev ## ONNX graphs of every latent construction
 
 test-demo: .venv/.dev ## the demo page in a real browser: painting, sliders, keyboard, a phone's width
 	$(BIN)/python -m pytest -m slow tests/web/demo
+
+notebook: .venv/.dev ## runs docs/tutorial.ipynb in an empty folder and keeps its outputs; ten minutes on two cores
+	$(BIN)/python -m experiments.notebook
 
 $(TABLES): .venv/.dev ## one of the paper's tables or figures, into docs/results/; make table1 TABLE="--budget gpu --minutes 9" goes on in pieces
 	$(BIN)/python -m experiments.tables $@ $(TABLE)

@@ -43,8 +43,8 @@ def test_options_of_other_sources_are_refused(tiles, refused, images, tmp_path):
         (("hub:a/b", tmp_path / "out", "--take", "tables"), "--take"),
         (("birds", tmp_path / "out", "--image-column", "x"), "--image-column"),
     ):
-        assert f"{option} means nothing for {args[0]}" in refused("prepare", *args)
-    with pytest.raises(UserError, match="--style means nothing for tiles"):
+        assert f"{option} does not apply to {args[0]}" in refused("prepare", *args)
+    with pytest.raises(UserError, match="--style does not apply to tiles"):
         prepare_source("tiles", tmp_path / "out", style="x")
     assert "mnist" in refused("prepare", "tile", tmp_path / "out")
 

@@ -249,7 +249,7 @@ def test_style_rows_are_of_the_block_that_decides(exported, model, place, tmp_pa
         ("attributes --data DATA --classifier CLASSIFIER --out DATA", "already exists"),
         ("style --attribute tone", "give --classifier, and no --step"),
         ("style --attribute hat --classifier CLASSIFIER --out OUT.png", "--attribute hat is unknown"),
-        ("style --data DATA --out OUT.png", "--data goes with attributes and rate alone"),
+        ("style --data DATA --out OUT.png", "--data is for attributes and rate only"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(words, says, exported, place, tmp_path, capsys):

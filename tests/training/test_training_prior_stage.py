@@ -189,4 +189,4 @@ def test_an_unfinished_autoencoder_gets_no_prior(tmp_path, whole, capsys):
     shutil.copytree(whole, run)
     shutil.rmtree(run / "checkpoints" / f"{160:012d}")
     assert main(["prior", str(run), *PRIOR]) == 2
-    assert "train it to the end first" in capsys.readouterr().err
+    assert "Finish its training first" in capsys.readouterr().err

@@ -107,7 +107,9 @@ def _print(costs: list[Cost]) -> None:
         f"on {costs[0].device}; latencies are medians, in brackets the middle half of the calls", highlight=False
     )
     if any("sampling" in cost.latency_ms for cost in costs):
-        console.print("generation: from a z at hand, or of N(0, I); sampling: z drawn from the recipe's prior too")
+        console.print(
+            "generation: from a given z, or one of N(0, I); sampling: the draw of z from the recipe's prior included"
+        )
     console.print(PAPER, highlight=False)
 
 

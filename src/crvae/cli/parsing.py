@@ -22,7 +22,7 @@ Command = TypeVar("Command")
 def parse(command: type[Command], args: list[str], *, name: str, default: Any = None) -> Command:
     """Parses `args` into `command`, a leading `~` taken for the home folder.
 
-    Raises UserError for whatever is wrong with them; --help prints and exits.
+    Raises UserError if something is wrong with them; --help prints and exits.
     """
     args = [_at_home(arg) for arg in args]
     given = {} if default is None else {"default": default}

@@ -68,7 +68,7 @@ def run(args: list[str]) -> int:
     if not 0 <= command.seed < 2**62:
         raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
     if command.data is not None:
-        raise UserError("--data goes with attributes and rate alone: give --images")
+        raise UserError("--data is for attributes and rate only. Pass --images")
     picked = command.walk in ("interpolate", "style") and bool(command.attribute)
     if picked and (command.classifier is None or command.step is not None):
         raise UserError("--attribute picks the time step by what --classifier sees: give --classifier, and no --step")

@@ -111,9 +111,9 @@ def named(
     given = {option: value for option, value in options.items() if value is not None}
     for option in [*given, *(["margin"] if margin is not None and not kind.boxes else [])]:
         if option not in kind.options:
-            raise UserError(f"--{option.replace('_', '-')} means nothing for {name}: leave it out")
+            raise UserError(f"--{option.replace('_', '-')} does not apply to {name}: leave it out")
     if crop == "box" and not kind.boxes:
-        raise UserError(f"--crop box means nothing for {name}, which has no boxes: use center or none")
+        raise UserError(f"--crop box does not apply to {name}, which has no boxes: use center or none")
     form = replace(
         form,
         channels=channels or (1 if kind.grey else 3),

@@ -64,7 +64,7 @@ def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
             unpacked = _unpack(path) if path.name.lower().endswith("gz") else None
             places = _in_tar(unpacked or path, tally)
     except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): fetch it again") from None
+        raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): download it again") from None
     metadata = {}
     for name in filter(is_metadata, places) if labels is None else ():
         try:

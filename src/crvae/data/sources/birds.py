@@ -90,7 +90,7 @@ def birds(
             raise UserError(f"--{name} {root} is not a folder. Pass the one that holds images.txt")
         read = list(_birdsnap(root) if name == "birdsnap" else _caltech(name, root))
         if not read:
-            raise UserError(f"{root / 'images.txt'} lists no images: fetch it again")
+            raise UserError(f"{root / 'images.txt'} lists no images: download it again")
         counts.append(f"{len(read):,} of {COUNTS[name]:,} ({name})")
         found += read
     found.sort(key=lambda bird: hashlib.sha256(f"{bird.dataset}/{bird.path}".encode()).digest())
@@ -124,15 +124,15 @@ def _caltech(name: str, root: Path) -> Iterator[_Bird]:
             (training, "train_test_split.txt"),
         ):
             if key not in table:
-                raise UserError(f"{root / file} has no line for image {key} of images.txt: fetch it again")
+                raise UserError(f"{root / file} has no line for image {key} of images.txt: download it again")
         species = classes.get(labels[key].strip())
         if species is None:
             raise UserError(
-                f"{root / 'classes.txt'} has no class {labels[key].strip()}, which image {key} has: fetch it again"
+                f"{root / 'classes.txt'} has no class {labels[key].strip()}, which image {key} has: download it again"
             )
         x, y, width, height = (number(v, root / "bounding_boxes.txt", f"image {key}") for v in boxes[key])
         if training[key].strip() not in ("0", "1"):
-            raise UserError(f"{root / 'train_test_split.txt'} must say 0 or 1 for image {key}: fetch it again")
+            raise UserError(f"{root / 'train_test_split.txt'} must say 0 or 1 for image {key}: download it again")
         split = "train" if training[key].strip() == "1" else "validation"
         yield _Bird(
             name, f"images/{_inside(path.strip(), root)}", _readable(species), (x, y, x + width, y + height), split
@@ -149,7 +149,7 @@ def _birdsnap(root: Path) -> Iterator[_Bird]:
     folder = "download/images" if (root / "download" / "images").is_dir() else "images"
     for _, _, path, key, *rest in lines(root / "images.txt", 8, option=option, header=1, separator="\t"):
         if key not in species:
-            raise UserError(f"{root / 'species.txt'} has no species {key}, which {path} has: fetch it again")
+            raise UserError(f"{root / 'species.txt'} has no species {key}, which {path} has: download it again")
         box = [number(value.split("\t")[0], root / "images.txt", path) for value in rest[:4]]
         split = "validation" if path in test else "train"
         yield _Bird(
@@ -169,5 +169,5 @@ def _readable(species: str) -> str:
 
 def _inside(path: str, root: Path) -> str:
     if path.startswith("/") or ".." in path.split("/"):
-        raise UserError(f"{root / 'images.txt'} names {path!r}, which lies outside of the folder: fetch it again")
+        raise UserError(f"{root / 'images.txt'} names {path!r}, which lies outside of the folder: download it again")
     return path

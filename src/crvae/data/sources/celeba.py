@@ -85,16 +85,16 @@ def celeba(
     partition: dict[str, int] = {}
     for file, part in lines(partition_file, 2, option="--root"):
         if part.strip() not in ("0", "1", "2") or "/" in file or file.startswith("."):
-            raise UserError(f"{partition_file} says {part.strip()!r} for {file}, not 0, 1 or 2: fetch it again")
+            raise UserError(f"{partition_file} says {part.strip()!r} for {file}, not 0, 1 or 2: download it again")
         partition[file] = int(part)
     identity = {file: name.strip() for file, name in lines(identity_file, 2, option="--root")}
     names, attributes = _attributes(attribute_file)
     for table, path in ((identity, identity_file), (attributes, attribute_file)):
         missing = next((file for file in partition if file not in table), None)
         if missing is not None:
-            raise UserError(f"{path} has no line for {missing} of {partition_file.name}: fetch it again")
+            raise UserError(f"{path} has no line for {missing} of {partition_file.name}: download it again")
     if not partition:
-        raise UserError(f"{partition_file} lists no images: fetch it again")
+        raise UserError(f"{partition_file} lists no images: download it again")
     people = sorted(set(identity.values()), key=lambda name: (len(name), name))
     number = {name: i for i, name in enumerate(people)}
     files = sorted(partition, key=lambda file: hashlib.sha256(file.encode()).digest())
@@ -130,12 +130,12 @@ def _attributes(path: Path) -> tuple[list[str], dict[str, bytes]]:
     rows = lines(path, 1, option="--root", header=1)
     names = next(rows, [""])[0].split()
     if not names or not all(COLUMN.fullmatch(name) for name in names) or len(set(names)) != len(names):
-        raise UserError(f"{path} line 2 must name the attributes: fetch it again")
+        raise UserError(f"{path} line 2 must name the attributes: download it again")
     attributes = {}
     for (line,) in rows:
         file, *values = line.split()
         if len(values) != len(names) or not set(values) <= {"-1", "1"}:
-            raise UserError(f"{path} must give -1 or 1 for {len(names)} attributes of {file}: fetch it again")
+            raise UserError(f"{path} must give -1 or 1 for {len(names)} attributes of {file}: download it again")
         attributes[file] = bytes(value == "1" for value in values)
     return names, attributes
 

@@ -110,7 +110,7 @@ def _read(name: str, folder: Path, form: Form, classes: tuple[str, ...], licence
         images = read_idx(folder, f"{file}-images-idx3-ubyte", 3)
         labels = read_idx(folder, f"{file}-labels-idx1-ubyte", 1)
         if len(images) != len(labels) or labels.max(initial=0) >= len(classes):
-            raise UserError(f"{folder / file}-labels-idx1-ubyte does not fit the images beside it: fetch both again")
+            raise UserError(f"{folder / file}-labels-idx1-ubyte does not fit the images beside it: download both again")
         if file == "train":
             kept = len(images) - min(HELD_OUT, len(images) // 6)
             parts += [Part(file, "train", images[:kept], labels[:kept])]
@@ -130,13 +130,13 @@ def read_idx(folder: Path, name: str, dimensions: int) -> np.ndarray:
             f"{plain} is missing (and {packed.name} too): --root must be the folder that holds it"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{plain} or {packed.name} cannot be read ({error}): fetch it again") from None
+        raise UserError(f"{plain} or {packed.name} cannot be read ({error}): download it again") from None
     header = 4 + 4 * dimensions
     if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
         raise UserError(f"{plain} is not an IDX file of {dimensions}-dimensional bytes. Download it again")
     shape = [int(n) for n in np.frombuffer(data, ">u4", dimensions, 4)]
     if len(data) != header + int(np.prod(shape, dtype=object)) or 0 in shape:
-        raise UserError(f"{plain} is empty, truncated or too long for its header {shape}: fetch it again")
+        raise UserError(f"{plain} is empty, truncated or too long for its header {shape}: download it again")
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
@@ -147,8 +147,8 @@ def read_amat(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError(f"{path} is missing: --root must be the folder that holds it") from None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): fetch it again") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}): download it again") from None
     digits = np.frombuffer(text.translate(None, b" \r\n\t"), np.uint8)
     if not len(digits) or len(digits) % 784 or not np.isin(digits, (48, 49)).all():
-        raise UserError(f"{path} must hold lines of 784 zeros and ones: fetch it again")
+        raise UserError(f"{path} must hold lines of 784 zeros and ones: download it again")
     return ((digits - 48) * 255).reshape(-1, 28, 28)

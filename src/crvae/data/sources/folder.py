@@ -88,7 +88,7 @@ def folder(
                 tally.add("beside tables", name)
         return table_files.tables(path, tables, form, labels=labels, image_column=image_column, tally=tally)
     if image_column is not None:
-        raise UserError(f"--image-column means nothing for {root}, which holds no tables: leave it out")
+        raise UserError(f"--image-column does not apply to {root}, which holds no tables: leave it out")
     metadata: dict[str, bytes] = {}
     for name in filter(is_metadata, names) if labels is None else ():
         metadata[name] = (path / name).read_bytes()

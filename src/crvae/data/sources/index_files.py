@@ -21,12 +21,14 @@ def lines(
                 if number > header and line.strip():
                     parts = line.rstrip("\r\n").split(separator, fields - 1)
                     if len(parts) < fields:
-                        raise UserError(f"{path} line {number} has {len(parts)} fields, not {fields}: fetch it again")
+                        raise UserError(
+                            f"{path} line {number} has {len(parts)} fields, not {fields}: download it again"
+                        )
                     yield parts
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {option} must be the folder that holds it") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): fetch it again") from None
+        raise UserError(f"{path} cannot be read ({error}): download it again") from None
 
 
 def number(text: str, path: Path, what: str) -> float:
@@ -34,4 +36,4 @@ def number(text: str, path: Path, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"{path} has {text!r} where {what} needs a number: fetch it again") from None
+        raise UserError(f"{path} has {text!r} where {what} needs a number: download it again") from None

@@ -53,7 +53,9 @@ def _database(folder: Path) -> Any:
     try:
         return lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False, max_readers=1)
     except lmdb.Error as error:
-        raise UserError(f"{folder / 'data.mdb'} cannot be opened as LMDB ({error}): fetch and unzip it again") from None
+        raise UserError(
+            f"{folder / 'data.mdb'} cannot be opened as LMDB ({error}): download and unzip it again"
+        ) from None
 
 
 @source("lsun-bedroom")
