@@ -81,7 +81,7 @@ def scores(data: str, classifier: str, out: Path) -> None:
                 save_image(image, Path(kind) / f"{number:05d}.png")
         values: dict[str, float] = {}
         for network in NETWORKS:
-            wanted = ("kid", "fid", "prdc", *(("is",) if network == NETWORKS[0] else ()))
+            wanted = ("kid", "prdc", *(("is",) if network == NETWORKS[0] else ()))
             request = Request(data, wanted, network, classifier, "hair", images=IMAGES, prior=prior)
             made: dict[str, Any] = evaluate(kind, request)["scores"]
             values |= {
