@@ -16,7 +16,10 @@ from safetensors import safe_open
 
 import crvae as package
 from crvae.cli import main
+from crvae.config.stage1 import Stage1Config
+from crvae.export.provenance import departures
 from crvae.pictures import save_grid
+from crvae.recipes import RECIPES
 from crvae.storage.models import load_discriminator, save
 
 
@@ -201,3 +204,15 @@ def test_refusals(folder, folder2, tmp_path, capsys):
     (out / "mine.txt").write_text("keep")
     assert "already exists" in refuse(capsys, folder, out)
     assert (out / "mine.txt").read_text() == "keep"
+
+
+def test_the_card_names_every_option_that_departs_from_the_recipe_the_priors_too():
+    recipe = RECIPES["fast-crvae-gan-mi"].config
+    body = recipe.model_dump()
+    body["model"]["width"], body["prior"]["images"], body["train"]["precision"] = 8, 1_000, "fp32"
+    body["prior"]["flow"] = {"width": 32}
+    changed = departures(Stage1Config.model_validate(body))
+    assert changed["--prior.flow.width"] == 32
+    assert {name for name in changed if "flow" not in name} == {"--model.width", "--prior.images"}
+    assert "--prior.flow.kind" not in changed
+    assert departures(recipe) == {}

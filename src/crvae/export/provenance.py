@@ -66,7 +66,7 @@ def provenance(run: str, *, data: str = "", scores: tuple[Path, ...] = ()) -> Pr
     return Provenance(
         recipe,
         images,
-        changed=_changed(opened.config({1: Stage1Config, 2: Stage2Config})),
+        changed=departures(opened.config({1: Stage1Config, 2: Stage2Config})),
         environment={name: about.get(name) for name in ("device", "precision", "world", "threads", "torch", "commit")},
         seconds=reports[-1]["seconds"] if reports else None,
         fingerprint=fingerprint,
@@ -91,18 +91,25 @@ def read_scores(path: Path) -> list[dict[str, Any]]:
     return scores
 
 
-def _changed(config: Stage1Config | Stage2Config) -> dict[str, Any]:
+def departures(config: Stage1Config | Stage2Config) -> dict[str, Any]:
     """Options of the run that differ from those of its recipe, but for the precision, which every run resolves."""
     recipe = RECIPES.get(config.recipe)
     if recipe is None:
         return {}
-    ours, theirs = config.model_dump(), recipe.config.model_dump()
-    return {
-        f"--{part}.{name}".replace("_", "-"): value
-        for part in ("model", "discriminator", "objective", "input", "train")
-        for name, value in ours[part].items()
-        if theirs[part].get(name) != value and name != "precision"
-    }
+    ours, theirs = _options(config.model_dump()), _options(recipe.config.model_dump())
+    return {name: value for name, value in ours.items() if theirs.get(name) != value}
+
+
+def _options(parts: dict[str, Any], before: str = "--") -> dict[str, Any]:
+    """The values of nested parts by the name of their option; none of the run's own, nor its precision, which every run
+    resolves, nor the kind of a prior's part, which is its name."""
+    found: dict[str, Any] = {}
+    for name, value in parts.items():
+        if isinstance(value, dict):
+            found |= _options(value, f"{before}{name}.".replace("_", "-"))
+        elif before != "--" and name != "precision" and not (name == "kind" and before.count(".") > 1):
+            found[f"{before}{name}".replace("_", "-")] = value
+    return found
 
 
 def _dataset(given: str, recorded: str, fingerprint: str) -> PreparedData | None:
