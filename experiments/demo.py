@@ -68,9 +68,9 @@ def train() -> None:
         command("train", "--resume", str(RUN), processes=processes)
 
 
-def pictures() -> dict[str, tuple[str, Tensor, int]]:
+def pictures(run: str | Path) -> dict[str, tuple[str, Tensor, int]]:
     """File name -> (caption, images, columns) for the report."""
-    model = crvae.load(RUN)
+    model = crvae.load(run)
     data = open_data(DATA)
     split = data.split("validation")
     x = from_8_bit(split.images(torch.linspace(0, len(split) - 1, 32).long()))
@@ -181,7 +181,7 @@ def curves() -> bytes:
 
 def report() -> Path:
     """One page with everything in it."""
-    made = pictures()
+    made = pictures(RUN)
     folder = RUN / "report"
     folder.mkdir(exist_ok=True)
     save_picture(overview(made), folder / "overview.png")

@@ -25,15 +25,13 @@ SAMPLES = "kid,prdc,is"
 VIEWS = {
     "own prior": ("--scores", f"{SAMPLES},reconstruction,kl"),
     "own prior, classifier": ("--scores", "kid,prdc", "--features", "classifier"),
-    "N(0, I)": ("--scores", SAMPLES, "--prior", "normal"),
-    "N(0, I), classifier": ("--scores", "kid,prdc", "--features", "classifier", "--prior", "normal"),
+    "N(0, I)": ("--scores", SAMPLES, "--features", "classifier", "--prior", "normal"),
 }
 """How each run is scored: the prior that its samples are drawn from, and whose features are compared."""
 COLUMNS = {
     "own prior": ("is", "kid", "precision", "recall", "psnr", "lpips", "kl"),
     "own prior, classifier": ("kid", "precision", "recall"),
     "N(0, I)": ("is", "kid", "precision", "recall"),
-    "N(0, I), classifier": ("kid", "precision", "recall"),
 }
 """What the table shows of each view."""
 SCORED, PICKED = 1_000, "hair"

@@ -36,7 +36,8 @@ def main(wheel: Path) -> None:
     assert not surplus, surplus
     assert "crvae/py.typed" in names
     assert any(n.endswith("pages/study.css") for n in names), "the pages of the study are missing"
-    assert "crvae/pretrained/emoji/model.safetensors" in names, "the built-in model is missing"
+    for file in ("emoji/model", "faces/model", "faces/prior"):
+        assert f"crvae/pretrained/{file}.safetensors" in names, f"the built-in {file} is missing"
     with tempfile.TemporaryDirectory() as place:
         empty = Path(place, "empty")
         empty.mkdir()
