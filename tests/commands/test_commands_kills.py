@@ -16,7 +16,7 @@ import pytest
 from crvae.cli import main
 from reference.commands import NEW, RESUMED
 
-KILLS = int(os.environ.get("KILLS", "8"))
+KILLS = int(os.environ.get("KILLS", "4"))
 """Of each command; `make torture` has more."""
 
 PATIENCE = 240.0
