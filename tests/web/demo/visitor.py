@@ -59,7 +59,13 @@ class Visitor:
         self.complaints.append(message.text)
 
     def open(self, tab: str) -> None:
-        self.page.get_by_role("tab", name=tab, exact=True).click()
+        """Selects a tab; on a phone the last ones are behind the button with three dots."""
+        self.page.get_by_role("tab").locator("visible=true").first.wait_for()
+        shown = self.page.get_by_role("tab", name=tab, exact=True).locator("visible=true")
+        if not shown.count():
+            self.page.locator(".overflow-menu > button").click()
+            shown = self.page.locator(".overflow-dropdown button").filter(has_text=tab)
+        shown.click()
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()

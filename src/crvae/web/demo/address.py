@@ -47,9 +47,9 @@ class Shared:
             gr.on(seen, None, self.components, None, **self.events)
         tab.select(None, None, None, **{**self.events, "js": f'() => {{ crvaeAddress.open("{name}"); return []; }}'})
 
-    def noted_after(self, event: Any) -> None:
+    def noted_after(self, event: Any) -> Any:
         """Writes the address again when an event that changes hidden components has ended."""
-        event.then(None, self.components, None, **self.events)
+        return event.then(None, self.components, None, **self.events)
 
     def read(self, query: str) -> list[Any]:
         """The values of the components; those that the query does not name stay. Raises ValueError for any that is damaged."""
@@ -86,13 +86,15 @@ def restore_from_address(page: gr.Blocks, tabs: gr.Tabs, shared: Sequence[Shared
         restore,
         text,
         outputs,
-        js="() => [crvaeAddress.read()]",
+        js="() => [crvaeAddress.asked]",
         concurrency_limit=None,
         show_progress="hidden",
         api_visibility="private",
     )
     for one in shared:
-        one.noted_after(event)
+        event = one.noted_after(event)
+    settle = "() => { crvaeAddress.settle(); return []; }"
+    event.then(None, None, None, js=settle, queue=False, show_progress="hidden", api_visibility="private")
     selecting = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     wanted.change(lambda name: gr.Tabs(selected=name), wanted, tabs, **selecting)
 

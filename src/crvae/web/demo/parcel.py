@@ -66,9 +66,9 @@ class Parcel:
         size = self.bytes_after(t)
         lines = [f"{size} bytes"]
         if t:
-            lines = [f"+{size - self.bytes_after(t - 1)} bytes = {size}", f"+{self.nats[t - 1]:.1f} nats"]
+            lines = [f"+{size - self.bytes_after(t - 1)} bytes, now {size}", f"+{self.nats[t - 1]:.1f} nats"]
         if self.truth:
-            lines.append(f"{len(self.right[t])} of {len(self.truth)} attributes right")
+            lines.append(f"attributes: {len(self.right[t])} of {len(self.truth)}")
             new = sorted(self.right[t] - self.right[t - 1]) if t else []
             if new:
                 more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""

@@ -89,5 +89,5 @@ def _explanation(exhibits: list[Exhibit], classifier: Classifier | None) -> str:
     if not all(exhibit.stage1.latent.ordered for exhibit in exhibits):
         text += " Blocks of a model that is not recurrent are arbitrary groups of channels: theirs is no order from outline to detail."
     if classifier is not None:
-        text += " An attribute is right where the classifier sees the same in the picture as in the image."
+        text += " Attributes: how many the classifier sees in the picture as in the image."
     return text
