@@ -237,6 +237,18 @@ def test_under_autocast_the_flows_draws_are_those_of_weights_rounded_at_every_ev
     assert {weight.dtype for weight in prior.parameters()} == {torch.float32}
 
 
+def test_under_autocast_the_flows_potential_has_the_gradient_of_weights_rounded_at_every_evaluation(monkeypatch):
+    prior = shaken("flow", autoencoder("recurrent"))
+    z = prior.sample(3).requires_grad_()
+    gradients = []
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            gradients += torch.autograd.grad(prior.potential(z).sum(), z)
+        monkeypatch.setattr(prior, "_rounded_once", lambda: prior)
+    assert torch.equal(*gradients)
+    assert gradients[0].abs().sum() > 0
+
+
 def test_standardising_takes_means_and_noise_into_account():
     prior = build_prior(CONFIGS["flow"], (8, 4, 4), 4)
     means = 3 + 2 * torch.randn(4000, 8, 4, 4)

@@ -126,9 +126,9 @@ class FlowPrior(LearnedPrior):
         x = self.standardised(z)
         logits = torch.linspace(-POTENTIAL_LOGIT, POTENTIAL_LOGIT, POTENTIAL_LEVELS, device=z.device)
         fixed = standard_draws((self.steps, self.size), POTENTIAL_LEVELS, torch.Generator().manual_seed(0)).to(x)
-        total = torch.zeros(len(x), device=z.device)
+        total, network = torch.zeros(len(x), device=z.device), self._rounded_once()
         for s, noise in zip(torch.sigmoid(logits), fixed, strict=True):
-            error = self(torch.lerp(noise.expand_as(x), x, s), s.expand(1, self.steps)) - (x - noise)
+            error = network(torch.lerp(noise.expand_as(x), x, s), s.expand(1, self.steps)) - (x - noise)
             total = total + s.square() * error.square().sum((1, 2))
         return total * (logits[1] - logits[0])
 
@@ -159,10 +159,7 @@ class FlowPrior(LearnedPrior):
         levels = torch.linspace(0, 1, 2 * count + 1, device=x.device)[:-1, None].expand(-1, self.steps)
         if moving is not None and others is not None:
             levels = torch.where(moving, levels, others)
-        device = x.device.type
-        network = self
-        if torch.is_autocast_enabled(device):  # it would round all weights anew at every evaluation
-            network = rounded(self, torch.get_autocast_dtype(device))
+        network = self._rounded_once()
         described = [network._described(row) for row in levels.split(1)]
 
         def velocity(x: Tensor, half: int) -> Tensor:
@@ -173,6 +170,11 @@ class FlowPrior(LearnedPrior):
             middle = x + 0.5 / count * velocity(x, 2 * step)
             x = x + 1 / count * velocity(middle, 2 * step + 1)
         return x
+
+    def _rounded_once(self) -> FlowPrior:
+        """For many evaluations: itself, or a copy with weights in autocast's precision, which would round them at each."""
+        device = self.device.type
+        return rounded(self, torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else self
 
 
 def rounded(layer: Layer, dtype: torch.dtype) -> Layer:
