@@ -1,4 +1,4 @@
-"""`python -m benchmarks.codec RUN --data DATA --out DIR`: .crz files beside JPEG, WebP and AVIF of at most as many bytes.
+"""`python -m benchmarks.codec RUN --data DATA --out DIR`: .crz files beside JPEG, WebP, AVIF and JPEG XL of at most as many bytes.
 
 Every classical codec may shrink the picture before it encodes it, and is shown enlarged again. Of all shrinkings and qualities that fit
 it gets, image by image, the one with the lowest LPIPS-style distance. `decoded`: .crz files that show the autoencoder's own limit.
@@ -10,6 +10,7 @@ import argparse
 import io
 from pathlib import Path
 
+import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
 import torch
 from PIL import Image
 from torch import Tensor
@@ -29,6 +30,7 @@ CODECS = {
     "JPEG": {"optimize": True, "subsampling": 2},
     "WEBP": {"method": 6},
     "AVIF": {"speed": 4, "subsampling": "4:2:0"},
+    "JXL": {"effort": 9},
 }
 
 
