@@ -158,7 +158,6 @@ PLANS: dict[str, Plan] = {
         (
             Row("vae-gan", "fast-vae-gan"),
             Row("cvae-gan", "fast-cvae-gan"),
-            Row("crvae-gan", "fast-crvae-gan"),
             Row("crvae-gan-mi", "fast-crvae-gan-mi"),
         ),
         "is",
