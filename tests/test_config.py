@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from crvae.config.base import numbers
+from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import (
     DiscriminatorConfig,
     InputConfig,
@@ -16,6 +17,10 @@ from crvae.config.stage1 import (
     Stage1Config,
     TrainConfig,
 )
+from crvae.errors import UserError
+from crvae.models.discriminators import build_discriminator
+from crvae.models.latent import construct
+from crvae.models.priors import prior_config
 
 BAD = [
     (ModelConfig, {"width": 0}),
@@ -125,3 +130,16 @@ def test_the_two_levels_split_at_three_eighths(steps: int):
     assert len(weights) == steps
     assert 3 * steps / 8 <= early < 3 * steps / 8 + 1
     assert list(weights) == sorted(weights, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("build", "near"),
+    [
+        (lambda: construct(ModelConfig.model_construct(latent="recurent")), "'recurrent'"),
+        (lambda: prior_config(PriorConfig(kind="flw")), "'flow'"),
+        (lambda: build_discriminator(DiscriminatorConfig(kind="projectd"), ModelConfig(), None), "'projected'"),
+    ],
+)
+def test_a_near_name_of_a_part_is_offered(build, near):
+    with pytest.raises(UserError, match=f"did you mean {near}"):
+        build()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.models.discriminator import Discriminator, PaperDiscriminator
 from crvae.models.projected import ProjectedDiscriminator
 
@@ -18,5 +18,6 @@ def build_discriminator(
 ) -> Discriminator:
     """The discriminator of a Stage1 run; with `latent_shape` it has a latent head. Raises UserError for an unknown kind."""
     if config.kind not in DISCRIMINATORS:
-        raise UserError(f"there is no discriminator of kind {config.kind!r}: choose {', '.join(DISCRIMINATORS)}")
+        meant = near(config.kind, DISCRIMINATORS)
+        raise UserError(f"there is no discriminator of kind {config.kind!r}{meant}: choose {', '.join(DISCRIMINATORS)}")
     return DISCRIMINATORS[config.kind](config, model, latent_shape)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.config.stage1 import ModelConfig, TrainConfig
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.layers import Offset
 from crvae.models.recurrence import ChannelRecurrence
@@ -204,5 +204,6 @@ CONSTRUCTIONS: dict[str, Callable[[ModelConfig], Construction]] = {
 def construct(config: ModelConfig) -> Construction:
     """The construction that `config.latent` names. Raises UserError if there is none of that name."""
     if config.latent not in CONSTRUCTIONS:
-        raise UserError(f"--model.latent must be one of {', '.join(CONSTRUCTIONS)}, got {config.latent!r}")
+        meant = near(config.latent, CONSTRUCTIONS)
+        raise UserError(f"--model.latent must be one of {', '.join(CONSTRUCTIONS)}, got {config.latent!r}{meant}")
     return CONSTRUCTIONS[config.latent](config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crvae.config.prior import PriorConfig
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.models.autoregressive import AutoregressivePrior
 from crvae.models.flow import FlowPrior
 from crvae.models.prior import NormalPrior, Prior
@@ -20,7 +20,8 @@ PRIORS: dict[str, type[Prior]] = {
 def prior_config(section: PriorConfig) -> Any:
     """The configuration of the kind of prior that a run's section names. Raises UserError for an unknown kind."""
     if section.kind not in PRIORS:
-        raise UserError(f"--prior.kind must be one of {', '.join(PRIORS)}, got {section.kind!r}")
+        meant = near(section.kind, PRIORS)
+        raise UserError(f"--prior.kind must be one of {', '.join(PRIORS)}, got {section.kind!r}{meant}")
     return getattr(section, section.kind, None) or PRIORS[section.kind].configuration()
 
 
