@@ -59,7 +59,7 @@ def make(
     measured = {row: [json.loads(path.read_text()) for path in paths] for row, paths in found.items()}
     write_text(made / "scores.json", json.dumps({"seeds": seeds, "scores": scores}, indent=1) + "\n")
     write_text(made / "attributes.json", json.dumps({"seeds": seeds, "attributes": measured}) + "\n")
-    lines = [f"# {plan.title}", "", f"{len(seeds)} seeds ({', '.join(map(str, seeds))}), {SCORED:,} images. "
+    lines = [f"# {plan.title}", "", f"Seeds: {', '.join(map(str, seeds))}. {SCORED:,} images. "
              "Means over seeds, in brackets their 95% interval by Student's t.", ""]  # fmt: skip
     lines += score_table(scores) + attribute_table(measured) + pictures(plan)
     write_text(made / "report.md", "\n".join(lines) + "\n")
@@ -115,16 +115,13 @@ def attribute_table(found: dict[str, list[dict]]) -> list[str]:
         "all blocks": lambda known, _: beyond_chance(known["first"][-1]["value"], known["chance"]),
         "first two": lambda known, _: beyond_chance(known["first"][1]["value"], known["chance"]),
         "best block": lambda known, _: max(beyond_chance(part["value"], known["chance"]) for part in known["block"]),
-        "worst block": lambda known, _: min(beyond_chance(part["value"], known["chance"]) for part in known["block"]),
-        "changed by the deciding block": lambda _, decided: decided["here"]["value"],
-        "by another": lambda _, decided: decided["elsewhere"]["value"],
         "lead over the second": lambda _, decided: decided["lead"]["value"],
     }
     lines = [
         "## Attributes",
         "",
-        "Read by linear probes from posterior means (0: no better than the commonest value, 1: always right); and, of samples, the "
-        "share whose value the classifier sees change when one block alone is drawn anew, given the others.",
+        "Read by linear probes from posterior means (0: no better than the commonest value, 1: always right). Lead: by how much the "
+        "share of samples whose value changes is larger if the deciding block is drawn anew than if the second is, given the others.",
         "",
         f"| attribute | | {' | '.join(found)} |",
         "|---|---|" + "---:|" * len(found),
