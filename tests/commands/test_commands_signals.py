@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from crvae.cli import main
+from crvae.cli.stopping import Stopped, stoppable
 from processes import PATIENCE, Command
 from reference.commands import CONTINUED, READING, RESUMED, WRITING
 
@@ -125,3 +126,21 @@ def test_ten_moments_of_every_command(kind, number, words, lay, tmp_path):
     chance = random.Random(f"{kind} {number}")
     moments = [(Fresh, chance.uniform(0, 5)) for _ in range(3)] + [(Command, chance.uniform(0, 2)) for _ in range(7)]
     survive(kind, number, moments, words, lay, tmp_path)
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_an_exception_of_foreign_code_after_a_signal_is_still_the_signal(number):
+    """torch once put a ValueError in the place of the exception that the handler had raised."""
+
+    def replaced() -> None:
+        with stoppable("sample", last=False):
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                raise ValueError("could not determine the shape") from None
+
+    with pytest.raises(Stopped) as caught:
+        replaced()
+    assert caught.value.code == 128 + number
+    with pytest.raises(ValueError, match="its own"), stoppable("sample", last=False):
+        raise ValueError("its own")

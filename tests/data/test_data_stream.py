@@ -32,7 +32,7 @@ def path(tmp_path_factory):
             image.save(source / split / f"{i}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(preparation, "CHUNK", 7)
-        preparation.prepare(folder(source, Form(sizes=(8, 16), resample="area")), out, workers=1)
+        preparation.write_prepared(folder(source, Form(sizes=(8, 16), resample="area")), out, workers=1)
     return out
 
 

@@ -98,7 +98,7 @@ def test_a_folder_of_weights_that_is_something_else(trained, classifier, tmp_pat
         (["--epochs", "-1"], "--epochs"),
         (["--attributes", ","], "--attributes ,"),
         (["--attributes", "label,label"], "twice"),
-        (["--attributes", "all"], "has none"),
+        (["--attributes", "all"], "has no attributes"),
         (["--backbone", "small", "--method", "linear-probe"], "needs pretrained weights"),
         (["--rate", "nan"], "--rate"),
         (["--seed", "-1"], "--seed"),

@@ -158,7 +158,7 @@ def test_a_prior_that_does_not_fit_is_refused(folder):
         ({key: value for key, value in weights.items() if key != name}, "missing"),
         (weights | {"more": torch.zeros(1)}, "not of this model"),
         (weights | {name: torch.zeros(1, 1)}, "shape"),
-        (weights | {name: weights[name].half()}, "F16"),
+        (weights | {name: weights[name].double()}, "F64"),
         (weights | endless, "not finite"),
     ):
         save_file(bad, folder / "prior.safetensors")

@@ -89,7 +89,7 @@ def test_walks_name_their_rows_and_columns(model):
     assert len(styled.frames()) == 5
     grid = styled.grid()
     assert grid.height > 3 * 64
-    with pytest.raises(UserError, match="leave it out"):
+    with pytest.raises(UserError, match="Leave --step out"):
         walk(model, "progressive", images=None, step=1, **options)
 
 

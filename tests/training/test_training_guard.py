@@ -114,7 +114,7 @@ def test_training_stops_names_the_term_and_keeps_the_last_good_state(tmp_path, c
     assert main(command) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "the term 'kl' is not finite at 112 images" in said
-    assert "the weights were not updated with it" in said
+    assert "The weights were not updated with it" in said
     assert f"crvae train --resume {run}" in said
     assert last_state(run)["images"] == 64
     monkeypatch.undo()

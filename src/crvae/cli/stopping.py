@@ -24,15 +24,16 @@ class Stopped(KeyboardInterrupt):
 def stoppable(name: str, *, last: bool) -> Iterator[None]:
     """Within it, SIGINT and SIGTERM raise Stopped; while something is imported, and the second time, they end the process.
 
-    An exception that is raised in the middle of an import can be swallowed there, or kill the process in foreign code.
+    An exception that is raised in the middle of an import can be swallowed there, or kill the process in foreign code. Foreign
+    code may also put an exception of its own in its place: after a signal every exception is taken for Stopped.
     `last`: the process ends afterwards, and no signal disturbs that.
     """
-    asked = False
+    asked = 0
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if not asked and not _importing(frame):
-            asked = True
+            asked = number
             raise Stopped(number)
         for other in before:
             signal.signal(other, signal.SIG_IGN)
@@ -45,6 +46,10 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
             signal.signal(number, stop)
     try:
         yield
+    except Exception as error:
+        if asked:
+            raise Stopped(asked) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if last else handler or signal.SIG_DFL)
