@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,6 @@ from crvae.training.classifier import Classifier, load_classifier
 
 JUDGED = 128
 """Validation images of the judge, the first ones; the sweep takes those behind them."""
-JUDGING: dict[str, Any] = {}
-"""The judge's settings: the defaults."""
 CLASSIFIER = "the classifier's features"
 SWEPT = 32
 MASKS = ("right-half", "upper", "lower", "center")
@@ -73,7 +72,7 @@ COLUMNS = (
 
 
 def complete(
-    run: str, images: Path | str, masks: str, out: Path, settings: dict[str, Any], count: int
+    run: str, images: Path | str, masks: str, out: Path, settings: Mapping[str, Any], count: int
 ) -> dict[str, Any]:
     """`crvae complete` unless `out` is there; returns completions.json."""
     if not out.exists():
@@ -139,8 +138,10 @@ def sweep(run: str, data: str, work: Path) -> None:
     )
 
 
-def judge(run: str, other: str, data: str, classifier: str, work: Path) -> None:
-    """Table of both models' completions, mask by mask, and of how often `run` is preferred."""
+def judge(
+    run: str, other: str, data: str, classifier: str, work: Path, search: Mapping[str, Any] | None = None
+) -> None:
+    """Table of both models' completions, mask by mask, and of how often `run` is preferred; `search` departs from the defaults."""
     opened = open_data(data)
     split, size = opened.split("validation"), opened.card.size
     names = distinct(split.keys(range(JUDGED)))
@@ -149,12 +150,12 @@ def judge(run: str, other: str, data: str, classifier: str, work: Path) -> None:
     features = Extractor(network.backbone, CLASSIFIER, digest(network.backbone), network.backbone.resizer)
     about = {"features": features.name, "features_sha256": features.sha256, "resizer": features.resizer}
     real = features(split.images(own).expand(-1, 3, -1, -1))
-    table: dict[str, Any] = {"run": run, "other": other, "images": JUDGED, "masks": {}}
+    table: dict[str, Any] = {"run": run, "other": other, "images": JUDGED, "search": search or {}, "masks": {}}
     for mask in ("right-half", *opened.card.boxes) if opened.card.boxes else MASKS:
         two, said = [], []
         for model in (run, other):
             out = work / "judge" / Path(model).name / mask
-            found = complete(model, data, mask, out, JUDGING, JUDGED)["masks"][mask]
+            found = complete(model, data, mask, out, search or {}, JUDGED)["masks"][mask]
             originals, blended = (pngs(out / part, names, size) for part in ("original", f"blended/{mask}"))
             two.append(
                 {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Plan:
     """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
     faces: bool = False
     """Whether the data are faces with attributes: `experiments.faces` then scores all seeds together, with both priors."""
+    search: dict[str, Any] = field(default_factory=dict)
+    """How the judge's completions are searched, where not by the defaults, which are for N(0, I)."""
     shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Options of all rows, for each budget."""
 
@@ -162,6 +165,7 @@ PLANS: dict[str, Plan] = {
         ),
         "is",
         faces=True,
+        search={"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "posterior"},
         shared={"cpu": _length(30_000, 250_000), "gpu": _length(600_000, 5_000_000)},
     ),
     "mnist": Plan(

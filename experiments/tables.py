@@ -201,7 +201,7 @@ def table2(budget: str, piece: Piece, table: str = "table1", name: str = "table2
     _, judging = classifier(piece, plan)
     work = RUNS / f"{name}-{budget}"
     work.mkdir(parents=True, exist_ok=True)
-    judge(*runs, plan.data, judging, work)
+    judge(*runs, plan.data, judging, work, plan.search)
     made = emptied(work / "report")
     shutil.copyfile(work / "judge.json", made / "judge.json")
     about = {"title": "Table 2 by the automatic judge", "budget": budget, "runs": provenance(runs)}

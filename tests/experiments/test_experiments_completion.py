@@ -18,13 +18,13 @@ from crvae.training.classifier import save as save_classifier
 from experiments import completion
 
 COUNT = 20
+SEARCH = {"steps": 2, "restarts": 1, "tau": 0}
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Data with boxes and attributes, two models, a classifier, and a judge of few images."""
     monkeypatch.setattr(completion, "JUDGED", COUNT)
-    monkeypatch.setattr(completion, "JUDGING", {"steps": 2, "restarts": 1, "tau": 0})
     generator, lines = np.random.default_rng(0), ["file,tone"]
     (tmp_path / "pictures").mkdir()
     for number in range(300):
@@ -52,7 +52,7 @@ def place(tmp_path, monkeypatch):
 def test_faces_are_judged_by_masks_and_attributes_of_their_own(place, capsys):
     one, other, work = str(place / "one"), str(place / "other"), place / "work"
     work.mkdir()
-    completion.judge(one, other, str(place / "data"), str(place / "c"), work)
+    completion.judge(one, other, str(place / "data"), str(place / "c"), work, SEARCH)
     table = json.loads((work / "judge.json").read_text())
     assert list(table["masks"]) == ["right-half", "eyes", "hat"]
     for values in table["masks"].values():
