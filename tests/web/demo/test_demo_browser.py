@@ -108,7 +108,7 @@ def test_a_painted_hole_is_completed_restart_by_restart(site, visit, trained, de
     visitor.page.get_by_label("number input for Restarts").fill("2")
     visitor.page.get_by_label("number input for Most steps").fill("30")
     visitor.listen()
-    assert visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled()
+    visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
     visitor.press("Complete")
     visitor.wait(lambda: visitor.status().count("2 done") == 2)
     heard = " ".join(visitor.heard())
@@ -228,6 +228,14 @@ def test_stage2_enlarges_reconstructions_images_and_completions(large_site, visi
     assert visitor.picture(f"Best completion of {large.name}").shape == (64, 64, 3)
 
 
+IN_A_STRIP = """button => {
+    for (let above = button.parentElement; above; above = above.parentElement)
+        if (["auto", "scroll"].includes(getComputedStyle(above).overflowX)) return true;
+    return false;
+}"""
+"""Whether a button lies in something that scrolls sideways by itself, as the strip of pictures does."""
+
+
 @pytest.mark.parametrize("tab", ["Sample", "Walk", "Complete", "Reconstruct", "Blocks", "Compare"])
 def test_a_phone_shows_it_without_scrolling_sideways(site, visit, tmp_path, tab):
     visitor = visit(site, PHONE, tab)
@@ -236,7 +244,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(site, visit, tmp_path, tab)
     assert visitor.page.evaluate("document.documentElement.scrollWidth") == 375
     for button in visitor.page.get_by_role("button").locator("visible=true").all():
         box = button.bounding_box()
-        assert box is None or box["x"] + box["width"] <= 375
+        assert box is None or box["x"] + box["width"] <= 375 or button.evaluate(IN_A_STRIP)
 
 
 def test_on_a_phone_the_image_stays_in_sight_of_the_last_slider(large_site, visit, large, tmp_path):

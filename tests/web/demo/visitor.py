@@ -96,8 +96,11 @@ class Visitor:
 
     def sheet(self, title: str, kind: str = "sheet") -> list[np.ndarray]:
         """The pictures of the sheet or film with this title: h w 3 each."""
-        images = self.page.locator(f'section.{kind}:visible[aria-label="{title}"] img').all()
-        files = (base64.b64decode((image.get_attribute("src") or "").partition("base64,")[2]) for image in images)
+        images = self.page.locator(f'section.{kind}:visible[aria-label="{title}"] img')
+        addresses = images.evaluate_all(
+            "images => images.map(image => image.src)"
+        )  # all at once: a sheet may be replaced
+        files = (base64.b64decode(address.partition("base64,")[2]) for address in addresses)
         return [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
 
     def shows_sheet(self, title: str, expected: list[np.ndarray], kind: str = "sheet") -> None:

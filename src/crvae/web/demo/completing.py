@@ -89,7 +89,7 @@ def completing_tab(
         shared = Shared(tab, "complete", ("image", "hide", "restarts", "steps", "seed"), components)
     chosen = picker.chosen
     gr.on(
-        [painting.change, region.change],
+        [painting.change, painting.input, region.change],
         in_words(look),
         [chosen, painting, region],
         [seen, begin, status],
