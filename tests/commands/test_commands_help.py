@@ -7,6 +7,7 @@ import re
 import pytest
 
 from crvae.cli import COMMANDS, main
+from reference.refusal import refused
 
 SUBCOMMANDS = [
     *([name] for name in COMMANDS if name not in ("study", "train", "prepare")),
@@ -21,15 +22,6 @@ def help_of(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         main([*command, "--help"])
     assert not stop.value.code
     return capsys.readouterr().out
-
-
-def refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one sentence of a command that ends with code 2."""
-    capsys.readouterr()
-    assert main(args) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("crvae: ")]
-    assert len(said) == 1, said
-    return said[0]
 
 
 @pytest.mark.parametrize("command", SUBCOMMANDS, ids=" ".join)

@@ -13,6 +13,7 @@ import pytest
 
 from crvae.cli import main
 from reference.commands import NEW, WRITING
+from reference.refusal import refused
 
 
 @contextlib.contextmanager
@@ -26,15 +27,6 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
-
-
-def refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one sentence of a command that ends with code 2."""
-    capsys.readouterr()
-    assert main(args) == 2
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("crvae: ")]
-    assert len(said) == 1, said
-    return said[0]
 
 
 def fill_up(folder: Path) -> None:

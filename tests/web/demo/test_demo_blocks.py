@@ -128,3 +128,4 @@ def test_what_was_seen_can_be_copied_from_the_address(site, visit):
     visitor.wait(lambda: visitor.page.url.endswith("#sample?seed=5"))
     visitor.open("Walk")
     visitor.wait(lambda: "draws1=0.0.2" in visitor.page.url)
+    assert visitor.page.url.endswith("#walk?draws1=0.0.2.0.0.0.0.0")

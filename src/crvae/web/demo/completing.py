@@ -28,28 +28,28 @@ Found = list[tuple[float, Tensor, Tensor]]
 """Restarts of one model, best first: loss, completed image, and the latent's own image."""
 
 
-def completing_tab(
-    exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], boxes: Mapping[str, Rectangle]
-) -> Shared:
-    """The hole is what the brush covered, and a named part: that one needs no mouse. `boxes`: where the images' own parts lie."""
-    regions = {**NAMED, **boxes}
+class Completing:
+    """What happens on the tab: `regions` are the named parts that can be hidden."""
 
-    def look(x: Tensor, painting: dict[str, Any] | None, region: str) -> list:
+    def __init__(self, exhibits: list[Exhibit], regions: Mapping[str, Rectangle]) -> None:
+        self.exhibits, self.regions = exhibits, regions
+
+    def look(self, x: Tensor, painting: dict[str, Any] | None, region: str) -> list:
         """What is left of the image; the search can begin when there is a hole."""
         try:
-            mask = hidden(painting, region, x.shape[-1], regions)
+            mask = hidden(painting, region, x.shape[-1], self.regions)
         except UserError as error:
             return [picture(x), gr.update(interactive=False), _sentence(error)]
         return [picture(occlude(x[None], mask[None, None])[0]), gr.update(interactive=True), "Ready."]
 
     def search(
-        x: Tensor, painting: dict[str, Any] | None, region: str, restarts: float, steps: float, seed: float | None
+        self, x: Tensor, painting: dict[str, Any] | None, region: str, restarts: float, steps: float, seed: float | None
     ) -> Iterator[list]:
-        mask, count = hidden(painting, region, x.shape[-1], regions), int(restarts)
-        found: list[Found] = [[] for _ in exhibits]
-        same = [gr.skip() for _ in exhibits for _ in range(2)]  # old pictures stay until there are new ones
+        mask, count = hidden(painting, region, x.shape[-1], self.regions), int(restarts)
+        found: list[Found] = [[] for _ in self.exhibits]
+        same = [gr.skip() for _ in self.exhibits for _ in range(2)]  # old pictures stay until there are new ones
         for restart in range(count):
-            for exhibit, completions in zip(exhibits, found, strict=True):
+            for exhibit, completions in zip(self.exhibits, found, strict=True):
 
                 def work(tell: Tell, exhibit: Exhibit = exhibit, seed: int = int(seed or 0) + restart) -> tuple:
                     return attempt(exhibit, x, mask, seed, int(steps), tell)
@@ -57,12 +57,19 @@ def completing_tab(
                 for heard in follow(work):
                     if isinstance(heard, Step):
                         doing = f"{exhibit.title}: restart {restart + 1} of {count}, step {heard.done} of {heard.most}"
-                        yield [_status(exhibits, found, doing), *same]
+                        yield [_status(self.exhibits, found, doing), *same]
                     else:
                         completions.append(heard.value)
                 completions.sort(key=lambda completion: completion[0])
-                yield [_status(exhibits, found), *_shown(exhibits, found)]
+                yield [_status(self.exhibits, found), *_shown(self.exhibits, found)]
 
+
+def completing_tab(
+    exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], boxes: Mapping[str, Rectangle]
+) -> Shared:
+    """The hole is what the brush covered, and a named part: that one needs no mouse. `boxes`: where the images' own parts lie."""
+    regions = {**NAMED, **boxes}
+    completing = Completing(exhibits, regions)
     with gr.Tab("Complete", id="complete") as tab:
         gr.Markdown("Hide a part of an image: the model fills it with something that fits the rest.")
         picker = Picker(examples)
@@ -79,7 +86,7 @@ def completing_tab(
                 with gr.Row(elem_classes="buttons"):
                     begin = gr.Button("Complete", variant="primary", min_width=140, scale=0, interactive=False)
                     stop = gr.Button("Stop", min_width=90, scale=0)
-                status = status_line(look(examples[0], None, PAINTED)[-1])
+                status = status_line(completing.look(examples[0], None, PAINTED)[-1])
             with gr.Column(min_width=260):
                 outputs = []
                 for exhibit in exhibits:
@@ -90,14 +97,14 @@ def completing_tab(
     chosen = picker.chosen
     gr.on(
         [painting.change, painting.input, region.change],
-        in_words(look),
+        in_words(completing.look),
         [chosen, painting, region],
         [seen, begin, status],
         trigger_mode="always_last",
         **STEADY,
     )
     running = begin.click(
-        in_words(search),
+        in_words(completing.search),
         [chosen, painting, region, restarts, steps, seed],
         [status, *outputs],
         concurrency_id="search",

@@ -15,43 +15,52 @@ from crvae.web.demo.parcel import Parcel, Sender
 from crvae.web.demo.widgets import QUICK, Picker, frame, in_words, picture, status_line
 
 
-def receiving_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], classifier: Classifier | None) -> Shared:
-    """Every model codes the same image; the page receives it block by block, with the bytes so far and what the next block adds."""
-    senders = [Sender(exhibit, classifier) for exhibit in exhibits]
-    most = max(sender.steps for sender in senders)
+class Receiving:
+    """What happens on the tab: every model codes the same image, and the page receives it block by block."""
 
-    def shown(parcels: list[Parcel]) -> list:
+    def __init__(
+        self, exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], classifier: Classifier | None
+    ) -> None:
+        self.examples = examples
+        self.senders = [Sender(exhibit, classifier) for exhibit in exhibits]
+        self.most = max(sender.steps for sender in self.senders)
+
+    def shown(self, parcels: list[Parcel]) -> list:
         """What `outputs` show: parcels, blocks received, status, a picture and a film of each model."""
         received = max(len(parcel.pictures) - 1 for parcel in parcels)
         status = "  \n".join(parcel.status() for parcel in parcels)
         each = [value for parcel in parcels for value in (parcel.pictures[-1], parcel.film())]
-        return [parcels, received, gr.update(interactive=received < most), status, *each]
+        return [parcels, received, gr.update(interactive=received < self.most), status, *each]
 
-    def begin(x: Float[Tensor, "c h w"]) -> list:
-        return [picture(x), *shown([sender.pack(x) for sender in senders])]
+    def begin(self, x: Float[Tensor, "c h w"]) -> list:
+        return [picture(x), *self.shown([sender.pack(x) for sender in self.senders])]
 
-    def step(parcels: list[Parcel]) -> None:
-        for sender, parcel in zip(senders, parcels, strict=True):
+    def step(self, parcels: list[Parcel]) -> None:
+        for sender, parcel in zip(self.senders, parcels, strict=True):
             if len(parcel.pictures) <= sender.steps:
                 sender.receive(parcel)
 
-    def receive(parcels: list[Parcel]) -> list:
-        step(parcels)
-        return shown(parcels)
+    def receive(self, parcels: list[Parcel]) -> list:
+        self.step(parcels)
+        return self.shown(parcels)
 
-    def receive_all(parcels: list[Parcel]) -> Iterator[list]:
-        while max(len(parcel.pictures) for parcel in parcels) <= most:
-            yield receive(parcels)
-        yield shown(parcels)
+    def receive_all(self, parcels: list[Parcel]) -> Iterator[list]:
+        while max(len(parcel.pictures) for parcel in parcels) <= self.most:
+            yield self.receive(parcels)
+        yield self.shown(parcels)
 
-    def arrive(which: float, received: float) -> list:
-        x = examples[int(which) - 1]
-        parcels = [sender.pack(x) for sender in senders]
+    def arrive(self, which: float, received: float) -> list:
+        x = self.examples[int(which) - 1]
+        parcels = [sender.pack(x) for sender in self.senders]
         for _ in range(int(received)):
-            step(parcels)
-        return [x, picture(x), *shown(parcels)]
+            self.step(parcels)
+        return [x, picture(x), *self.shown(parcels)]
 
-    first = begin(examples[0])
+
+def receiving_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], classifier: Classifier | None) -> Shared:
+    """The bytes so far, what the next block adds, and a film of what was received."""
+    receiving = Receiving(exhibits, examples, classifier)
+    first = receiving.begin(examples[0])
     with gr.Tab("Blocks", id="blocks") as tab:
         gr.Markdown(_explanation(exhibits, classifier))
         picker = Picker(examples)
@@ -64,23 +73,26 @@ def receiving_tab(exhibits: list[Exhibit], examples: Float[Tensor, "n c h w"], c
         status = status_line(first[4])
         with gr.Row():
             original = frame("Image", first[0])
-            pictures, films = [], []
-            for place, exhibit in enumerate(exhibits):
-                pictures.append(frame(f"Received so far, {exhibit.title}", first[5 + 2 * place]))
+            pictures = [
+                frame(f"Received so far, {exhibit.title}", first[5 + 2 * place])
+                for place, exhibit in enumerate(exhibits)
+            ]
         films = [gr.HTML(first[6 + 2 * place]) for place in range(len(exhibits))]
         shared = Shared(tab, "blocks", ("image", "received"), [picker.which, received])
     each = [output for pair in zip(pictures, films, strict=True) for output in pair]
     outputs = [parcels, received, following, status, *each]
-    shared.parsers = (whole(1, len(examples)), whole(0, most))
+    shared.parsers = (whole(1, len(examples)), whole(0, receiving.most))
     event = {**QUICK, "show_progress": "hidden"}
     for happens in (
-        following.click(in_words(receive), parcels, outputs, **event),
-        everything.click(in_words(receive_all), parcels, outputs, **event),
-        again.click(in_words(begin), picker.chosen, [original, *outputs], **event),
+        following.click(in_words(receiving.receive), parcels, outputs, **event),
+        everything.click(in_words(receiving.receive_all), parcels, outputs, **event),
+        again.click(in_words(receiving.begin), picker.chosen, [original, *outputs], **event),
     ):
         shared.noted_after(happens)
-    picker.connect(begin, [original, *outputs], shared, named=False)
-    shared.arrived.change(in_words(arrive), [picker.which, received], [picker.chosen, original, *outputs], **event)
+    picker.connect(receiving.begin, [original, *outputs], shared, named=False)
+    shared.arrived.change(
+        in_words(receiving.arrive), [picker.which, received], [picker.chosen, original, *outputs], **event
+    )
     return shared
 
 
