@@ -102,7 +102,8 @@ def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = Fals
                     image = image.reduce(max(1, min(image.size) // (4 * max(form.sizes))))
                     image.info, image.format = found
                 plain = colours.eight_bit(image, png_chunks.depth(data), profile, paper)
-                return orientation.upright(plain, turn).convert("L" if form.channels == 1 else "RGB")
+                plain, mode = orientation.upright(plain, turn), "L" if form.channels == 1 else "RGB"
+                return plain if plain.mode == mode else plain.convert(mode)
     except Unusable:
         raise
     except Image.UnidentifiedImageError:

@@ -133,14 +133,8 @@ def _write_shard(
     source: Source, split: str, chunk: int, columns: dict[str, list[Any]], form: pa.Schema, folder: Path
 ) -> dict[str, object]:
     """Writes one Parquet file; returns what the card says about it, and the images of each class."""
-    arrays = []
-    for name in form.names:
-        values = columns[name]
-        if isinstance(form.field(name).type, pa.StructType):
-            values = [{"bytes": value, "path": None} for value in values]
-        arrays.append(pa.array(values, form.field(name).type))
     path = folder / shard_name(split, chunk)
-    table = pa.table(arrays, schema=form)
+    table = pa.table([_column(columns[name], form.field(name).type) for name in form.names], schema=form)
     with whole(path) as temporary, temporary.open("wb") as file:  # Arrow itself takes no path that is not UTF-8
         pq.write_table(table, file, compression="none", use_dictionary=False)
     with path.open("rb") as file:
@@ -150,6 +144,14 @@ def _write_shard(
         for name, names in source.columns.items()
     }
     return {"file": path.name, "count": len(table), "sha256": digest, "classes": classes}
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if isinstance(kind, pa.StructType):  # an image
+        return pa.StructArray.from_arrays(
+            [pa.array(values, pa.binary()), pa.nulls(len(values), pa.string())], fields=list(kind)
+        )
+    return pa.array(values, kind)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:

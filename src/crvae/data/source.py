@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,9 +70,10 @@ class Source(ABC):
 
 def read_file(path: Path, form: Form) -> bytes:
     """A whole file. Raises Unusable if it is larger than any image within the pixel limit, OSError as reading does."""
-    with path.open("rb") as file:
-        data = file.read(form.byte_limit + 1)
-    if len(data) > form.byte_limit:
+    with open(path, "rb", buffering=0) as file:
+        small = os.fstat(file.fileno()).st_size <= form.byte_limit
+        data = file.read() if small else b""
+    if not small or len(data) > form.byte_limit:
         raise Unusable(
             f"is a file of more than {form.byte_limit >> 20} MiB, which no image within the pixel limit needs"
         )

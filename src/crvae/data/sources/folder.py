@@ -115,9 +115,10 @@ def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
             continue
         seen.add(real)
         folders.sort()
+        below = os.path.relpath(base, root).replace(os.sep, "/")
+        below = "" if below == "." else f"{below}/"
         for file in sorted(files):
-            path = os.path.join(base, file)
-            name = os.path.relpath(path, root).replace(os.sep, "/")
+            path, name = os.path.join(base, file), below + file
             if os.path.isfile(path):
                 yield name
             else:

@@ -110,15 +110,13 @@ def grow(
     notes, pictures = [], []
     trains, held_out = "train" in splits.values(), {"validation", "test"} & set(splits.values())
     by_name = {} if splits else _in_files(chosen, notes)
+    labels_of = {path: _label(path[depth:], splits=bool(splits)) for path in set(folders)}
     for name, path in zip(chosen, folders, strict=True):
-        inside = path[depth:]
-        split = by_name.get(name) or splits.get(inside)
+        split = by_name.get(name) or splits.get(path[depth:])
         if split is None and splits and trains:
             tally.add("outside of the split folders", name)
             continue
-        key = "/".join((*inside, name.rsplit("/", 1)[-1]))
-        label = unicodedata.normalize("NFC", printable(class_of(inside, splits=bool(splits))))
-        pictures.append(Picture(key, name, split, label))
+        pictures.append(Picture(name.split("/", depth)[-1], name, split, labels_of[path]))
     if splits or by_name:
         notes.insert(0, _in_words(splits or by_name, pictures))
     if "validation" not in (held_out or by_name.values()):
@@ -143,6 +141,10 @@ def grow(
     return Tree(tuple(pictures), columns, table, tuple(notes), tuple(tally))
 
 
+def _label(folders: tuple[str, ...], *, splits: bool) -> str:
+    return unicodedata.normalize("NFC", printable(class_of(folders, splits=splits)))
+
+
 def is_image(name: str) -> bool:
     """Whether a file name is one of an image that nobody hides."""
     return name.lower().endswith(EXTENSIONS) and not is_hidden(name)
@@ -155,7 +157,8 @@ def no_image(name: str) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__")) for part in name.split("/"))
+    rooted = f"/{name}"
+    return "/." in rooted or "/__" in rooted
 
 
 def is_metadata(name: str) -> bool:
