@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
-
 from crvae.data import open_data, prepare_source
-
-LONG = int(os.environ.get("FUZZ", "0"))
-"""Inputs of each property; 0: few, and the same each time."""
-
-
-def many(count: int) -> settings:
-    """`count` inputs of a property, of `make fuzz` LONG."""
-    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=LONG or count, deadline=None, derandomize=not LONG, suppress_health_check=checks)
 
 
 def made(source: object, out: Path, **options: object):

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import contents, made, many
+from making import contents, made
 
 from crvae.data import open_data
 from crvae.data.accounts import Tally, describe, printable
 from crvae.data.sources.tree import grow
 from crvae.errors import UserError
+from fuzzing import many
 
 
 def test_composed_and_decomposed_names_are_one_class(fill, tmp_path):
@@ -182,6 +183,7 @@ def test_every_file_of_a_random_tree_is_accounted_for(packed, tmp_path, encoded,
         assert card["files"]["found"] == there
 
 
+@pytest.mark.fuzz
 def test_ten_thousand_odd_lists_of_names_are_a_tree_or_a_sentence():
     """None uncounted: every name is a picture of the tree, or tallied."""
     draw = random.Random(7)

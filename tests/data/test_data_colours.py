@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import many
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from crvae.data.images import Form, Unusable, decode
 from crvae.data.orientation import from_exif
+from fuzzing import many
 
 FORM = Form(sizes=(16,))
 
@@ -279,6 +279,7 @@ def test_no_exif_block_is_an_accident(exif):
     assert from_exif(exif) in (None, 1, 2, 3, 4, 5, 6, 7, 8)
 
 
+@pytest.mark.fuzz
 def test_ten_thousand_cut_and_odd_exif_blocks():
     draw = random.Random(1)
     for _ in range(10_000):

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import many
 from PIL import Image, PngImagePlugin
 
 from crvae.data.images import Form, Unusable, decode, encode, region, scale
+from fuzzing import many
 
 FORM = Form(sizes=(16,), pixel_limit=16_000_000)
 
@@ -200,6 +200,7 @@ def test_any_bytes_give_an_image_or_a_reason(data):
     _survives(data)
 
 
+@pytest.mark.fuzz
 def test_ten_thousand_damaged_files_give_an_image_or_a_reason():
     """Within 1 GiB, in a fresh process as `prepare` has; a good part still is an image, so that decoders are reached."""
     code = (

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
-from making import made, many
+from making import made
 from PIL import Image
 
 from crvae.errors import UserError
+from fuzzing import many
 
 
 def png(seed: int) -> bytes:

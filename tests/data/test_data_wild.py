@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import contents, made, many
+from making import contents, made
 
 from crvae.data import open_data
 from crvae.data.sources.splits import WORDS, in_folders, split_in
+from fuzzing import many
 
 
 def test_prepared_data_are_prepared_again_in_another_size(prepared, tmp_path, crvae):

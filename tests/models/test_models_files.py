@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import struct
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -21,14 +20,7 @@ import crvae
 from crvae.errors import UserError
 from crvae.storage.models import load, load_discriminator, save
 from crvae.training.stage1 import build
-
-LONG = int(os.environ.get("FUZZ", "0"))
-"""Inputs of the long form (`make fuzz`)."""
-
-FUZZED = settings(
-    max_examples=LONG or 60, deadline=None, derandomize=not LONG,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+from fuzzing import many
 
 
 @contextmanager
@@ -223,7 +215,7 @@ plausible = st.sampled_from(["dense", "recurrent", 1, 8, 16, 32, 64, 0, -1, 512,
 parts = st.sampled_from(["model", "latent_head", "discriminator", "format"])
 
 
-@FUZZED
+@many(60)
 @given(st.dictionaries(fields, plausible | json_values, max_size=5), json_values, parts)
 def test_fuzzed_configurations(folder, model, value, part):
     """Loaded, or refused in one sentence: nothing else."""
@@ -241,7 +233,7 @@ def test_fuzzed_configurations(folder, model, value, part):
         (folder / "config.json").write_text(original)
 
 
-@FUZZED
+@many(60)
 @given(st.data())
 def test_fuzzed_files(folder, data):
     """Bytes of either file changed, cut off or added."""

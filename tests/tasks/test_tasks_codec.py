@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,9 +22,8 @@ from crvae.storage.models import save
 from crvae.tasks import integer_model
 from crvae.tasks.codec import Codec, model_name
 from crvae.tasks.crz_file import HEADER, Crz, Frame, pack, unpack
+from fuzzing import many
 
-LONG = int(os.environ.get("FUZZ", "0"))
-FUZZED = settings(max_examples=5 * LONG or 300, deadline=None, derandomize=not LONG)
 FILE = pack(Crz(b"sixsix", (Frame(9, b""), Frame(200, bytes(range(140))), Frame(0, b"\0\xff"))))
 PRIORS = {
     "normal": None,
@@ -152,7 +150,7 @@ def test_blocks_cannot_change_places():
             unpack(b"".join(parts[i] for i in order), "x")
 
 
-@FUZZED
+@many(300, times=5)
 @given(st.binary(max_size=300), st.integers(0, len(FILE)), st.integers(0, len(FILE)))
 def test_fuzz_foreign_and_altered_files(middle, first, last):
     for data in (middle, FILE[:first] + middle + FILE[last:]):
@@ -166,7 +164,7 @@ def test_fuzz_foreign_and_altered_files(middle, first, last):
         assert file is None or (FILE.startswith(data) and pack(file) == data)
 
 
-@FUZZED
+@many(300, times=5)
 @given(st.binary(max_size=60), st.integers(0, 40))
 def test_fuzz_the_range_coder_takes_any_bytes(data, width):
     tables = np.arange(30) % 7 + min(width, 34)

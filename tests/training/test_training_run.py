@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import tracemalloc
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crvae.cli import main
@@ -19,14 +18,9 @@ from crvae.config.stage1 import Stage1Config
 from crvae.errors import UserError
 from crvae.recipes import RECIPES
 from crvae.training.run import Run, environment
+from fuzzing import many
 from processes import Command, until
 
-LONG = int(os.environ.get("FUZZ", "0"))
-"""Inputs of the long form (`make fuzz`)."""
-
-FUZZED = settings(
-    max_examples=LONG or 150, deadline=None, derandomize=not LONG, suppress_health_check=list(HealthCheck)
-)
 KINDS = {1: Stage1Config}
 CONFIG = RECIPES["emoji-vae"].config
 
@@ -206,7 +200,7 @@ plain = st.recursive(
 parts = st.sampled_from(["format", "stage", "recipe", "model", "discriminator", "objective", "input", "train"])
 
 
-@FUZZED
+@many(150)
 @given(st.dictionaries(parts, plain, max_size=3), st.integers(0, 10**6), st.text(max_size=3))
 @example({}, 0, "")
 def test_fuzzed_configurations(run, changes, at, inserted):
@@ -217,13 +211,13 @@ def test_fuzzed_configurations(run, changes, at, inserted):
     assert len(said.splitlines()) <= 1
 
 
-@FUZZED
+@many(150)
 @given(st.text(max_size=200) | st.text("[]{}&*!|>-:?,# \n'\"ab1%@`<", max_size=200))
 def test_fuzzed_yaml(run, text):
     assert len(read(run, text).splitlines()) == 1
 
 
-@FUZZED
+@many(150)
 @given(plain)
 def test_fuzzed_environments_and_metrics(run, value):
     try:
