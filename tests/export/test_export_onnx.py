@@ -35,7 +35,10 @@ def agrees(model, tmp_path):
     c, h, w = model.image_shape
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(4, c, h, w, generator=generator) * 2 - 1
-    checked = {found.file: found for found in write_graphs(model, tmp_path, images)}
+    told = []
+    checked = {found.file: found for found in write_graphs(model, tmp_path, images, lambda *part: told.append(part))}
+    assert [done for _, done, _ in told] == [0, 1, 2, 3, 3, 4, 5, 6]
+    assert {total for _, _, total in told} == {6}
     assert set(checked) == {"encoder.onnx", "decoder.onnx"}
     assert all(found.difference <= AGREEMENT for found in checked.values())
     encoder, decoder = session(tmp_path / "encoder.onnx"), session(tmp_path / "decoder.onnx")

@@ -11,7 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.files import check_new_folder
-from crvae.progress import waiting
+from crvae.progress import progress, waiting
 
 
 @dataclass
@@ -44,8 +44,6 @@ def run(args: list[str]) -> int:
     check_new_folder(command.out, "OUT")
 
     with waiting("loading"):
-        from rich.console import Console
-
         from crvae.export.export import Request, export
         from crvae.export.publishing import push
         from crvae.storage.hub import PREFIX, check_repository
@@ -54,16 +52,16 @@ def run(args: list[str]) -> int:
         check_repository(command.push, "--push")
     formats = tuple(name.strip() for name in command.format.split(",") if name.strip())
     request = Request(formats, command.discriminator, command.data, command.scores, command.licence, command.half)
-    console = Console(stderr=True)
-    with console.status("exporting") as status:
-        export(command.run, command.out, request, lambda step: status.update(f"writing {step}"))
-        print(f"{command.out}: {', '.join(sorted(file.name for file in command.out.iterdir()))}", file=sys.stderr)
-        if command.push:
-            status.update(f"uploading {command.push}")
-            try:
-                address = push(command.out, command.push)
-            except KeyboardInterrupt as stop:
-                print(f"crvae: the upload was interrupted; {command.out} is whole: upload that folder", file=sys.stderr)
-                return getattr(stop, "code", 130)
-            print(f"{address}: crvae.load({PREFIX + command.push!r})", file=sys.stderr)
+    with progress() as advance:
+        export(command.run, command.out, request, advance)
+    print(f"{command.out}: {', '.join(sorted(file.name for file in command.out.iterdir()))}", file=sys.stderr)
+    if not command.push:
+        return 0
+    try:
+        with waiting(f"uploading {command.push}"):
+            address = push(command.out, command.push)
+    except KeyboardInterrupt as stop:
+        print(f"crvae: the upload was interrupted; {command.out} is whole: upload that folder", file=sys.stderr)
+        return getattr(stop, "code", 130)
+    print(f"{address}: crvae.load({PREFIX + command.push!r})", file=sys.stderr)
     return 0

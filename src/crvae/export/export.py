@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from crvae.files import new_folder, write_text
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.upsampler import Upsampler
 from crvae.pictures import from_8_bit, save_grid
+from crvae.progress import Progress, silent
 from crvae.storage.models import load, load_discriminator, save, save_upsampler
 
 FORMATS = ("safetensors", "onnx")
@@ -41,7 +41,7 @@ class Request:
     """Whether weights are stored as 16-bit floats."""
 
 
-def export(run: str, out: Path, request: Request, progress: Callable[[str], None] = lambda _: None) -> None:
+def export(run: str, out: Path, request: Request, progress: Progress = silent) -> None:
     """Writes the model of `run` to the new folder `out`, whole or not at all.
 
     Raises UserError if there is no such model, `out` exists, a format is unknown, or an ONNX graph differs from the model.
@@ -63,18 +63,20 @@ def export(run: str, out: Path, request: Request, progress: Callable[[str], None
     discriminator = load_discriminator(run) if request.discriminator else None
     with new_folder(out, "OUT") as folder:
         if "safetensors" in request.formats:
-            progress("model.safetensors")
+            progress("weights", 0, 1)
             if isinstance(model, Upsampler):
                 save_upsampler(folder, model, recipe=about.recipe, images=about.images, half=request.half)
             else:
                 about_it = {"recipe": about.recipe, "images": about.images, "half": request.half}
                 save(folder, model, discriminator=discriminator, **about_it)
+            progress("weights", 1, 1)
         graphs = []
         if "onnx" in request.formats:
             graphs = write_graphs(model, folder, _images(model, about), progress)
-        progress("samples.png")
         count = 64 if model.image_shape[-1] <= 64 else 16
+        progress("samples", 0, count)
         save_grid(model.sample(count, seed=0), folder / "samples.png", columns=round(count**0.5))
+        progress("samples", count, count)
         card = model_card(
             out.resolve().name,
             model,

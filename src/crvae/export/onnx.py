@@ -27,6 +27,7 @@ from crvae.files import write_bytes
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.prior import LearnedPrior, Prior
 from crvae.models.upsampler import Upsampler
+from crvae.progress import Progress, silent
 
 AGREEMENT = 1e-4
 """The largest difference from the model that a graph may have, in any value."""
@@ -103,11 +104,12 @@ def write_graphs(
     model: Autoencoder | Upsampler,
     folder: Path,
     images: Float[Tensor, "b c h w"],
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
 ) -> list[Checked]:
     """Writes all graphs of `model` to `folder` and compares them with it on `images` (Stage1's size) and on prior draws.
 
-    Raises UserError if one differs by more than AGREEMENT.
+    Each graph is three parts of the progress: the model timed, the graph written, compared and timed. Raises UserError if
+    one differs by more than AGREEMENT.
     """
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)  # exporting leaves traces in the LSTM
     stage1 = model.stage1 if isinstance(model, Upsampler) else model
@@ -122,12 +124,16 @@ def write_graphs(
     if isinstance(model, Upsampler):
         graphs.append((Graph("upsampler.onnx", model, "images", ("large_images",)), stage1.decode(latents)))
     checked = []
-    for graph, inputs in graphs:
-        progress(graph.file)
+    for place, (graph, inputs) in enumerate(graphs):
+        done, total = 3 * place, 3 * len(graphs)
+        progress("ONNX graphs", done, total)
         expected = _tuple(graph.module(inputs))
         latency = {batch: _latency(graph.module, _batch(inputs, batch)) for batch in TIMED_BATCHES}
+        progress("ONNX graphs", done + 1, total)
         write_graph(graph, folder / graph.file, inputs[:2])
+        progress("ONNX graphs", done + 2, total)
         checked.append(_check(graph, folder / graph.file, inputs, expected, latency))
+        progress("ONNX graphs", done + 3, total)
     return checked
 
 
