@@ -1,29 +1,40 @@
-"""`python -m benchmarks.codec RUN --data DATA --out DIR`: .crz files beside JPEG, WebP, AVIF and JPEG XL of at most as many bytes.
+"""`python -m benchmarks.codec crz=RUN --data DATA --out DIR`: .crz files beside JPEG, WebP, AVIF and JPEG XL of at most as many bytes.
 
 Every classical codec may shrink the picture before it encodes it, and is shown enlarged again. Of all shrinkings and qualities that fit
-it gets, image by image, the one with the lowest LPIPS-style distance. `decoded`: .crz files that show the autoencoder's own limit.
+it gets, image by image, the one with the lowest LPIPS-style distance. `cut`: the first blocks of a .crz file of the finest steps.
+`on average`: steps chosen on other images for so many bytes on average. With `--classifier`: the share of the data's attributes that it
+sees in what is shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pillow_jxl  # noqa: F401  # teaches Pillow JPEG XL
 import torch
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from crvae.data import open_data
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.pictures import as_picture, from_8_bit, save_grid, to_8_bit
+from crvae.pictures import as_picture, from_8_bit, save_picture, to_8_bit
 from crvae.storage.models import load
 from crvae.tasks.codec import Codec
+from crvae.tasks.crz_file import HEADER, unpack
+from crvae.tasks.grids import labelled_grid
 from crvae.tasks.inputs import read_images
 from crvae.tasks.profiling import posterior_of
+from crvae.tasks.quantisation import IMAGES, choose, measure
 from crvae.tasks.rate import psnr
+from crvae.tasks.traversal import decode_all, stage1_of
+from crvae.training.classifier import Classifier, load_classifier
 
-BUDGETS = (60, 100, 150, 200, 300, 500)
+BUDGETS = (50, 75, 100, 150, 200, 300, 500)
 SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 QUALITIES = (0, 5, 15, 30, 50, 75)
 CODECS = {
@@ -32,6 +43,61 @@ CODECS = {
     "AVIF": {"speed": 4, "subsampling": "4:2:0"},
     "JXL": {"effort": 9},
 }
+PICTURED = 10
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one codec makes of the images within a number of bytes."""
+
+    fits: Tensor
+    """Which images there is a file for."""
+    pictures: UInt8[Tensor, "b c h w"]
+    """Of those."""
+    sizes: list[int]
+
+
+class Judge:
+    """Rows of the table: distances from the images, and the attributes that a classifier sees."""
+
+    def __init__(self, stored: UInt8[Tensor, "b c h w"], classifier: Classifier | None, data: str):
+        self.stored = stored
+        self.distance = PerceptualDistance(torch.device("cpu"))
+        self.classifier = classifier
+        self.names: list[str] = []
+        if classifier is not None:
+            split, known = open_data(data).split("validation"), classifier.config.attributes
+            self.names = [name for name, values in split.attributes.items() if known.get(name) == list(values)]
+            self.truth = split.attribute_values(range(len(stored)), self.names)
+
+    def row(self, codec: str, budget: int | str, shown: Shown) -> str:
+        original, pictures = self.stored[shown.fits], shown.pictures
+        size = f"{sum(shown.sizes) / len(shown.sizes):.0f}" if shown.sizes else ""
+        values = [codec, str(budget), str(len(pictures)), size]
+        values += [f"{psnr(pictures, original).mean():.2f}", f"{self.distance(pictures, original).mean():.4f}"]
+        if self.names:
+            right = self.right(shown)
+            values.append(f"{torch.stack(list(right.values())).nanmean():.3f}")
+        return f"| {' | '.join(values)} |"
+
+    @torch.no_grad()
+    def right(self, shown: Shown) -> dict[str, Float[Tensor, ""]]:
+        """The share of pictures in which each attribute is seen right."""
+        assert self.classifier is not None
+        seen = self.classifier.values(from_8_bit(shown.pictures))
+        return {
+            name: (seen[name] == truth)[truth >= 0].float().mean()
+            for name, truth in zip(self.names, self.truth[shown.fits].T, strict=True)
+        }
+
+    def attributes(self, columns: dict[str, Shown]) -> Iterator[str]:
+        """A table of the attributes one by one."""
+        yield f"| attribute | commonest value | {' | '.join(columns)} |\n|---|{'---:|' * (len(columns) + 1)}"
+        each = [self.right(shown) for shown in columns.values()]
+        for place, name in enumerate(self.names):
+            known = self.truth[:, place][self.truth[:, place] >= 0]
+            common = (known == known.mode().values).float().mean()
+            yield f"| {name} | {' | '.join(f'{share:.2f}' for share in (common, *(right[name] for right in each)))} |"
 
 
 def encoded(picture: Image.Image, codec: str, quality: int) -> bytes:
@@ -54,8 +120,8 @@ def candidates(image: Tensor, codec: str) -> list[tuple[int, Tensor]]:
     return [(length, flat.view(size, size, 3).permute(2, 0, 1)) for length, flat in found]
 
 
-def classical(stored: Tensor, codec: str, distance: PerceptualDistance) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
-    """Budget -> which images fit at all, the pictures of those, their bytes."""
+def classical(stored: Tensor, codec: str, distance: PerceptualDistance) -> dict[int, Shown]:
+    """For each number of bytes the best of what fits."""
     best: dict[int, list[tuple[float, int, Tensor] | None]] = {budget: [] for budget in BUDGETS}
     for image in stored:
         found = candidates(image, codec)
@@ -67,59 +133,96 @@ def classical(stored: Tensor, codec: str, distance: PerceptualDistance) -> dict[
             best[budget].append(min((r for r in rated if r[1] <= budget), key=lambda r: r[0], default=None))
     results = {}
     for budget, chosen in best.items():
-        fits = torch.tensor([row is not None for row in chosen])
         kept = [row for row in chosen if row is not None]
         pictures = torch.stack([row[2] for row in kept]) if kept else stored[:0]
-        results[budget] = (fits, pictures, torch.tensor([row[1] for row in kept], dtype=torch.float))
+        results[budget] = Shown(torch.tensor([row is not None for row in chosen]), pictures, [row[1] for row in kept])
     return results
 
 
+def own(codec: Codec, files: list[bytes]) -> Shown:
+    """Files of a header alone do not count."""
+    fits = torch.tensor([len(data) > HEADER for data in files])
+    files = [data for data in files if len(data) > HEADER]
+    shape = stage1_of(codec.model).image_shape
+    pictures = [to_8_bit(codec.image(data, "the file")) for data in files]
+    stacked = torch.stack(pictures) if pictures else torch.empty(0, *shape, dtype=torch.uint8)
+    return Shown(fits, stacked, [len(data) for data in files])
+
+
+def cut(data: bytes, size: int) -> bytes:
+    """As many whole blocks as fit into `size` bytes."""
+    return data[: max(end for end in unpack(data, "the file").sizes() if end <= size)]
+
+
+def picture(stored: Tensor, rows: dict[str, Shown]) -> Image.Image:
+    """The first images, and below each what the codecs make of it; white where no file fits."""
+    grid = [stored[:PICTURED]]
+    for shown in rows.values():
+        whole = torch.full_like(stored, 255)
+        whole[shown.fits] = shown.pictures
+        grid.append(whole[:PICTURED])
+    return labelled_grid(torch.stack(grid), ["image", *rows])
+
+
+def progressive(run: str, name: str, options: argparse.Namespace) -> tuple[dict[str, dict[int, Shown]], Shown]:
+    """What the files of one run show, by kind and number of bytes, and its reconstructions without any file."""
+    model = load(run)
+    x = read_images(options.data, model, option="--data", limit=options.count + IMAGES).x
+    count = options.count
+    codec, posterior = Codec(model), posterior_of(model, x[:count])
+    whole = codec.compress(posterior)
+    tables = measure(codec, posterior_of(model, x[count:]))
+    chosen = {budget: codec.compress(posterior, indices=choose(tables, budget)) for budget in BUDGETS}
+    print(f"{name}: {sum(map(len, whole)) / count:.0f} bytes with the finest steps\n")
+    found = {
+        name: {budget: own(codec, codec.compress(posterior, budget)) for budget in BUDGETS},
+        f"{name}, on average": {budget: own(codec, files) for budget, files in chosen.items()},
+        f"{name}, cut": {budget: own(codec, [cut(data, budget) for data in whole]) for budget in BUDGETS},
+    }
+    alone = to_8_bit(decode_all(model, posterior.mean))
+    return found, Shown(torch.ones(count, dtype=torch.bool), alone, [])
+
+
 def main() -> None:
-    """Prints the table and writes the picture."""
+    """Prints the tables and writes the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run")
+    parser.add_argument("runs", nargs="+", help="NAME=RUN, models of one size")
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--classifier")
     parser.add_argument("--count", type=int, default=64)
-    parser.add_argument("--shown", type=int, default=150, choices=BUDGETS)
+    parser.add_argument("--shown", type=int, nargs="+", default=[75, 150], choices=BUDGETS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = load(options.run)
-    x = read_images(options.data, model, option="--data", limit=options.count).x
-    stored, distance, codec, posterior = (
-        to_8_bit(x),
-        PerceptualDistance(torch.device("cpu")),
-        Codec(model),
-        posterior_of(model, x),
-    )
-    print("| codec | at most, bytes | fit | bytes | PSNR, dB | LPIPS-style distance |\n|---|---:|---:|---:|---:|---:|")
-    columns = [stored[:8]]
-    files = {budget: codec.compress(posterior, budget) for budget in BUDGETS}
-    results = {"crz": {}} | {name: classical(stored, name, distance) for name in CODECS}
-    for budget, written in files.items():
-        shown = to_8_bit(torch.stack([codec.image(data, "the file") for data in written]))
-        results["crz"][budget] = (
-            torch.ones(len(x), dtype=torch.bool),
-            shown,
-            torch.tensor([float(len(d)) for d in written]),
-        )
+    runs = dict(run.split("=", 1) for run in options.runs)
+    x = read_images(options.data, load(next(iter(runs.values()))), option="--data", limit=options.count).x
+    stored = to_8_bit(x)
+    judge = Judge(stored, load_classifier(options.classifier) if options.classifier else None, options.data)
+    results: dict[str, dict[int, Shown]] = {}
+    alone = {"the images": Shown(torch.ones(len(x), dtype=torch.bool), stored, [])}
+    for name, run in runs.items():
+        found, alone[f"{name}, without a file"] = progressive(run, name, options)
+        results |= found
+    results |= {name: classical(stored, name, judge.distance) for name in CODECS}
+
+    right = " attributes right |" if judge.names else ""
+    print(f"| codec | at most, bytes | fit | bytes | PSNR, dB | LPIPS-style distance |{right}")
+    print(f"|---|{'---:|' * (6 if judge.names else 5)}")
     for name, by_budget in results.items():
-        for budget, (fits, pictures, sizes) in by_budget.items():
-            if not fits.any():
-                print(f"| {name} | {budget} | 0 | | | |")
-                continue
-            near, far = psnr(pictures, stored[fits]).mean(), distance(pictures, stored[fits]).mean()
-            print(f"| {name} | {budget} | {int(fits.sum())} | {sizes.mean():.0f} | {near:.2f} | {far:.4f} |")
-        fits, pictures, _ = by_budget[options.shown]
-        whole = torch.full_like(stored, 255)
-        whole[fits] = pictures
-        columns.append(whole[:8])
-    own = to_8_bit(model.decode(posterior.mean))
-    print(
-        f"| the autoencoder alone | | {len(x)} | | {psnr(own, stored).mean():.2f} | {distance(own, stored).mean():.4f} |"
-    )
+        for budget, shown in by_budget.items():
+            if shown.sizes:
+                print(judge.row(name, budget, shown))
+    for name, shown in alone.items():
+        print(judge.row(name, "", shown))
+
     options.out.mkdir(parents=True, exist_ok=True)
-    save_grid(from_8_bit(torch.cat(columns)), options.out / "codecs.png")
+    for budget in options.shown:
+        rows = {name: by_budget[budget] for name, by_budget in results.items() if "average" not in name}
+        rows = {name: shown for name, shown in rows.items() if shown.fits[:PICTURED].any()}
+        save_picture(picture(stored, rows), options.out / f"codecs-{budget}.png")
+        if judge.names:
+            print(f"\nAt most {budget} bytes:\n")
+            print("\n".join(judge.attributes({"the images": alone["the images"]} | rows)))
 
 
 if __name__ == "__main__":

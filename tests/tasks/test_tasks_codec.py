@@ -92,7 +92,7 @@ def test_no_file_exceeds_its_bytes_and_more_bytes_are_never_worse(coded):
         errors.append((z - posterior.mean).square().mean().item())
     assert errors == sorted(errors, reverse=True)
     assert small == files
-    with pytest.raises(UserError, match="--bytes must be 12 or more"):
+    with pytest.raises(UserError, match="--limit must be 12 or more"):
         codec.compress(posterior, HEADER - 1)
 
 
@@ -109,15 +109,24 @@ def test_the_model_is_named_by_what_decoding_depends_on(coded, make):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_pixels_are_the_same_with_any_number_of_threads(coded, threads):
+def test_a_file_gives_the_same_pixels_with_any_threads_alone_and_among_sixteen(coded, tmp_path, threads):
     codec, _, files = coded
+    save(tmp_path / "model", codec.model, recipe="test", images=0)
+    run = str(tmp_path / "model")
+    (tmp_path / "sixteen").mkdir()
+    for number in range(16):
+        (tmp_path / "sixteen" / f"{number:02d}.crz").write_bytes(files[number % 5])
     torch.set_num_threads(threads)
     try:
-        pixels = [to_8_bit(codec.image(data, "x")[None]) for data in files]
+        assert main(["decode", str(tmp_path / "sixteen"), "--run", run, "--out", str(tmp_path / "many")]) == 0
+        assert main(["decode", str(tmp_path / "sixteen" / "03.crz"), "--run", run, "--out", str(tmp_path / "one")]) == 0
     finally:
         torch.set_num_threads(1)
-    for found, data in zip(pixels, files, strict=True):
-        assert torch.equal(found, to_8_bit(codec.image(data, "x")[None]))
+    for number in range(16):
+        expected = to_8_bit(codec.image(files[number % 5], "x")[None])[0].permute(1, 2, 0).numpy()
+        with Image.open(tmp_path / "many" / f"{number:02d}.png") as image:
+            assert (np.asarray(image) == expected).all()
+    assert (tmp_path / "one" / "03.png").read_bytes() == (tmp_path / "many" / "13.png").read_bytes()
 
 
 def test_every_cut_inside_a_block_is_refused():
@@ -220,7 +229,7 @@ def test_the_commands(speaking, tmp_path, capsys):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
     run, out = str(exported), tmp_path / "out"
-    assert main(["encode", run, "--images", str(tmp_path / "in"), str(out), "--format", "crz", "--bytes", "90"]) == 0
+    assert main(["encode", run, "--images", str(tmp_path / "in"), str(out), "--format", "crz", "--limit", "90"]) == 0
     assert [file.name for file in sorted(out.iterdir())] == ["0.crz", "1.crz", "2.crz"]
     assert all(12 < file.stat().st_size <= 90 for file in out.iterdir())
     assert main(["decode", str(out), "--run", run]) == 0
@@ -248,6 +257,8 @@ def test_the_commands(speaking, tmp_path, capsys):
         (["encode", run, "--images", str(tmp_path / "in"), str(one), "--format", "crz"], "one file for 3 images"),
         (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "z.safetensors"), "--bytes", "9"], "--bytes goes"),
         (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "n"), "--format", "crz", "--bytes", "9"], "--bytes must"),
+        (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "n"), "--format", "crz", "--limit", "9"], "--limit must"),
+        (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "n"), "--format", "crz", "--data", "x"], "give --bytes"),
     )  # fmt: skip
     for args, says in refusals:
         assert main(args) == 2

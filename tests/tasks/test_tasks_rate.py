@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from crvae.cli import main
-from crvae.pictures import to_8_bit
+from crvae.pictures import from_8_bit, to_8_bit
 from crvae.storage.models import save
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
@@ -31,7 +31,8 @@ def speaking(make):
 def test_every_row_is_what_the_files_cut_there_give(speaking):
     x = torch.rand(5, *speaking.image_shape) * 2 - 1
     far = lambda one, other: (one.float() - other.float()).abs().flatten(1).mean(1)  # noqa: E731
-    rows = rate(speaking, x, far)
+    values = lambda images: {"bright": images.mean((1, 2, 3)).mul(99).long(), "red": (images[:, 0] > 0).sum((1, 2))}  # noqa: E731
+    rows = rate(speaking, x, far, values)
     posterior = speaking.encode(x)
     files, codec = Codec(speaking).compress(posterior), Codec(speaking)
     assert [row["blocks"] for row in rows] == [0, 1, 2, 3, 4]
@@ -44,6 +45,12 @@ def test_every_row_is_what_the_files_cut_there_give(speaking):
         errors = [(a.double() - b.double()).square().mean().item() for a, b in zip(shown, to_8_bit(x), strict=True)]
         expected = sum(10 * math.log10(255**2 / error) for error in errors) / 5
         assert row["psnr"]["mean"] == pytest.approx(expected, abs=1e-2)
+        same = [
+            (values(from_8_bit(a[None]))[name] == values(b[None])[name]).item()
+            for a, b in zip(shown, x, strict=True)
+            for name in ("bright", "red")
+        ]
+        assert row["attributes"]["mean"] == pytest.approx(sum(same) / 10)
         assert row["distance"]["mean"] == pytest.approx(far(shown, to_8_bit(x)).mean().item(), abs=0.05)
     assert rows[-1]["bytes"]["mean"] > rows[0]["bytes"]["mean"] == 12
     assert len(table(rows).splitlines()) == 7

@@ -16,7 +16,11 @@ from crvae.files import check_new_file, check_new_folder, new_folder, write_byte
 from crvae.progress import progress, told, waiting
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Int64
+
     from crvae.models.gaussian import DiagonalGaussian
+    from crvae.tasks.codec import Codec
     from crvae.tasks.traversal import Model
 
 
@@ -33,7 +37,13 @@ class Encode:
     format: Literal["safetensors", "crz"] = "safetensors"
     """safetensors: all latents as they are, in one file; crz: a compressed file for each image, which any prefix of blocks opens."""
     bytes: int | None = None
-    """crz: the most bytes of each file; by default as many as the finest quality takes."""
+    """crz: bytes of a file on average: each block's quantisation step is the one that decodes best at that rate. By default as many
+    as the finest steps take."""
+    data: str | None = None
+    """crz: images that --bytes chooses the steps on: prepared data (their validation images), or a folder of images; by default those
+    of --images."""
+    limit: int | None = None
+    """crz: the most bytes of each file; where it would take more, its steps are coarser."""
     steps: int | None = None
     """Keep only the first blocks, as many time steps as this; by default all."""
     count: int = 10_000
@@ -47,8 +57,11 @@ def run(args: list[str]) -> int:
     command = parse(Encode, args, name="encode")
     if not 1 <= command.count <= 1_000_000:
         raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
-    if command.bytes is not None and command.format != "crz":
-        raise UserError("--bytes goes with --format crz only")
+    for option in ("bytes", "data", "limit"):
+        if getattr(command, option) is not None and command.format != "crz":
+            raise UserError(f"--{option} goes with --format crz only")
+    if command.data is not None and command.bytes is None:
+        raise UserError("--data is what --bytes chooses the quantisation steps on: give --bytes")
     if command.format == "safetensors" or command.out.suffix.lower() == ".crz":
         check_new_file(command.out, "OUT", (f".{command.format}",))
     else:
@@ -99,7 +112,9 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
         raise UserError(
             f"OUT {command.out} is one file for {len(names):,} images: name a new folder, or give one image"
         )
-    files = Codec(model).compress(posterior, command.bytes, command.steps)
+    codec = Codec(model)
+    indices = None if command.bytes is None else _chosen(command, codec, posterior)
+    files = codec.compress(posterior, command.limit, command.steps, indices)
     if single:
         write_bytes(command.out, files[0])
     else:
@@ -108,3 +123,29 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
                 write_bytes(folder / f"{name}.crz", data)
     average = sum(map(len, files)) / len(files)
     print(f"{command.out}: {len(files):,} images, {average:.1f} bytes each on average", file=sys.stderr)
+
+
+def _chosen(command: Encode, codec: Codec, posterior: DiagonalGaussian) -> Int64[np.ndarray, " t"]:
+    """The steps for --bytes, chosen on images of --data, or on some of those that are encoded."""
+    import torch
+
+    from crvae.models.gaussian import DiagonalGaussian
+    from crvae.tasks.profiling import posterior_of
+    from crvae.tasks.quantisation import IMAGES, choose, measure
+
+    assert command.bytes is not None
+    with progress() as advance:
+        if command.data is not None:
+            images = images_of(
+                command.data,
+                codec.model,
+                option="--data",
+                limit=IMAGES,
+                pixel_limit=command.pixel_limit,
+                progress=advance,
+            )
+            posterior = posterior_of(codec.model, images.x)
+        count = len(posterior.mean)
+        rows = torch.linspace(0, count - 1, min(count, IMAGES)).long()
+        some = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows], posterior.steps)
+        return choose(measure(codec, some, advance), command.bytes)

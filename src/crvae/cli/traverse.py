@@ -47,7 +47,8 @@ class Traverse:
     prior: Literal["own", "normal"] = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
     classifier: str | None = None
-    """A classifier (`crvae classifier`). Profile: to say how often labels change; attributes: to say how often these do."""
+    """A classifier (`crvae classifier`). Profile: to say how often labels change; attributes: to say how often these do; rate: to say
+    how many are already as in the image."""
     attribute: str = ""
     """Profile: which of the classifier's attributes, where it has several. Interpolate and style: the time step is the one that
     changes this attribute most often, as --classifier sees it."""
@@ -195,6 +196,7 @@ def _rate(command: Traverse) -> int:
         from crvae.pictures import figure_bytes
         from crvae.storage.models import load
         from crvae.tasks.rate import plot, rate, table
+        from crvae.training.classifier import load_classifier
 
     count = 256 if command.count is None else command.count
     if not 2 <= count <= 10_000:
@@ -203,16 +205,20 @@ def _rate(command: Traverse) -> int:
         raise UserError("--data is missing: rate and distortion are measured on images")
     check_new_folder(command.out)
     model = load(command.run, best_device(), command.prior)
+    values = None
+    if command.classifier is not None:
+        classifier = load_classifier(command.classifier).to(model.device)
+        values = lambda x: classifier.values(x.to(model.device))  # noqa: E731
     with progress() as advance:
         images = images_of(
             command.data, model, option="--data", limit=count, pixel_limit=command.pixel_limit, progress=advance
         )
         if len(images.x) < 2:
             raise UserError(f"--data {command.data} gives one image: intervals need two or more")
-        rows = rate(model, images.x, _distance(model), advance)
+        rows = rate(model, images.x, _distance(model), values, advance)
     about = {"run": command.run, "data": command.data, "images": len(images.x)}
     files = {
-        "rate.png": figure_bytes(plot(rows, f"{command.run}: {len(images.x)} images"), dpi=100),
+        "rate.png": figure_bytes(plot(rows, f"{Path(command.run).name}: {len(images.x)} images"), dpi=100),
         "rate.md": table(rows).encode(),
         "rate.json": (json.dumps(about | {"rows": rows}, indent=1) + "\n").encode(),
     }

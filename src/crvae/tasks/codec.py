@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,25 +21,25 @@ from crvae.tasks.crz_file import HEADER, NAME, Crz, Frame, frame_size, pack, unp
 from crvae.tasks.traversal import Model, stage1_of, steps_of
 
 STEPS = 64
-"""Quantisation steps to choose from: step i is 2^((i - 40) / 4), from 2^-10 to 2^5.75."""
+"""Quantisation steps to choose from: step i is 2^((i - UNIT) / 4), from 2^-10 to 2^5.75."""
+UNIT = 40
 OFFSETS = 4
 """Widths to choose from: the prior's deviation times 2^(-o / 2)."""
-COARSEST = 48
-"""The coarsest quality: steps of 2^(COARSEST / 4) times the finest's."""
 FINEST = -4
-"""Steps of the finest quality, as 2^(FINEST / 4) times the posterior's deviation: finer ones say what the posterior does not know."""
+"""The finest steps, as 2^(FINEST / 4) times the posterior's deviation: finer ones say what the posterior does not know."""
 
 Block = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """One block as symbols, the tables that code them, the scale byte that says which, and the bits they should take."""
+    """One block as symbols, the tables that code them, the scale byte that says which, the bits they should take, and their values."""
 
     scale: int
     symbols: Block
     tables: Block
     bits: float
+    values: NDArray[np.float64]
 
 
 class Codec:
@@ -55,19 +55,31 @@ class Codec:
         self.deviation = prior.scale.cpu().numpy().astype(np.float64) if learned else np.ones(size)
         self.name = model_name(model)
 
-    def compress(self, posterior: DiagonalGaussian, limit: int | None = None, steps: int | None = None) -> list[bytes]:
-        """One file an image, at the finest quality; with `limit` the finest that fits in so many bytes; at most `steps` blocks.
+    def compress(
+        self,
+        posterior: DiagonalGaussian,
+        limit: int | None = None,
+        steps: int | None = None,
+        indices: Int64[np.ndarray, " t"] | None = None,
+    ) -> list[bytes]:
+        """One file an image: with the quantisation steps of `indices`, one a block (`crvae.tasks.quantisation`), or the finest.
 
-        Blocks behind the last that says anything are left out. Raises UserError if `limit` does not even hold a header.
+        With `limit`, steps are coarser until the file fits in so many bytes; at most `steps` blocks. Blocks behind the last that
+        says anything are left out. Raises UserError if `limit` does not even hold a header.
         """
         if limit is not None and limit < HEADER:
-            raise UserError(f"--bytes must be {HEADER} or more, the size of a file's header, got {limit}")
-        parts = (posterior.mean, posterior.log_variance.exp().sqrt())
-        means, deviations = (blocks(part, self.steps).double().cpu().numpy() for part in parts)
+            raise UserError(f"--limit must be {HEADER} or more, the size of a file's header, got {limit}")
         return [
-            self._file(mean[:steps], np.sqrt((deviation**2).mean(1)), limit)
-            for mean, deviation in zip(means, deviations, strict=True)
+            self._file(mean[:steps], finest(deviation) if indices is None else indices, limit)
+            for mean, deviation in zip(*self.blocks_of(posterior), strict=True)
         ]
+
+    def blocks_of(self, posterior: DiagonalGaussian) -> tuple[Float[np.ndarray, "b t k"], Float[np.ndarray, "b t"]]:
+        """Every block's means, and its root mean square deviation."""
+        mean, variance = (
+            blocks(part, self.steps).double().cpu().numpy() for part in (posterior.mean, posterior.log_variance.exp())
+        )
+        return mean, np.sqrt(variance.mean(2))
 
     def latents(self, data: bytes, name: str, steps: int | None = None) -> tuple[Float[Tensor, " b *d"], int]:
         """The blocks in a file, or the first `steps` of them, as z with 0 behind them; and how many there are.
@@ -85,10 +97,9 @@ class Codec:
         for t, frame in enumerate(file.frames):
             step, tables = self._scaling(t, frame.scale)
             try:
-                symbols = integer_model.decode(frame.payload, tables)
+                z[t] = self.centre[t] + step * integer_model.decode(frame.payload, tables)
             except UserError:
                 raise UserError(f"{name} is damaged in block {t + 1}: encode the image again") from None
-            z[t] = self.centre[t] + step * symbols
         shape = stage1_of(self.model).latent_shape
         return torch.from_numpy(z).view(1, *shape), len(file.frames)
 
@@ -105,50 +116,45 @@ class Codec:
             z = prior.fill(z, there) if fill else prior.mean_fill(z, there)
             return self.model.decode(z)[0].cpu()
 
-    def _file(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], limit: int | None) -> bytes:
-        """The finest quality by bisection over the bits that it should take; then coarser ones until the bytes fit."""
-        low, high = 0, COARSEST
-        if limit is not None:
-            while low < high:
-                middle = (low + high) // 2
-                low, high = (low, middle) if self._expected(mean, deviation, middle) <= limit else (middle + 1, high)
-        for quality in range(low, COARSEST + 1):
-            file = self._coded(self._quantised(mean, deviation, quality))
-            if limit is None or file.sizes()[-1] <= limit:
-                return pack(file)
-        kept = sum(size <= limit for size in file.sizes()) - 1  # type: ignore[operator]  # only a limit leads here
-        return pack(Crz(file.model, file.frames[:kept]))
-
-    def _expected(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], quality: int) -> int:
-        parts = trimmed(self._quantised(mean, deviation, quality))
-        return HEADER + sum(frame_size(int(part.bits / 8 + 0.5)) for part in parts)
-
-    def _coded(self, parts: list[Quantised]) -> Crz:
-        frames = [Frame(part.scale, integer_model.encode(part.symbols, part.tables)) for part in trimmed(parts)]
-        return Crz(self.name, tuple(frames))
-
-    def _quantised(self, mean: NDArray[np.float64], deviation: NDArray[np.float64], quality: int) -> list[Quantised]:
-        """Every block with a step in proportion to its posterior's deviation, 2^(1/4) wider for each quality."""
-        return [self._block(t, mean[t], deviation[t], quality) for t in range(len(mean))]
-
-    def _block(self, t: int, mean: NDArray[np.float64], deviation: float, quality: int) -> Quantised:
-        index = int(np.clip(round(4 * np.log2(deviation)) + FINEST + quality + 40, 0, STEPS - 1))
+    def block(self, t: int, mean: Float[np.ndarray, " k"], index: int) -> Quantised:
+        """Block t with step `index`, under the narrowest tables that take the fewest bits."""
         best: Quantised | None = None
-        for offset in range(OFFSETS):
-            scale = index * OFFSETS + offset
+        for scale in range(index * OFFSETS, (index + 1) * OFFSETS):
             step, tables = self._scaling(t, scale)
             symbols = np.rint((mean - self.centre[t]) / step).astype(np.int64)
             within = np.clip(symbols, -integer_model.REACHES[tables], integer_model.REACHES[tables])
             bits = float(integer_model.costs()[tables, integer_model.place(within)].sum())
             if best is None or (bits < best.bits and (within == symbols).all()):
-                best = Quantised(scale, within, tables, bits)
+                best = Quantised(scale, within, tables, bits, self.centre[t] + step * within)
         assert best is not None
         return best
+
+    def _file(self, mean: Float[np.ndarray, "t k"], indices: Int64[np.ndarray, " t"], limit: int | None) -> bytes:
+        """The finest that fits by bisection over the bits that it should take; then coarser ones until the bytes fit."""
+        low, high = 0, STEPS
+        if limit is not None:
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (
+                    (low, middle) if size(self._quantised(mean, indices + middle)) <= limit else (middle + 1, high)
+                )
+        for coarser in range(low, STEPS + 1):
+            parts = trimmed(self._quantised(mean, indices + coarser))
+            frames = [Frame(part.scale, integer_model.encode(part.symbols, part.tables)) for part in parts]
+            file = Crz(self.name, tuple(frames))
+            if limit is None or file.sizes()[-1] <= limit:
+                return pack(file)
+        kept = sum(length <= limit for length in file.sizes()) - 1  # type: ignore[operator]  # only a limit leads here
+        return pack(Crz(file.model, file.frames[:kept]))
+
+    def _quantised(self, mean: Float[np.ndarray, "t k"], indices: Int64[np.ndarray, " t"]) -> list[Quantised]:
+        indices = np.clip(indices, 0, STEPS - 1)
+        return [self.block(t, values, int(index)) for t, (values, index) in enumerate(zip(mean, indices, strict=False))]
 
     def _scaling(self, t: int, scale: int) -> tuple[float, Block]:
         """The quantisation step and the tables of block t's values that a scale byte means: the same on every machine."""
         index, offset = divmod(scale, OFFSETS)
-        step = integer_model.root_of_two(index - 40)
+        step = integer_model.root_of_two(index - UNIT)
         tables = integer_model.width_index(self.deviation[t] / step) - 2 * offset
         return step, np.maximum(tables, 0)
 
@@ -164,12 +170,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def finest(deviation: Float[np.ndarray, " t"]) -> Int64[np.ndarray, " t"]:
+    """Indices of the steps that say all that posteriors of these deviations know."""
+    return np.rint(4 * np.log2(deviation)).astype(np.int64) + FINEST + UNIT
+
+
 def trimmed(parts: list[Quantised]) -> list[Quantised]:
     """Without the blocks at the end whose values are all at the prior's centre, which is what a missing block means."""
     count = len(parts)
     while count and not parts[count - 1].symbols.any():
         count -= 1
     return parts[:count]
+
+
+def size(parts: list[Quantised]) -> int:
+    """Bytes that a file of these blocks should have."""
+    return HEADER + sum(frame_size(int(part.bits / 8 + 0.5)) for part in trimmed(parts))
 
 
 def model_name(model: Model) -> bytes:

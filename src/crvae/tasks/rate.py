@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.errors import UserError
-from crvae.pictures import to_8_bit
+from crvae.models.autoencoder import SAMPLE_BATCH
+from crvae.pictures import from_8_bit, to_8_bit
 from crvae.progress import Progress, silent
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
@@ -20,16 +22,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
+Values = Callable[[Tensor], dict[str, Tensor]]
+"""Images `b c h w` in [-1, 1] -> the value of each attribute, `b`."""
+NAMES = {
+    "nats": "nats",
+    "bytes": "bytes",
+    "psnr": "PSNR, dB",
+    "distance": "LPIPS-style distance",
+    "attributes": "attributes as in the image",
+}
 
 
 @torch.no_grad()
 def rate(
-    model: Model, x: Float[Tensor, "b c h w"], distance: Distance | None = None, progress: Progress = silent
+    model: Model,
+    x: Float[Tensor, "b c h w"],
+    distance: Distance | None = None,
+    values: Values | None = None,
+    progress: Progress = silent,
 ) -> list[Row]:
     """For t = 0..T a row: `blocks`, and as {"mean", "low", "high"} over images with a 95% interval
 
     `nats` (KL divergence of the first t blocks from the prior), `bytes` (.crz files of the finest quality, cut after block t),
-    `psnr` (decibels, of 8-bit pixels: decoded from those bytes, the other blocks at the prior's mean) and `distance`.
+    `psnr` (decibels, of 8-bit pixels: decoded from those bytes, the other blocks at the prior's mean), `distance`, and `attributes`
+    (the share of attributes of which `values` sees what it sees in the image).
     """
     steps, codec = steps_of(model), Codec(model)
     posterior = posterior_of(model, x)
@@ -39,6 +55,7 @@ def rate(
     z = torch.cat([codec.latents(data, "the file")[0] for data in files]).to(model.device)
     there = torch.tensor([len(size) - 1 for size in sizes], device=model.device)
     original, rows = to_8_bit(x), []
+    truth = {} if values is None else _seen(values, x)
     for t in range(steps + 1):
         progress("decoding", t, steps + 1)
         shown = to_8_bit(decode_all(model, model.prior.mean_fill(z, there.clamp_max(t))))
@@ -51,9 +68,18 @@ def rate(
         }
         if distance is not None:
             row["distance"] = interval(distance(shown, original))
+        if values is not None:
+            seen = _seen(values, from_8_bit(shown))
+            same = torch.stack([seen[name] == value for name, value in truth.items()])
+            row["attributes"] = interval(same.float().mean(0))
         rows.append(row)
     progress("decoding", steps + 1, steps + 1)
     return rows
+
+
+def _seen(values: Values, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
+    parts = [values(part) for part in x.split(SAMPLE_BATCH)]
+    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 
 def psnr(one: Tensor, other: Tensor) -> Float[Tensor, " b"]:
@@ -64,10 +90,9 @@ def psnr(one: Tensor, other: Tensor) -> Float[Tensor, " b"]:
 
 def table(rows: list[Row]) -> str:
     """The rows as a Markdown table of means."""
-    names = {"nats": "nats", "bytes": "bytes", "psnr": "PSNR, dB", "distance": "LPIPS-style distance"}
-    shown = [name for name in names if name in rows[0]]
-    digits = {"nats": 1, "bytes": 1, "psnr": 2, "distance": 4}
-    lines = ["| blocks | " + " | ".join(names[name] for name in shown) + " |", "|---:" * (len(shown) + 1) + "|"]
+    shown = [name for name in NAMES if name in rows[0]]
+    digits = {"nats": 1, "bytes": 1, "psnr": 2, "distance": 4, "attributes": 3}
+    lines = ["| blocks | " + " | ".join(NAMES[name] for name in shown) + " |", "|---:" * (len(shown) + 1) + "|"]
     for row in rows:
         values = (f"{row[name]['mean']:.{digits[name]}f}" for name in shown)
         lines.append(f"| {row['blocks']} | {' | '.join(values)} |")
@@ -75,20 +100,23 @@ def table(rows: list[Row]) -> str:
 
 
 def plot(rows: list[Row], title: str) -> Figure:
-    """PSNR, and the distance where there is one, over bytes; every point is a block. Raises UserError if matplotlib is missing."""
+    """Each distortion over bytes; every point is a block, with its number. Raises UserError if matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("the plot needs matplotlib: pip install 'crvae[eval]'") from None
-    names = {"psnr": "PSNR, dB", "distance": "LPIPS-style distance"}
-    shown = [name for name in names if name in rows[0]]
-    figure = Figure(figsize=(5.5 * len(shown), 4), layout="constrained")
+    shown = [name for name in NAMES if name in rows[0] and name not in ("nats", "bytes")]
+    figure = Figure(figsize=(5 * len(shown), 4), layout="constrained")
     figure.suptitle(title)
+    size = [row["bytes"]["mean"] for row in rows]
     for axis, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         values = [row[name] for row in rows]
+        means = [v["mean"] for v in values]
         bounds = [[v["mean"] - v["low"] for v in values], [v["high"] - v["mean"] for v in values]]
-        axis.errorbar(
-            [row["bytes"]["mean"] for row in rows], [v["mean"] for v in values], yerr=bounds, marker="o", capsize=3
-        )
-        axis.set(xlabel="bytes an image, after each block", ylabel=f"{names[name]} (95% interval)")
+        axis.errorbar(size, means, yerr=bounds, marker="o", capsize=3)
+        for row, x, y in zip(rows, size, means, strict=True):
+            axis.annotate(str(row["blocks"]), (x, y), fontsize=8, xytext=(4, 4), textcoords="offset points")
+        axis.set(xlabel="bytes an image, after so many blocks", ylabel=f"{NAMES[name]} (95% interval)")
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=None if name == "psnr" else 0)
     return figure
