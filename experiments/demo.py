@@ -29,7 +29,7 @@ from crvae.tasks.completion import Search, complete
 from crvae.tasks.grids import labelled_grid
 from crvae.tasks.occlusion import blend, masks, occlude, rectangle
 from crvae.tasks.traversal import progression
-from experiments.runs import finished
+from experiments.training import finished
 
 DATA, RUN = Path("data/avatars64"), Path("runs/demo")
 RECIPE, COUNT = "fast-crvae-gan-mi", 12_000

@@ -32,7 +32,11 @@ class Plan:
     originals: bool = True
     """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
     faces: bool = False
-    """Whether the data are faces with attributes: `experiments.faces` then scores all seeds together, with both priors."""
+    """Whether the data are faces with attributes, which the classifier then knows, all of them."""
+    views: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """How `crvae evaluate` scores each run where all seeds are reported together (`experiments.views`): name -> its options."""
+    order: bool = False
+    """Whether the first blocks are measured instead, all seeds together (`experiments.order`)."""
     search: dict[str, Any] = field(default_factory=dict)
     """How the judge's completions are searched, where not by the defaults, which are for N(0, I)."""
     shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,6 +60,25 @@ def _length(images: int, latents: int) -> tuple[str, ...]:
     return ("--objective.adversarial-after-images", str(images * 7 // 10), "--prior.images", str(latents))
 
 
+NORMAL = frozenset(("--prior", "normal"))
+SAMPLES = "kid,prdc,is"
+BOTH_PRIORS = {
+    "own prior": ("--scores", f"{SAMPLES},reconstruction,kl"),
+    "own prior, classifier": ("--scores", "kid,prdc", "--features", "classifier"),
+    "N(0, I)": ("--scores", SAMPLES, "--features", "classifier", "--prior", "normal"),
+}
+"""Whose features are compared, and the prior that samples are drawn from."""
+
+AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
+SHORT = _length(30_000, 250_000)
+HALF = {"cpu": 30_000, "gpu": 30_000}
+"""Half the fast recipes' own length: five minutes of one core, and as much for the prior and the scores."""
+
+
+def _kl(early: str, late: str) -> tuple[str, ...]:
+    return ("--objective.kl-early", early, "--objective.kl-late", late)
+
+
 GREY = ("--model.size", "32", "--model.channels", "1")
 
 
@@ -72,6 +95,10 @@ def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
         for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
     )
 
+
+CONSTRUCTIONS = (Row("vae-gan", "fast-vae-gan"), Row("cvae-gan", "fast-cvae-gan"), Row("crvae-gan-mi", FAST))
+PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
+"""The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
 PLANS: dict[str, Plan] = {
     "table1": Plan(
@@ -158,15 +185,92 @@ PLANS: dict[str, Plan] = {
         "Table 1, upper half, on avatars: with learned priors and with N(0, I), and what each block knows of the face",
         "data/avatars64",
         {"cpu": 30_000, "gpu": 600_000},
+        CONSTRUCTIONS,
+        "is",
+        faces=True,
+        views=BOTH_PRIORS,
+        search={"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "posterior"},
+        shared={"cpu": SHORT, "gpu": _length(600_000, 5_000_000)},
+    ),
+    "emoji": Plan(
+        "Table 1, upper half, on emoji, by the fast recipes",
+        "data/emoji64",
+        HALF,
+        CONSTRUCTIONS,
+        "is",
+        scored=443,
+        views=BOTH_PRIORS,
+        shared=dict.fromkeys(HALF, SHORT),
+    ),
+    "paper": Plan(
+        "The paper's own networks, recurrence and objective, on avatars",
+        AVATARS,
+        {"cpu": 100_000, "gpu": 100_000},
         (
-            Row("vae-gan", "fast-vae-gan"),
-            Row("cvae-gan", "fast-cvae-gan"),
-            Row("crvae-gan-mi", "fast-crvae-gan-mi"),
+            Row("vae-gan", "birds-vae-gan"),
+            Row("cvae-gan", "birds-crvae-gan", ("--model.latent", "convolutional")),
+            Row("crvae-gan-mi", "birds-crvae-gan-mi"),
         ),
         "is",
         faces=True,
-        search={"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "posterior"},
-        shared={"cpu": _length(30_000, 250_000), "gpu": _length(600_000, 5_000_000)},
+        views=BOTH_PRIORS,
+        shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
+    ),
+    "prior-rates": Plan(
+        "Learned prior against N(0, I) at three KL weights",
+        AVATARS,
+        HALF,
+        tuple(
+            Row(f"{name}-{weight}", recipe, _kl(weight, weight) if weight != "2e-5" else ())
+            for name, recipe in (("vae-gan", "fast-vae-gan"), ("cvae-gan", "fast-cvae-gan"), ("crvae-gan-mi", FAST))
+            for weight in ("2e-5", "1e-4", "5e-4")
+        ),
+        "is",
+        faces=True,
+        views=BOTH_PRIORS,
+        shared=dict.fromkeys(HALF, SHORT),
+    ),
+    "controls-avatars": Plan(
+        "Is it the recurrence? The fast recipe without it, and over blocks in a random order",
+        AVATARS,
+        HALF,
+        (
+            Row("crvae-gan-mi", FAST),
+            Row("perceptron", FAST, ("--model.mixing", "perceptron")),
+            Row("permuted", FAST, ("--model.permute",)),
+        ),
+        "is",
+        faces=True,
+        views=BOTH_PRIORS,
+        shared=dict.fromkeys(HALF, SHORT),
+    ),
+    "nested": Plan(
+        "What the first blocks cost and show: plain and nested, dense, convolutional and recurrent",
+        AVATARS,
+        HALF,
+        tuple(
+            Row(f"{name}{ending}", f"fast-{name}{ending}")
+            for name in ("vae-gan", "cvae-gan", "crvae-gan-mi")
+            for ending in ("", "-nested")
+        ),
+        "is",
+        faces=True,
+        order=True,
+        shared=dict.fromkeys(HALF, SHORT),
+    ),
+    "kl-weights": Plan(
+        "Section 3.3.2: are early blocks coarser when they are dearer?",
+        AVATARS,
+        HALF,
+        (
+            Row("equal", FAST),
+            Row("early-dearer", FAST, _kl("8e-5", "5e-6")),
+            Row("late-dearer", FAST, _kl("5e-6", "8e-5")),
+        ),
+        "is",
+        faces=True,
+        order=True,
+        shared=dict.fromkeys(HALF, SHORT),
     ),
     "mnist": Plan(
         "Likelihoods of binarised digits",

@@ -14,8 +14,8 @@ from crvae.cli import main
 from crvae.cli.train import _configure
 from crvae.config.stage1 import Stage1Config
 from crvae.training.classifier import Classifier, ClassifierConfig, save
-from experiments import faces, tables
-from experiments.plans import PLANS, Plan, Row
+from experiments import results, tables, training, views
+from experiments.plans import BOTH_PRIORS, PLANS, Plan, Row
 
 PLACES = ["--data", "DATA", "--out", "OUT"]
 
@@ -38,27 +38,29 @@ def test_rows_share_everything_but_a_few_fields(name):
 
 
 def test_runs_are_shared_where_they_are_the_same_and_apart_where_not():
-    rows = [(row.recipe, row.options) for plan in PLANS.values() for row in plan.rows]
-    folders = {tables.folder(row, 120_000, 0) for plan in PLANS.values() for row in plan.rows}
+    rows = [(plan.data, row.recipe, row.options) for plan in PLANS.values() for row in plan.rows]
+    folders = {training.folder(plan, row, 120_000, 0) for plan in PLANS.values() for row in plan.rows}
     assert len(folders) == len(set(rows)) < len(rows)
-    row = PLANS["table1"].rows[0]
-    assert len({tables.folder(row, images, seed) for images in (1_000, 2_000) for seed in (0, 1)}) == 4
+    plan = PLANS["table1"]
+    assert len({training.folder(plan, plan.rows[0], images, seed) for images in (1_000, 2_000) for seed in (0, 1)}) == 4
 
 
 @pytest.fixture
 def small_plan(monkeypatch, tmp_path, colour, tiny) -> Plan:
-    monkeypatch.setattr(tables, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(tables, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(training, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     options = tuple(tiny[: tiny.index("--train.images")] + tiny[tiny.index("--train.images") + 2 :])
     rows = (Row("dense", "emoji-vae", options), Row("recurrent", "emoji-crvae", options))
     plan = Plan("a small one", str(colour), {"cpu": 160, "gpu": 1_000_000}, rows, "reconstruction,kl")
     monkeypatch.setitem(PLANS, "small", plan)
-    monkeypatch.setattr(tables, "folder", lambda row, images, seed: tables.RUNS / f"{row.name}-{images}-{seed}")
+    monkeypatch.setattr(
+        training, "folder", lambda plan, row, images, seed: training.RUNS / f"{row.name}-{images}-{seed}"
+    )
     return plan
 
 
 def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
-    tables.make("small", "cpu", [0], 2, tables.Piece(0))
+    tables.make(["small"], "cpu", [0], 2, training.Piece(0))
     out = tmp_path / "results" / "small"
     about = json.loads((out / "provenance.json").read_text())
     assert (about["title"], about["images"], len(about["runs"])) == ("a small one", 160, 2)
@@ -70,7 +72,7 @@ def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
 
 
 def test_a_seed_alone_has_a_report_of_its_own(small_plan, tmp_path):
-    tables.make("small", "cpu", [2], 2, tables.Piece(0))
+    tables.make(["small"], "cpu", [2], 2, training.Piece(0))
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["small-seed2"]
     out = tmp_path / "results" / "small-seed2"
     assert (out / "report.md").read_text().startswith("# a small one (seed 2)\n")
@@ -80,7 +82,7 @@ def test_a_seed_alone_has_a_report_of_its_own(small_plan, tmp_path):
 
 def test_originals_that_may_not_be_shown_are_left_out(small_plan, monkeypatch, tmp_path):
     monkeypatch.setitem(PLANS, "small", replace(small_plan, originals=False))
-    tables.make("small", "cpu", [0], 2, tables.Piece(0))
+    tables.make(["small"], "cpu", [0], 2, training.Piece(0))
     out = tmp_path / "results" / "small"
     report = (out / "report.md").read_text()
     assert not (out / "reconstructions.png").exists()
@@ -101,44 +103,71 @@ def test_a_plan_of_faces_scores_all_seeds_with_both_priors_and_measures_their_bl
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     options = ["--size", "32", "--workers", "1", "--labels", str(tmp_path / "labels.csv")]
     assert main(["prepare", str(tmp_path / "pictures"), str(tmp_path / "faces"), *options]) == 0
-    monkeypatch.setitem(PLANS, "small", replace(small_plan, data=str(tmp_path / "faces"), scores="is", faces=True))
+    monkeypatch.setitem(
+        PLANS, "small", replace(small_plan, data=str(tmp_path / "faces"), scores="is", faces=True, views=BOTH_PRIORS)
+    )
     config = ClassifierConfig(backbone="small", attributes={"hair": ["dark", "light"]})
-    save(tables.RUNS / "classifier-faces", Classifier(config), {})  # untrained, so that the test is quick
+    save(training.RUNS / "classifier-faces", Classifier(config), {})  # untrained, so that the test is quick
     few = lambda self, *words, **options: run(self, *words, *["--count", "20"] * (words[0] == "traverse"), **options)  # noqa: E731
-    run = tables.Piece.run
-    monkeypatch.setattr(tables.Piece, "run", few)
-    monkeypatch.setattr(faces, "SCORED", 20)
-    tables.make("small", "cpu", [0, 1], 2, tables.Piece(0))
+    run = training.Piece.run
+    monkeypatch.setattr(training.Piece, "run", few)
+    monkeypatch.setattr(views, "SCORED", 20)
+    tables.make(["small"], "cpu", [0, 1], 2, training.Piece(0))
     out = tmp_path / "results" / "small"
     report, found = (out / "report.md").read_text(), json.loads((out / "scores.json").read_text())
     assert found["seeds"] == [0, 1]
-    kid = [[seed["kid"]["value"] for seed in found["scores"]["dense"][view]] for view in faces.VIEWS]
+    kid = [[seed["kid"]["value"] for seed in found["scores"]["dense"][view]] for view in BOTH_PRIORS]
     assert len({value for values in kid for value in values}) == 4, "two seeds, two networks; no prior was learned"
-    assert f"| {faces.over_seeds(kid[0])} |" in report
+    assert f"| {views.over_seeds(kid[0])} |" in report
     known = json.loads((out / "attributes.json").read_text())["attributes"]
     assert all(len(known[name]) == 2 and known[name][0]["known"]["hair"]["chance"] > 0.4 for name in known)
     assert set(re.findall(r"\(([^)]+\.png)\)", report)) == {path.name for path in out.glob("*.png")}
+
+
+@pytest.mark.slow
+def test_a_plan_of_order_measures_the_first_blocks_of_every_seed(small_plan, monkeypatch, tmp_path):
+    monkeypatch.setitem(PLANS, "small", replace(small_plan, order=True))
+    run = training.Piece.run
+    few = lambda self, *words, **options: run(self, *words, *["--count", "4"] * (words[0] == "traverse"), **options)  # noqa: E731
+    monkeypatch.setattr(training.Piece, "run", few)
+    tables.make(["small"], "cpu", [0, 1], 2, training.Piece(0))
+    out = tmp_path / "results" / "small"
+    report, found = (out / "report.md").read_text(), json.loads((out / "order.json").read_text())
+    last = [seed[-1]["bytes"]["mean"] for seed in found["rates"]["recurrent"]]
+    assert found["rates"]["recurrent"][0][-1]["blocks"] == 8
+    assert views.over_seeds(last) in next(line for line in report.splitlines() if line.startswith("| bytes | 8 |"))
+    first = views.over_seeds([seed["kl"][0] for seed in found["profiles"]["dense"]])
+    assert f"| nats | 1 | {first} |" in report.split("## Block by block")[1]
+    assert set(re.findall(r"\(([^)]+\.png)\)", report)) == {path.name for path in out.glob("*.png")}
+
+
+def test_a_failed_run_keeps_no_other_plan_from_its_report(small_plan, monkeypatch, tmp_path):
+    broken = replace(small_plan, rows=(Row("broken", "emoji-vae", ("--train.batch", "100000")),))
+    monkeypatch.setitem(PLANS, "broken", broken)
+    with pytest.raises(SystemExit):
+        tables.make(["broken", "small"], "cpu", [0], 2, training.Piece(0))
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["small"]
 
 
 def test_large_pictures_lose_colours_until_they_are_small(tmp_path):
     pixels = torch.randint(256, (500, 700, 3), dtype=torch.uint8)
     Image.fromarray(pixels.numpy()).save(tmp_path / "noise.png")
     assert (tmp_path / "noise.png").stat().st_size > 1_000_000
-    tables.fewer_colours(tmp_path / "noise.png", tmp_path / "small.png")
-    assert (tmp_path / "small.png").stat().st_size < tables.LARGEST
+    results.fewer_colours(tmp_path / "noise.png", tmp_path / "small.png")
+    assert (tmp_path / "small.png").stat().st_size < results.LARGEST
     with Image.open(tmp_path / "small.png") as kept:
         assert kept.size == (700, 500)
 
 
 def test_out_of_time_saves_and_the_next_call_goes_on(small_plan):
     row = small_plan.rows[0]
-    with pytest.raises(tables.OutOfTime):
-        tables.train(tables.Piece(0.4), small_plan, row, 1_000_000, 0)
-    run = tables.folder(row, 1_000_000, 0)
+    with pytest.raises(training.OutOfTime):
+        training.train(training.Piece(0.4), small_plan, row, 1_000_000, 0)
+    run = training.folder(small_plan, row, 1_000_000, 0)
     saved = max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit())
     assert 0 < saved < 1_000_000
-    with pytest.raises(tables.OutOfTime):
-        tables.train(tables.Piece(0.4), small_plan, row, 1_000_000, 0)
+    with pytest.raises(training.OutOfTime):
+        training.train(training.Piece(0.4), small_plan, row, 1_000_000, 0)
     assert max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdigit()) > saved
-    with pytest.raises(tables.OutOfTime):
-        tables.train(tables.Piece(1e-9), small_plan, row, 1_000_000, 0)
+    with pytest.raises(training.OutOfTime):
+        training.train(training.Piece(1e-9), small_plan, row, 1_000_000, 0)

@@ -252,7 +252,7 @@ def peak_memory(config: Config, limit: float = math.inf, tick: Callable[[], obje
     if process.returncode:
         last = (complaint.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         raise UserError(f"a training step of {config.recipe} did not fit into memory or failed ({last}): lower --batch")
-    return json.loads(said)
+    return json.loads(said.splitlines()[-1])  # a library that is imported may print too
 
 
 def device_name(device: torch.device) -> str:

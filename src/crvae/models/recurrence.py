@@ -88,13 +88,17 @@ class ChannelRecurrence(nn.Module):
     def _mix(self, sequence: Float[Tensor, "b t k"]) -> Float[Tensor, "b t hidden"]:
         if self.lstm is None:
             return self.perceptron(sequence)  # type: ignore[misc]
-        if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        slow = sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        without_gradient = sequence.is_cuda and not self.training and sequence.requires_grad
+        if slow or without_gradient:
             return _by_matrix_products(self.lstm, sequence)
         return self.lstm(sequence)[0]
 
 
 def _by_matrix_products(lstm: nn.LSTM, sequence: Float[Tensor, "b t k"]) -> Float[Tensor, "b t hidden"]:
     """What `lstm` computes, for autocast on CPUs: nn.LSTM itself crawls in bf16, and takes 1.6 times as long in fp32.
+
+    And for gradients outside of training on CUDA, as completion needs them: cuDNN has none there.
 
     Matrix products run in autocast's precision, gates and cell in fp32. All steps' inputs are multiplied at once.
     """

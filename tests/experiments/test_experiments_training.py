@@ -10,8 +10,8 @@ from crvae.cli import main
 from crvae.errors import UserError
 from crvae.training.loop import Interrupted
 from crvae.training.prior_stage import PriorStage
-from experiments import tables
-from experiments.runs import finished
+from experiments import training
+from experiments.training import finished
 
 PRIOR = ["--prior.kind", "flow", "--prior.flow.width", "8", "--prior.images", "70", "--prior.batch", "32"]
 """70 latents are three batches: 96."""
@@ -42,11 +42,11 @@ def test_a_plan_that_was_stopped_in_the_priors_phase_goes_on_with_it(colour, tin
     assert (prior(), finished(run)) == ("normal", False)
 
     calls = []
-    monkeypatch.setattr(tables.Piece, "run", lambda self, *said: calls.append(said) or main(list(said)))
-    tables.finish(tables.Piece(0), run, 0, *words)
+    monkeypatch.setattr(training.Piece, "run", lambda self, *said: calls.append(said) or main(list(said)))
+    training.finish(training.Piece(0), run, 0, *words)
     assert calls == [("train", "--resume", str(run))]
     assert (prior(), finished(run)) == ("flow", True)
-    tables.finish(tables.Piece(0), run, 0, *words)
+    training.finish(training.Piece(0), run, 0, *words)
     assert len(calls) == 1, "a finished run is left alone"
 
 

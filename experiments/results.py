@@ -1,0 +1,62 @@
+"""What lasts of an experiment: small files in docs/results, with where they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from crvae.devices import best_device
+from crvae.evaluation.cost import device_name
+from crvae.files import write_text
+
+RESULTS = Path("docs/results")
+LARGEST = 300_000
+"""Bytes of a picture that lasts as it is; of larger ones as many colours are kept, at most 256, as fit."""
+
+
+def keep(made: Path, out: Path, about: dict) -> None:
+    """Copies what is to last from a comparison to `out`; the page itself stays among the runs."""
+    emptied(out)
+    for path in made.iterdir():
+        if path.suffix == ".png" and path.stat().st_size >= LARGEST:
+            fewer_colours(path, out / path.name)
+        elif path.suffix in (".md", ".json", ".png"):
+            shutil.copyfile(path, out / path.name)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip()
+    machine = f"{device_name(best_device())}, {os.cpu_count()} cores"
+    about |= {"commit": commit, "machine": machine, "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    write_text(out / "provenance.json", json.dumps(about, indent=1) + "\n")
+    print(f"{out}: {about['title']}")
+
+
+def fewer_colours(source: Path, target: Path) -> None:
+    """The picture at `source` below LARGEST bytes, or in 32 colours."""
+    image = Image.open(source).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        image.quantize(colours).save(target, optimize=True)
+        if target.stat().st_size < LARGEST:
+            return
+
+
+def provenance(runs: list[str]) -> list[dict]:
+    """Of each run its command, its commit, its arithmetic and what it took."""
+    found = []
+    for run in map(Path, runs):
+        environment = json.loads((run / "environment.json").read_text())
+        about = {"command": f"crvae {environment['command']}", "commit": environment["commit"]}
+        seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
+        found.append(about | {"precision": environment["precision"], "seconds": seconds})
+    return found
+
+
+def emptied(path: Path) -> Path:
+    """`path`, a folder with nothing in it."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path

@@ -1,0 +1,169 @@
+"""Tables over several seeds: every model with its own prior and with N(0, I), or whatever else its plan's views are.
+
+    python -m experiments.tables avatars --seeds 0 1 2
+
+Scores each run by `crvae evaluate` in each view of its plan, and on faces measures by `crvae traverse attributes` what its blocks
+know and decide. What is measured stays beside the runs, so that a second call makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crvae import intervals
+from crvae.files import write_text
+from crvae.tasks.attribute_report import beyond_chance
+from experiments import results, training
+from experiments.plans import NORMAL, Plan
+
+SHOWN = ("is", "kid", "precision", "recall", "psnr", "lpips", "kl", "elbo", "nll")
+"""What the table shows of a view's scores, in this order."""
+SCORED, PICKED = 1_000, "hair"
+"""Images of each score; the attribute of faces whose classes the inception score counts."""
+
+
+def measure(piece: training.Piece, plan: Plan, run: Path, first: bool) -> None:
+    """What the report needs to know of a trained run; pictures are of the first seed."""
+    for view in plan.views:
+        scored(piece, plan, run, view)
+    if plan.faces:
+        attributes(piece, plan, run)
+    for prior in _priors(plan) if first else ():
+        sampled(piece, run, prior)
+
+
+def report(
+    plan: Plan, name: str, budget: str, seeds: list[int], piece: training.Piece, runs: dict[tuple[str, int], Path]
+) -> None:
+    """The results of `runs`, (row, seed) -> run, all trained: scores, attributes of faces, pictures of the first seed."""
+    rows = [row.name for row in plan.rows]
+    scores = {
+        row: {view: [scored(piece, plan, runs[row, seed], view) for seed in seeds] for view in plan.views}
+        for row in rows
+    }
+    made = results.emptied(training.RUNS / f"report-{name}")
+    lines = [f"# {plan.title}", "", f"Seeds: {', '.join(map(str, seeds))}. {plan.scored or SCORED:,} images. "
+             "Means over seeds, in brackets their 95% interval by Student's t.", ""]  # fmt: skip
+    lines += score_table(scores)
+    if plan.faces:
+        measured = {
+            row: [
+                json.loads((attributes(piece, plan, runs[row, seed]) / "attributes.json").read_text()) for seed in seeds
+            ]
+            for row in rows
+        }
+        short = json.loads(
+            json.dumps({"seeds": seeds, "attributes": measured}), parse_float=lambda word: round(float(word), 4)
+        )
+        write_text(made / "attributes.json", json.dumps(short) + "\n")
+        lines += attribute_table(measured)
+    lines += ["## Pictures", ""]
+    for row in rows:
+        run = runs[row, seeds[0]]
+        lines += [f"### {row}", ""]
+        for prior, ending in _priors(plan).items():
+            shutil.copyfile(sampled(piece, run, prior), made / f"{row}{ending}.png")
+            lines += [f"![Samples from {'N(0, I)' if ending else 'its own prior'}]({row}{ending}.png)", ""]
+        if plan.faces:
+            shutil.copyfile(attributes(piece, plan, run) / "attributes.png", made / f"{row}-attributes.png")
+            lines += [f"![Attributes]({row}-attributes.png)", ""]
+    write_text(made / "scores.json", json.dumps({"seeds": seeds, "scores": scores}, indent=1) + "\n")
+    write_text(made / "report.md", "\n".join(lines) + "\n")
+    about = {"title": plan.title, "budget": budget, "images": plan.images[budget]}
+    results.keep(
+        made, results.RESULTS / name, about | {"runs": results.provenance([str(run) for run in runs.values()])}
+    )
+
+
+def scored(piece: training.Piece, plan: Plan, run: Path, view: str) -> dict[str, Any]:
+    """What `crvae evaluate` says of a run in one view."""
+    path = training.RUNS / f"scores-{run.name}-{''.join(c for c in view if c.isalnum())}.json"
+    if not path.exists():
+        words = (
+            str(run),
+            "--data",
+            plan.data,
+            "--images",
+            str(plan.scored or SCORED),
+            *training.classifier(piece, plan),
+        )
+        picked = ("--attribute", PICKED) if plan.faces else ()
+        write_text(path, piece.read("evaluate", *words, *picked, *plan.views[view], "--json", threads=1))
+    return json.loads(path.read_text())["scores"]
+
+
+def attributes(piece: training.Piece, plan: Plan, run: Path) -> Path:
+    """The folder in which `crvae traverse attributes` says what the run's blocks know and decide."""
+    out = training.RUNS / f"attributes-{run.name}"
+    if not out.exists():
+        words = ("attributes", "--data", plan.data, *training.classifier(piece, plan))
+        piece.run("traverse", str(run), *words, "--out", str(out))
+    return out
+
+
+def sampled(piece: training.Piece, run: Path, prior: str) -> Path:
+    """A picture of 40 samples."""
+    out = training.RUNS / f"samples-{run.name}-{prior}.png"
+    if not out.exists():
+        piece.run("sample", str(run), "--count", "40", "--prior", prior, "--out", str(out))
+    return out
+
+
+def _priors(plan: Plan) -> dict[str, str]:
+    """What the plan's samples are drawn from -> how its pictures' names end."""
+    return {"own": ""} | ({"normal": "-normal"} if any(set(words) >= NORMAL for words in plan.views.values()) else {})
+
+
+def over_seeds(values: list[float]) -> str:
+    """Mean and interval over seeds, or the one value that there is."""
+    if len(values) == 1:
+        return f"{values[0]:.3g}"
+    part = intervals.mean(torch.tensor(values))
+    return f"{part['value']:.3g} ({part['low']:.3g} to {part['high']:.3g})"
+
+
+def score_table(scores: dict[str, dict[str, list[dict]]]) -> list[str]:
+    """One row a score, one column a model."""
+    lines = ["## Scores", "", f"| samples from | score | {' | '.join(scores)} |", "|---|---|" + "---:|" * len(scores)]
+    first = next(iter(scores.values()))
+    for view, seeds in first.items():
+        for column in (column for column in SHOWN if column in seeds[0]):
+            values = [over_seeds([seed[column]["value"] for seed in views[view]]) for views in scores.values()]
+            lines.append(f"| {view.removesuffix(', classifier')} | {seeds[0][column]['name']} | {' | '.join(values)} |")
+    lines.append("")
+    inception = next((seeds[0]["is"] for seeds in first.values() if "is" in seeds[0]), None)
+    if inception:
+        real = inception["details"]["of_real_images"]
+        lines += [f"Inception score of the held-out images themselves: {real:.3g}.", ""]
+    return lines
+
+
+def attribute_table(found: dict[str, list[dict]]) -> list[str]:
+    """What all blocks, the first two and the best single one know of each attribute, and how far one block's say leads."""
+    measures = {
+        "all blocks": lambda known, _: beyond_chance(known["first"][-1]["value"], known["chance"]),
+        "first two": lambda known, _: beyond_chance(known["first"][1]["value"], known["chance"]),
+        "best block": lambda known, _: max(beyond_chance(part["value"], known["chance"]) for part in known["block"]),
+        "lead over the second": lambda _, decided: decided["lead"]["value"],
+    }
+    lines = [
+        "## Attributes",
+        "",
+        "Read by linear probes from posterior means (0: no better than the commonest value, 1: always right). Lead: by how much the "
+        "share of samples whose value changes is larger if the deciding block is drawn anew than if the second is, given the others.",
+        "",
+        f"| attribute | | {' | '.join(found)} |",
+        "|---|---|" + "---:|" * len(found),
+    ]
+    for name in next(iter(found.values()))[0]["known"]:
+        for measure, value in measures.items():
+            cells = [
+                over_seeds([value(one["known"][name], one["decided"][name]) for one in ones]) for ones in found.values()
+            ]
+            lines.append(f"| {name} | {measure} | {' | '.join(cells)} |")
+    return [*lines, ""]
