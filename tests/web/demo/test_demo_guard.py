@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import time
 from pathlib import Path
 
 import httpx
@@ -103,6 +104,23 @@ def test_large_and_endless_requests_are_refused_unread(client, site):
 def test_an_upload_above_the_limit_is_refused(client):
     files = {"files": ("a.png", b"\0" * (LARGEST_UPLOAD + 1), "image/png")}
     assert client.post("/gradio_api/upload", files=files).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["upload", "component_server"])
+def test_a_visitor_who_leaves_during_an_upload_leaves_no_trace(client, site, log, path):
+    said, (host, port) = len(log.read_text()), site.removeprefix("http://").split(":")
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nabc'
+    head = (
+        f"POST /gradio_api/{path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000\r\n\r\n"
+    )
+    for _ in range(3):
+        with socket.create_connection((host, int(port)), 60) as wire:
+            wire.sendall(head.encode() + part)
+            time.sleep(0.2)
+    time.sleep(0.5)
+    assert client.get("/config").status_code == 200
+    assert "Traceback" not in log.read_text()[said:]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -64,7 +65,10 @@ class Guard:
             await send(message)
 
         refused = _refuse(scope["method"], Headers(scope=scope))
-        await (refused or self._app)(scope, receive, protected)
+        try:
+            await (refused or self._app)(scope, receive, protected)
+        except ClientDisconnect:  # the page was closed while it sent something: nobody waits for an answer
+            return
 
 
 def _refuse(method: str, headers: Headers) -> PlainTextResponse | None:

@@ -44,6 +44,7 @@ def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS, 
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
+            listening.listen()  # whoever comes from now on is answered when the page is built
         except OSError as error:
             raise UserError(f"--port {port} cannot be used: {error.strerror}; choose another") from None
         app = create_app(exhibits, examples, Path(folder), judge)
