@@ -85,7 +85,7 @@ def test_kills_at_any_moment(kind, words, tmp_path, capsys):
     assert ended
     same = {name: value for name, value in hashes(out).items() if whole[name] == value}
     clear(out)
-    chance, hits, tries, begun = random.Random(kind), 0, 0, time.perf_counter()
+    chance, hits, tries, begun = random.Random(f"{kind} {KILLS}"), 0, 0, time.perf_counter()
     while hits < KILLS:
         seconds, ended = timed(args, chance.uniform(0, 1.1 * lasts))
         lasts = seconds if ended else 1.02 * lasts  # the machine may be busier or quieter than it was
