@@ -19,7 +19,7 @@ from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models import Discriminator
 from crvae.models.gaussian import DiagonalGaussian, blocks, standard_log_prob
-from crvae.models.latent import RatedGroup
+from crvae.models.latent import Construction, RatedGroup
 from crvae.models.prior import LearnedPrior
 
 
@@ -51,7 +51,7 @@ def tiles(form: Form, *, how_many: Annotated[int | None, "how many tiles to lay"
     return Tiles(name="tiles", form=form, columns=shades, notes=("laid by hand",), tiles=how_many or 10)
 
 
-class PooledLatent(nn.Module):
+class PooledLatent(Construction):
     """One value a channel, kept at all positions. Its way out learns at half the rate."""
 
     title: ClassVar[str] = "toy (pooled latent)"

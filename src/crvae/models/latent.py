@@ -1,12 +1,12 @@
 """The three latent constructions behind one interface: dense (VAE), convolutional (cVAE), recurrent (crVAE); Figure 2.
 
-A fourth is a class with what `Construction` lists, and an entry in CONSTRUCTIONS.
+A fourth is a `Construction`, and an entry in CONSTRUCTIONS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,9 +30,8 @@ class RatedGroup(NamedTuple):
     clip: float
 
 
-@runtime_checkable
-class Construction(Protocol):
-    """What the rest of the package asks of a latent construction, an `nn.Module` made from a ModelConfig."""
+class Construction(nn.Module):
+    """What the rest of the package asks of a latent construction, made from a ModelConfig."""
 
     title: ClassVar[str]
     """What a model card calls a model with it."""
@@ -44,31 +43,25 @@ class Construction(Protocol):
     """Shape of one image's z: (z, 4, 4), dense: (n,)."""
     transformed_shape: tuple[int, ...]
     """Shape of one image's u."""
+    transform: Callable[[Tensor], Tensor]
+    """z -> u, the transformed latent: a method or a layer."""
+    project: Callable[[Tensor], Tensor]
+    """u -> features for the decoder, `b k 4 4`: a method or a layer."""
 
     def posterior(self, h: Tensor) -> DiagonalGaussian:
         """Trunk features `b k 4 4` -> q(z|x)."""
-        ...
-
-    @property
-    def transform(self) -> Callable[[Tensor], Tensor]:
-        """z -> u, the transformed latent."""
-        ...
-
-    @property
-    def project(self) -> Callable[[Tensor], Tensor]:
-        """u -> features for the decoder, `b k 4 4`."""
-        ...
+        raise NotImplementedError
 
     def decoding(self) -> list[nn.Module]:
         """Its parts behind z: what `crvae cost` counts as decoder."""
-        ...
+        raise NotImplementedError
 
     def groups(self, train: TrainConfig) -> list[RatedGroup]:
         """Its parameters that do not learn at the trunk's rate."""
-        ...
+        return []
 
 
-class DenseLatent(nn.Module):
+class DenseLatent(Construction):
     """Fully connected in and out of a latent vector: `b (8b) 4 4 -> b n`, n = 16 latent channels (section 3.1)."""
 
     title: ClassVar[str] = "VAE (dense latent)"
@@ -99,11 +92,8 @@ class DenseLatent(nn.Module):
     def decoding(self) -> list[nn.Module]:
         return [self.generate]
 
-    def groups(self, train: TrainConfig) -> list[RatedGroup]:
-        return []
 
-
-class ConvolutionalLatent(nn.Module):
+class ConvolutionalLatent(Construction):
     """Convolutions in and out of latent maps: `b (8b) 4 4 -> b z 4 4` (section 3.1). u = z.
 
     The released cVAE has no offsets.
@@ -118,7 +108,7 @@ class ConvolutionalLatent(nn.Module):
         self.shape = self.transformed_shape = (config.latent_channels, SIDE, SIDE)
         self.mean = mean_path(config, offset=not config.release)
         self.log_variance = nn.Conv2d(8 * config.width, config.latent_channels, 3, padding=1)
-        self.project = projection(config, offset=not config.release)
+        self.project: nn.Module = projection(config, offset=not config.release)
 
     def posterior(self, h: Float[Tensor, "b k 4 4"]) -> DiagonalGaussian:
         return DiagonalGaussian(self.mean(h).float(), self.log_variance(h).float(), self.steps)
@@ -129,11 +119,8 @@ class ConvolutionalLatent(nn.Module):
     def decoding(self) -> list[nn.Module]:
         return [self.project]
 
-    def groups(self, train: TrainConfig) -> list[RatedGroup]:
-        return []
 
-
-class RecurrentLatent(nn.Module):
+class RecurrentLatent(Construction):
     """Channel recurrence on the variance path and before the decoder: `b (8b) 4 4 -> b z 4 4` (section 3.2)."""
 
     title: ClassVar[str] = "crVAE (channel-recurrent latent)"
@@ -154,8 +141,8 @@ class RecurrentLatent(nn.Module):
         }
         self.mean = flat_mean_path(config) if digits else mean_path(config, offset=True)
         self.log_variance = ChannelRecurrence(8 * config.width, config.latent_channels, norm=not digits, **options)
-        self.transform = ChannelRecurrence(config.latent_channels, **options)
-        self.project = projection(config, offset=True)
+        self.transform: nn.Module = ChannelRecurrence(config.latent_channels, **options)
+        self.project: nn.Module = projection(config, offset=True)
 
     def posterior(self, h: Float[Tensor, "b k 4 4"]) -> DiagonalGaussian:
         return DiagonalGaussian(self.mean(h).float(), self.log_variance(h).float(), self.steps)
