@@ -1,4 +1,7 @@
-"""What lasts of an experiment: small files in docs/results, with where they come from."""
+"""What lasts of an experiment: small files in docs/results, with where they come from.
+
+`python -m experiments.results` adds up what the training of all of them took.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +63,20 @@ def emptied(path: Path) -> Path:
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
     return path
+
+
+def hours() -> dict[str, tuple[int, float]]:
+    """Kind of machine -> runs behind the results, each counted once, and the hours of their training together."""
+    spent: dict[tuple[str, str], float] = {}
+    for path in sorted(RESULTS.glob("*/provenance.json")):
+        about = json.loads(path.read_text())
+        machine = "GPU, several runs at once" if "NVIDIA" in (about.get("machine") or "") else "one core a run"
+        for run in about.get("runs", []):
+            spent[machine, run["command"]] = run["seconds"]
+    kinds = {machine: [taken for (kind, _), taken in spent.items() if kind == machine] for machine, _ in spent}
+    return {machine: (len(taken), sum(taken) / 3600) for machine, taken in kinds.items()}
+
+
+if __name__ == "__main__":
+    for machine, (runs, total) in hours().items():
+        print(f"{machine}: {runs} runs, {total:.1f} hours")

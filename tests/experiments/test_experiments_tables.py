@@ -149,6 +149,15 @@ def test_a_failed_run_keeps_no_other_plan_from_its_report(small_plan, monkeypatc
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["small"]
 
 
+def test_hours_count_a_run_of_two_results_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    shared, own = {"command": "crvae train a", "seconds": 1800}, {"command": "crvae train b", "seconds": 5400.0}
+    for name, machine, runs in (("x", "2 cores", [shared]), ("y", None, [shared, own]), ("z", "NVIDIA H200", [shared])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "provenance.json").write_text(json.dumps({"machine": machine, "runs": runs}))
+    assert results.hours() == {"one core a run": (2, 2.0), "GPU, several runs at once": (1, 0.5)}
+
+
 def test_large_pictures_lose_colours_until_they_are_small(tmp_path):
     pixels = torch.randint(256, (500, 700, 3), dtype=torch.uint8)
     Image.fromarray(pixels.numpy()).save(tmp_path / "noise.png")
