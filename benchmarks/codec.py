@@ -29,7 +29,6 @@ from crvae.tasks.crz_file import HEADER, unpack
 from crvae.tasks.grids import labelled_grid
 from crvae.tasks.inputs import read_images
 from crvae.tasks.profiling import posterior_of
-from crvae.tasks.quantisation import IMAGES, choose, measure
 from crvae.tasks.rate import psnr
 from crvae.tasks.traversal import decode_all, stage1_of
 from crvae.training.classifier import Classifier, load_classifier
@@ -44,6 +43,8 @@ CODECS = {
     "JXL": {"effort": 9},
 }
 PICTURED = 10
+OTHERS = 128
+"""Images that steps are chosen on, for files of so many bytes on average."""
 
 
 @dataclass(frozen=True)
@@ -155,28 +156,29 @@ def cut(data: bytes, size: int) -> bytes:
 
 
 def picture(stored: Tensor, rows: dict[str, Shown]) -> Image.Image:
-    """The first images, and below each what the codecs make of it; white where no file fits."""
+    """The first images, and below each what the codecs make of it; white where no file fits. In 256 colours, for a small file."""
     grid = [stored[:PICTURED]]
     for shown in rows.values():
         whole = torch.full_like(stored, 255)
         whole[shown.fits] = shown.pictures
         grid.append(whole[:PICTURED])
-    return labelled_grid(torch.stack(grid), ["image", *rows])
+    return labelled_grid(torch.stack(grid), ["image", *rows]).quantize(256, dither=Image.Dither.NONE)
 
 
 def progressive(run: str, name: str, options: argparse.Namespace) -> tuple[dict[str, dict[int, Shown]], Shown]:
     """What the files of one run show, by kind and number of bytes, and its reconstructions without any file."""
     model = load(run)
-    x = read_images(options.data, model, option="--data", limit=options.count + IMAGES).x
+    x = read_images(options.data, model, option="--data", limit=options.count + OTHERS).x
     count = options.count
-    codec, posterior = Codec(model), posterior_of(model, x[:count])
+    codec, posterior, others = Codec(model), posterior_of(model, x[:count]), posterior_of(model, x[count:])
     whole = codec.compress(posterior)
-    tables = measure(codec, posterior_of(model, x[count:]))
-    chosen = {budget: codec.compress(posterior, indices=choose(tables, budget)) for budget in BUDGETS}
+    steps = {budget: codec.steps_for(others, budget) for budget in BUDGETS}
     print(f"{name}: {sum(map(len, whole)) / count:.0f} bytes with the finest steps\n")
     found = {
         name: {budget: own(codec, codec.compress(posterior, budget)) for budget in BUDGETS},
-        f"{name}, on average": {budget: own(codec, files) for budget, files in chosen.items()},
+        f"{name}, on average": {
+            budget: own(codec, codec.compress(posterior, coarser=coarser)) for budget, coarser in steps.items()
+        },
         f"{name}, cut": {budget: own(codec, [cut(data, budget) for data in whole]) for budget in BUDGETS},
     }
     alone = to_8_bit(decode_all(model, posterior.mean))

@@ -44,14 +44,15 @@ def main() -> None:
     work: dict[str, Callable[[], object]] = {
         f"encoder network, batch {len(x)}": lambda: posterior_of(model, x),
         "encoder network, one by one": lambda: [posterior_of(model, image[None]) for image in x],
-        "files of the finest quality": lambda: codec.compress(posterior),
-        "files of at most 200 bytes": lambda: codec.compress(posterior, 200),
+        "files of the finest steps": lambda: codec.compress(posterior),
+        "files of at most 200 bytes, --limit 200": lambda: codec.compress(posterior, 200),
         "latents from files": lambda: [codec.latents(data, "the file") for data in files],
         "images from files": lambda: [codec.image(data, "the file") for data in files],
     }
     print("| | images a second |\n|---|---:|")
     for name, call in work.items():
         print(f"| {name} | {len(x) / fastest(call, options.rounds):.0f} |", flush=True)
+    print(f"\nSteps for --bytes 100, once: {fastest(lambda: codec.steps_for(posterior, 100), 1):.1f} s")
 
 
 if __name__ == "__main__":

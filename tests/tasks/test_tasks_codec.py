@@ -22,6 +22,8 @@ from crvae.storage.models import save
 from crvae.tasks import integer_model
 from crvae.tasks.codec import Codec, model_name
 from crvae.tasks.crz_file import HEADER, Crz, Frame, pack, unpack
+from crvae.tasks.inputs import read_images
+from crvae.tasks.profiling import posterior_of
 from fuzzing import many
 
 FILE = pack(Crz(b"sixsix", (Frame(9, b""), Frame(200, bytes(range(140))), Frame(0, b"\0\xff"))))
@@ -94,6 +96,21 @@ def test_no_file_exceeds_its_bytes_and_more_bytes_are_never_worse(coded):
     assert small == files
     with pytest.raises(UserError, match="--limit must be 12 or more"):
         codec.compress(posterior, HEADER - 1)
+
+
+def test_steps_for_a_size_on_average_are_the_finest_that_meet_it(coded):
+    codec, posterior, files = coded
+    sizes = lambda coarser: np.mean([len(data) for data in codec.compress(posterior, coarser=coarser)])  # noqa: E731
+    for wanted in (HEADER, 30, 60, 90, 4000):
+        coarser = codec.steps_for(posterior, wanted)
+        assert sizes(coarser) <= wanted + 1
+        assert coarser == 0 or sizes(coarser - 1) > wanted - 1
+        limited = codec.compress(posterior, 50, coarser=coarser)
+        assert max(map(len, limited)) <= 50
+        assert np.mean([len(data) for data in limited]) <= sizes(coarser)
+    assert codec.compress(posterior, coarser=coarser) == files
+    with pytest.raises(UserError, match="--bytes must be 12 or more"):
+        codec.steps_for(posterior, HEADER - 1)
 
 
 def test_the_model_is_named_by_what_decoding_depends_on(coded, make):
@@ -265,6 +282,32 @@ def test_the_commands(speaking, tmp_path, capsys):
         assert says in capsys.readouterr().err
     assert not (tmp_path / "n").exists()
     assert not (tmp_path / "bad").exists()
+
+
+def test_bytes_on_average_are_chosen_on_data_or_on_the_images(speaking, tmp_path):
+    model, exported = speaking
+    for place, count in (("in", 3), ("others", 4)):
+        (tmp_path / place).mkdir()
+        for number in range(count):
+            pixels = np.random.default_rng([count, number]).integers(0, 256, (32, 32, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / place / f"{number}.png")
+    sizes = {}
+    for name, options in {
+        "finest": [],
+        "own": ["--bytes", "90"],
+        "others": ["--bytes", "90", "--data", str(tmp_path / "others")],
+        "both": ["--bytes", "90", "--limit", "70"],
+    }.items():
+        out = tmp_path / f"out-{name}"
+        command = ["encode", str(exported), "--images", str(tmp_path / "in"), str(out), "--format", "crz"]
+        assert main([*command, *options]) == 0
+        sizes[name] = [file.stat().st_size for file in sorted(out.iterdir())]
+    codec = Codec(model)
+    others = posterior_of(model, read_images(str(tmp_path / "others"), model, option="--data", limit=9).x)
+    images = posterior_of(model, read_images(str(tmp_path / "in"), model, option="--images", limit=9).x)
+    assert sizes["others"] == [len(data) for data in codec.compress(images, coarser=codec.steps_for(others, 90))]
+    assert 80 < np.mean(sizes["own"]) < 91 < np.mean(sizes["finest"])
+    assert max(sizes["both"]) <= 70
 
 
 def test_a_file_of_a_built_in_model_needs_no_run(speaking, make, tmp_path, monkeypatch):

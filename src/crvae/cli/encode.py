@@ -16,12 +16,12 @@ from crvae.files import check_new_file, check_new_folder, new_folder, write_byte
 from crvae.progress import progress, told, waiting
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Int64
-
     from crvae.models.gaussian import DiagonalGaussian
     from crvae.tasks.codec import Codec
     from crvae.tasks.traversal import Model
+
+CHOSEN_ON = 256
+"""Images that are enough to choose steps on."""
 
 
 @dataclass
@@ -37,8 +37,7 @@ class Encode:
     format: Literal["safetensors", "crz"] = "safetensors"
     """safetensors: all latents as they are, in one file; crz: a compressed file for each image, which any prefix of blocks opens."""
     bytes: int | None = None
-    """crz: bytes of a file on average: each block's quantisation step is the one that decodes best at that rate. By default as many
-    as the finest steps take."""
+    """crz: the most bytes of a file on average; by default as many as the finest steps take."""
     data: str | None = None
     """crz: images that --bytes chooses the steps on: prepared data (their validation images), or a folder of images; by default those
     of --images."""
@@ -113,8 +112,7 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
             f"OUT {command.out} is one file for {len(names):,} images: name a new folder, or give one image"
         )
     codec = Codec(model)
-    indices = None if command.bytes is None else _chosen(command, codec, posterior)
-    files = codec.compress(posterior, command.limit, command.steps, indices)
+    files = codec.compress(posterior, command.limit, command.steps, _coarser(command, codec, posterior))
     if single:
         write_bytes(command.out, files[0])
     else:
@@ -125,27 +123,28 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
     print(f"{command.out}: {len(files):,} images, {average:.1f} bytes each on average", file=sys.stderr)
 
 
-def _chosen(command: Encode, codec: Codec, posterior: DiagonalGaussian) -> Int64[np.ndarray, " t"]:
-    """The steps for --bytes, chosen on images of --data, or on some of those that are encoded."""
+def _coarser(command: Encode, codec: Codec, posterior: DiagonalGaussian) -> int:
+    """The steps for --bytes, chosen on images of --data, or on those that are encoded."""
     import torch
 
     from crvae.models.gaussian import DiagonalGaussian
     from crvae.tasks.profiling import posterior_of
-    from crvae.tasks.quantisation import IMAGES, choose, measure
 
-    assert command.bytes is not None
-    with progress() as advance:
-        if command.data is not None:
+    if command.bytes is None:
+        return 0
+    if command.data is not None:
+        with progress() as advance:
             images = images_of(
                 command.data,
                 codec.model,
                 option="--data",
-                limit=IMAGES,
+                limit=CHOSEN_ON,
                 pixel_limit=command.pixel_limit,
                 progress=advance,
             )
-            posterior = posterior_of(codec.model, images.x)
-        count = len(posterior.mean)
-        rows = torch.linspace(0, count - 1, min(count, IMAGES)).long()
-        some = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows], posterior.steps)
-        return choose(measure(codec, some, advance), command.bytes)
+        posterior = posterior_of(codec.model, images.x)
+    count = len(posterior.mean)
+    rows = torch.linspace(0, count - 1, min(count, CHOSEN_ON)).long()
+    some = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows], posterior.steps)
+    with waiting("choosing steps"):
+        return codec.steps_for(some, command.bytes)

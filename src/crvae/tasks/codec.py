@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,13 +33,12 @@ Block = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Quantised:
-    """One block as symbols, the tables that code them, the scale byte that says which, the bits they should take, and their values."""
+    """One block as symbols, the tables that code them, the scale byte that says which, and the bits they should take."""
 
     scale: int
     symbols: Block
     tables: Block
     bits: float
-    values: NDArray[np.float64]
 
 
 class Codec:
@@ -56,30 +55,29 @@ class Codec:
         self.name = model_name(model)
 
     def compress(
-        self,
-        posterior: DiagonalGaussian,
-        limit: int | None = None,
-        steps: int | None = None,
-        indices: Int64[np.ndarray, " t"] | None = None,
+        self, posterior: DiagonalGaussian, limit: int | None = None, steps: int | None = None, coarser: int = 0
     ) -> list[bytes]:
-        """One file an image: with the quantisation steps of `indices`, one a block (`crvae.tasks.quantisation`), or the finest.
+        """One file an image, with steps `coarser` than the finest (`steps_for`), or as much coarser as fits in `limit` bytes.
 
-        With `limit`, steps are coarser until the file fits in so many bytes; at most `steps` blocks. Blocks behind the last that
-        says anything are left out. Raises UserError if `limit` does not even hold a header.
+        At most `steps` blocks; those behind the last that says anything are left out. Raises UserError if `limit` does not even hold
+        a header.
         """
         if limit is not None and limit < HEADER:
             raise UserError(f"--limit must be {HEADER} or more, the size of a file's header, got {limit}")
-        return [
-            self._file(mean[:steps], finest(deviation) if indices is None else indices, limit)
-            for mean, deviation in zip(*self.blocks_of(posterior), strict=True)
-        ]
+        mean, indices = self._blocks(posterior)
+        return [self._file(*parts, limit, coarser) for parts in zip(mean[:, :steps], indices[:, :steps], strict=True)]
 
-    def blocks_of(self, posterior: DiagonalGaussian) -> tuple[Float[np.ndarray, "b t k"], Float[np.ndarray, "b t"]]:
-        """Every block's means, and its root mean square deviation."""
-        mean, variance = (
-            blocks(part, self.steps).double().cpu().numpy() for part in (posterior.mean, posterior.log_variance.exp())
-        )
-        return mean, np.sqrt(variance.mean(2))
+    def steps_for(self, posterior: DiagonalGaussian, wanted: int) -> int:
+        """How much coarser than the finest all steps must be for files of at most `wanted` bytes on average, for these images.
+
+        Raises UserError if `wanted` does not even hold a header.
+        """
+        if wanted < HEADER:
+            raise UserError(f"--bytes must be {HEADER} or more, the size of a file's header, got {wanted}")
+        mean, indices = self._blocks(posterior)
+        files = list(zip(mean, indices, strict=True))
+        total = wanted * len(files)
+        return self._least(lambda coarser: sum(size(self._quantised(*parts, coarser)) for parts in files) <= total)
 
     def latents(self, data: bytes, name: str, steps: int | None = None) -> tuple[Float[Tensor, " b *d"], int]:
         """The blocks in a file, or the first `steps` of them, as z with 0 behind them; and how many there are.
@@ -116,7 +114,50 @@ class Codec:
             z = prior.fill(z, there) if fill else prior.mean_fill(z, there)
             return self.model.decode(z)[0].cpu()
 
-    def block(self, t: int, mean: Float[np.ndarray, " k"], index: int) -> Quantised:
+    def _blocks(self, posterior: DiagonalGaussian) -> tuple[Float[np.ndarray, "b t k"], Int64[np.ndarray, "b t"]]:
+        """Every block's means, and the index of its finest step."""
+        mean, variance = (
+            blocks(part, self.steps).double().cpu().numpy() for part in (posterior.mean, posterior.log_variance.exp())
+        )
+        return mean, np.rint(2 * np.log2(variance.mean(2))).astype(np.int64) + FINEST + UNIT
+
+    def _file(
+        self, mean: Float[np.ndarray, "t k"], indices: Int64[np.ndarray, " t"], limit: int | None, coarser: int
+    ) -> bytes:
+        """With the least coarser steps whose bits should fit; then coarser ones until the bytes do."""
+        if limit is not None:
+            coarser = max(coarser, self._least(lambda c: size(self._quantised(mean, indices, c)) <= limit))
+        while True:
+            parts = trimmed(self._quantised(mean, indices, coarser))
+            frames = [Frame(part.scale, integer_model.encode(part.symbols, part.tables)) for part in parts]
+            file = Crz(self.name, tuple(frames))
+            if limit is None or file.sizes()[-1] <= limit:
+                return pack(file)
+            if coarser == self._coarsest:
+                kept = sum(length <= limit for length in file.sizes()) - 1
+                return pack(Crz(file.model, file.frames[:kept]))
+            coarser += 1
+
+    @property
+    def _coarsest(self) -> int:
+        return STEPS * self.steps
+
+    def _least(self, fits: Callable[[int], bool]) -> int:
+        """The least coarser steps that fit, by bisection; the coarsest where none do."""
+        low, high = 0, self._coarsest
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle + 1, high)
+        return low
+
+    def _quantised(
+        self, mean: Float[np.ndarray, "t k"], indices: Int64[np.ndarray, " t"], coarser: int
+    ) -> list[Quantised]:
+        """Every block with its finest step times 2^(coarser / (4 T)), which a power of 2^(1/4) rounds: the last blocks go first."""
+        indices = indices + (coarser + np.arange(len(mean))) // self.steps
+        return [self._block(t, mean[t], int(index)) for t, index in enumerate(np.clip(indices, 0, STEPS - 1))]
+
+    def _block(self, t: int, mean: Float[np.ndarray, " k"], index: int) -> Quantised:
         """Block t with step `index`, under the narrowest tables that take the fewest bits."""
         best: Quantised | None = None
         for scale in range(index * OFFSETS, (index + 1) * OFFSETS):
@@ -125,31 +166,9 @@ class Codec:
             within = np.clip(symbols, -integer_model.REACHES[tables], integer_model.REACHES[tables])
             bits = float(integer_model.costs()[tables, integer_model.place(within)].sum())
             if best is None or (bits < best.bits and (within == symbols).all()):
-                best = Quantised(scale, within, tables, bits, self.centre[t] + step * within)
+                best = Quantised(scale, within, tables, bits)
         assert best is not None
         return best
-
-    def _file(self, mean: Float[np.ndarray, "t k"], indices: Int64[np.ndarray, " t"], limit: int | None) -> bytes:
-        """The finest that fits by bisection over the bits that it should take; then coarser ones until the bytes fit."""
-        low, high = 0, STEPS
-        if limit is not None:
-            while low < high:
-                middle = (low + high) // 2
-                low, high = (
-                    (low, middle) if size(self._quantised(mean, indices + middle)) <= limit else (middle + 1, high)
-                )
-        for coarser in range(low, STEPS + 1):
-            parts = trimmed(self._quantised(mean, indices + coarser))
-            frames = [Frame(part.scale, integer_model.encode(part.symbols, part.tables)) for part in parts]
-            file = Crz(self.name, tuple(frames))
-            if limit is None or file.sizes()[-1] <= limit:
-                return pack(file)
-        kept = sum(length <= limit for length in file.sizes()) - 1  # type: ignore[operator]  # only a limit leads here
-        return pack(Crz(file.model, file.frames[:kept]))
-
-    def _quantised(self, mean: Float[np.ndarray, "t k"], indices: Int64[np.ndarray, " t"]) -> list[Quantised]:
-        indices = np.clip(indices, 0, STEPS - 1)
-        return [self.block(t, values, int(index)) for t, (values, index) in enumerate(zip(mean, indices, strict=False))]
 
     def _scaling(self, t: int, scale: int) -> tuple[float, Block]:
         """The quantisation step and the tables of block t's values that a scale byte means: the same on every machine."""
@@ -170,11 +189,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def finest(deviation: Float[np.ndarray, " t"]) -> Int64[np.ndarray, " t"]:
-    """Indices of the steps that say all that posteriors of these deviations know."""
-    return np.rint(4 * np.log2(deviation)).astype(np.int64) + FINEST + UNIT
-
-
 def trimmed(parts: list[Quantised]) -> list[Quantised]:
     """Without the blocks at the end whose values are all at the prior's centre, which is what a missing block means."""
     count = len(parts)
@@ -185,7 +199,7 @@ def trimmed(parts: list[Quantised]) -> list[Quantised]:
 
 def size(parts: list[Quantised]) -> int:
     """Bytes that a file of these blocks should have."""
-    return HEADER + sum(frame_size(int(part.bits / 8 + 0.5)) for part in trimmed(parts))
+    return HEADER + sum(frame_size(int(part.bits / 8 + 0.7)) for part in trimmed(parts))
 
 
 def model_name(model: Model) -> bytes:
