@@ -114,8 +114,9 @@ def plot(rows: list[Row], title: str) -> Figure:
         means = [v["mean"] for v in values]
         bounds = [[v["mean"] - v["low"] for v in values], [v["high"] - v["mean"] for v in values]]
         axis.errorbar(size, means, yerr=bounds, marker="o", capsize=3)
+        beside = (5, 5) if name == "distance" else (5, -11)  # off the line, which falls or rises
         for row, x, y in zip(rows, size, means, strict=True):
-            axis.annotate(str(row["blocks"]), (x, y), fontsize=8, xytext=(4, 4), textcoords="offset points")
+            axis.annotate(str(row["blocks"]), (x, y), fontsize=8, xytext=beside, textcoords="offset points")
         axis.set(xlabel="bytes an image, after so many blocks", ylabel=f"{NAMES[name]} (95% interval)")
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=None if name == "psnr" else 0)
