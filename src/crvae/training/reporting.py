@@ -137,7 +137,7 @@ class Reporter:
             and (now - self._spoken > QUIET_SECONDS or images >= self._total)
         ):
             self._spoken = now
-            left = ((self._total - images) + self._part.later / self._part.cost) / max(speed, 1e-9)
+            left = (max(self._total - images, 0) + self._part.later / self._part.cost) / max(speed, 1e-9)
             name = self._part.headline
             print(
                 f"{images:,} of {self._total:,} {self._part.counted}, {speed:.0f}/s, {left / 60:.1f} minutes left,"
