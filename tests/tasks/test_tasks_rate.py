@@ -15,6 +15,8 @@ from crvae.storage.models import save
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
 from crvae.tasks.rate import psnr, rate, table
+from crvae.training.classifier import Classifier, ClassifierConfig
+from crvae.training.classifier import save as save_classifier
 
 
 @pytest.fixture
@@ -68,11 +70,15 @@ def test_the_command(speaking, tmp_path, capsys):
     for number in range(3):
         Image.effect_noise((32, 32), 60 + number).convert("RGB").save(tmp_path / "in" / f"{number}.png")
     run, data, out = str(tmp_path / "model"), str(tmp_path / "in"), tmp_path / "out"
-    assert main(["traverse", run, "rate", "--data", data, "--out", str(out)]) == 0
+    config = ClassifierConfig(backbone="small", attributes={"hair": ["none", "red", "grey"], "hat": ["none", "fez"]})
+    save_classifier(tmp_path / "classifier", Classifier(config, pretrained=False), {})
+    seen = ["--classifier", str(tmp_path / "classifier")]
+    assert main(["traverse", run, "rate", "--data", data, "--out", str(out), *seen]) == 0
     assert {file.name for file in out.iterdir()} == {"rate.png", "rate.md", "rate.json"}
     body = json.loads((out / "rate.json").read_text())
     assert body["images"] == 3
     assert len(body["rows"]) == 5
+    assert all(round(6 * row["attributes"]["mean"], 4) in range(7) for row in body["rows"])
     capsys.readouterr()
     for options, says in (
         (["--out", str(tmp_path / "n")], "--data is missing"),
