@@ -33,6 +33,8 @@ class Plan:
     """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
     faces: bool = False
     """Whether the data are faces with attributes, which the classifier then knows, all of them."""
+    probed: bool = False
+    """Whether what each block knows and decides of the attributes is measured too."""
     views: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """How `crvae evaluate` scores each run where all seeds are reported together (`experiments.views`): name -> its options."""
     order: bool = False
@@ -188,6 +190,7 @@ PLANS: dict[str, Plan] = {
         CONSTRUCTIONS,
         "is",
         faces=True,
+        probed=True,
         views=BOTH_PRIORS,
         search={"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "posterior"},
         shared={"cpu": SHORT, "gpu": _length(600_000, 5_000_000)},
@@ -213,6 +216,7 @@ PLANS: dict[str, Plan] = {
         ),
         "is",
         faces=True,
+        probed=True,
         views=BOTH_PRIORS,
         shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
     ),

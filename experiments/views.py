@@ -31,7 +31,7 @@ def measure(piece: training.Piece, plan: Plan, run: Path, first: bool) -> None:
     """What the report needs to know of a trained run; pictures are of the first seed."""
     for view in plan.views:
         scored(piece, plan, run, view)
-    if plan.faces:
+    if plan.probed:
         attributes(piece, plan, run)
     for prior in _priors(plan) if first else ():
         sampled(piece, run, prior)
@@ -50,7 +50,7 @@ def report(
     lines = [f"# {plan.title}", "", f"Seeds: {', '.join(map(str, seeds))}. {plan.scored or SCORED:,} images. "
              "Means over seeds, in brackets their 95% interval by Student's t.", ""]  # fmt: skip
     lines += score_table(scores)
-    if plan.faces:
+    if plan.probed:
         measured = {
             row: [
                 json.loads((attributes(piece, plan, runs[row, seed]) / "attributes.json").read_text()) for seed in seeds
@@ -69,7 +69,7 @@ def report(
         for prior, ending in _priors(plan).items():
             shutil.copyfile(sampled(piece, run, prior), made / f"{row}{ending}.png")
             lines += [f"![Samples from {'N(0, I)' if ending else 'its own prior'}]({row}{ending}.png)", ""]
-        if plan.faces:
+        if plan.probed:
             shutil.copyfile(attributes(piece, plan, run) / "attributes.png", made / f"{row}-attributes.png")
             lines += [f"![Attributes]({row}-attributes.png)", ""]
     write_text(made / "scores.json", json.dumps({"seeds": seeds, "scores": scores}, indent=1) + "\n")

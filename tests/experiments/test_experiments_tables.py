@@ -104,7 +104,9 @@ def test_a_plan_of_faces_scores_all_seeds_with_both_priors_and_measures_their_bl
     options = ["--size", "32", "--workers", "1", "--labels", str(tmp_path / "labels.csv")]
     assert main(["prepare", str(tmp_path / "pictures"), str(tmp_path / "faces"), *options]) == 0
     monkeypatch.setitem(
-        PLANS, "small", replace(small_plan, data=str(tmp_path / "faces"), scores="is", faces=True, views=BOTH_PRIORS)
+        PLANS,
+        "small",
+        replace(small_plan, data=str(tmp_path / "faces"), scores="is", faces=True, probed=True, views=BOTH_PRIORS),
     )
     config = ClassifierConfig(backbone="small", attributes={"hair": ["dark", "light"]})
     save(training.RUNS / "classifier-faces", Classifier(config), {})  # untrained, so that the test is quick
