@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from crvae.cli import main
+from crvae.training import checkpoint, launch
 from processes import Command, until
 from reference.same import assert_same_end, difference, last_state
 
@@ -130,3 +131,16 @@ def test_the_lines_of_the_metrics_are_the_contract(trained):
         assert (trained / name).is_file()
     assert list(trained.glob("events.out.tfevents.*"))
     assert [path.name for path in sorted((trained / "samples").iterdir())] == [f"{n:012d}.png" for n in (96, 160)]
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_has_one_before_it_reports(
+    tmp_path, colour, tiny, monkeypatch
+):
+    """Else a second kill, between the first report and the first checkpoint, would leave what cannot be resumed."""
+    run = tmp_path / "run"
+    monkeypatch.setattr(launch, "_fit", lambda *_: None)
+    assert main(["train", "emoji-vae", "--data", str(colour), "--out", str(run), *tiny]) == 0
+    shutil.rmtree(run / "checkpoints")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert [path.name for path in checkpoint.existing(run / "checkpoints")] == ["000000000000"]
+    assert checkpoint.newest(run / "checkpoints")[0] == 0

@@ -159,6 +159,7 @@ def _asked(config: Any, folder: str, images: int, prior: PriorConfig | None) -> 
 def _restored(training: Training, run: Run) -> tuple[Training, list[str]]:
     """The training at its newest whole checkpoint, and what to tell the user about it."""
     if not checkpoint.existing(run.checkpoints) and not run.reports():
+        training.save()  # as a new run does, so that a report never comes before the first checkpoint
         return training, [f"{run.folder} was stopped before its first checkpoint, and starts again"]
     _, state, complaints = checkpoint.newest(run.checkpoints)
     training.restore(state)
