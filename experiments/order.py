@@ -25,7 +25,7 @@ SHOWN = ("nats", "bytes", "psnr", "distance", "attributes")
 
 def measure(piece: training.Piece, plan: Plan, run: Path, first: bool) -> None:
     """What the report needs to know of a trained run; pictures are of the first seed."""
-    rated(piece, plan, run)
+    training.traversed(piece, plan, run, "rate")
     profiled(piece, plan, run)
     if first:
         walked(piece, run)
@@ -38,7 +38,10 @@ def report(
     rows = [row.name for row in plan.rows]
     folders = {row: [runs[row, seed] for seed in seeds] for row in rows}
     rates = {
-        row: [json.loads((rated(piece, plan, run) / "rate.json").read_text())["rows"] for run in trained]
+        row: [
+            json.loads((training.traversed(piece, plan, run, "rate") / "rate.json").read_text())["rows"]
+            for run in trained
+        ]
         for row, trained in folders.items()
     }
     profiles = {
@@ -50,7 +53,7 @@ def report(
     lines += rate_table(rates) + profile_table(profiles) + ["## Pictures", ""]
     for row in rows:
         run = runs[row, seeds[0]]
-        shutil.copyfile(rated(piece, plan, run) / "rate.png", made / f"{row}-rate.png")
+        shutil.copyfile(training.traversed(piece, plan, run, "rate") / "rate.png", made / f"{row}-rate.png")
         shutil.copyfile(walked(piece, run), made / f"{row}.png")
         lines += [
             f"### {row}",
@@ -61,20 +64,8 @@ def report(
             "",
         ]
     write_text(made / "order.json", json.dumps({"seeds": seeds, "rates": rates, "profiles": profiles}) + "\n")
-    write_text(made / "report.md", "\n".join(lines) + "\n")
     about = {"title": plan.title, "budget": budget, "images": plan.images[budget]}
-    results.keep(
-        made, results.RESULTS / name, about | {"runs": results.provenance([str(run) for run in runs.values()])}
-    )
-
-
-def rated(piece: training.Piece, plan: Plan, run: Path) -> Path:
-    """The folder in which `crvae traverse rate` says what the run's first blocks cost and show."""
-    out = training.RUNS / f"rate-{run.name}"
-    if not out.exists():
-        words = ("rate", "--data", plan.data, *training.classifier(piece, plan))
-        piece.run("traverse", str(run), *words, "--out", str(out))
-    return out
+    results.report(made, name, lines, about, list(runs.values()))
 
 
 def profiled(piece: training.Piece, plan: Plan, run: Path) -> Path:

@@ -89,6 +89,11 @@ def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
     return Plan(title, "data/fashion32", EMOJI, rows, SCORES, scored=2_000, originals=False)
 
 
+def _avatars(title: str, rows: tuple[Row, ...], **more: Any) -> Plan:
+    """A plan on faces, by the fast recipes at half their length."""
+    return Plan(title, AVATARS, HALF, rows, "is", faces=True, shared=dict.fromkeys(HALF, SHORT), **more)
+
+
 def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
     """The same departures from the recipe, each a name and its options, on the dense and on the recurrent model."""
     return tuple(
@@ -220,61 +225,37 @@ PLANS: dict[str, Plan] = {
         views=BOTH_PRIORS,
         shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
     ),
-    "prior-rates": Plan(
+    "prior-rates": _avatars(
         "Learned prior against N(0, I) at three KL weights",
-        AVATARS,
-        HALF,
         tuple(
-            Row(f"{name}-{weight}", recipe, _kl(weight, weight) if weight != "2e-5" else ())
-            for name, recipe in (("vae-gan", "fast-vae-gan"), ("cvae-gan", "fast-cvae-gan"), ("crvae-gan-mi", FAST))
+            Row(f"{row.name}-{weight}", row.recipe, _kl(weight, weight) if weight != "2e-5" else ())
+            for row in CONSTRUCTIONS
             for weight in ("2e-5", "1e-4", "5e-4")
         ),
-        "is",
-        faces=True,
         views=BOTH_PRIORS,
-        shared=dict.fromkeys(HALF, SHORT),
     ),
-    "controls-avatars": Plan(
+    "controls-avatars": _avatars(
         "Is it the recurrence? The fast recipe without it, and over blocks in a random order",
-        AVATARS,
-        HALF,
         (
             Row("crvae-gan-mi", FAST),
             Row("perceptron", FAST, ("--model.mixing", "perceptron")),
             Row("permuted", FAST, ("--model.permute",)),
         ),
-        "is",
-        faces=True,
         views=BOTH_PRIORS,
-        shared=dict.fromkeys(HALF, SHORT),
     ),
-    "nested": Plan(
+    "nested": _avatars(
         "What the first blocks cost and show: plain and nested, dense, convolutional and recurrent",
-        AVATARS,
-        HALF,
-        tuple(
-            Row(f"{name}{ending}", f"fast-{name}{ending}")
-            for name in ("vae-gan", "cvae-gan", "crvae-gan-mi")
-            for ending in ("", "-nested")
-        ),
-        "is",
-        faces=True,
+        tuple(Row(row.name + end, row.recipe + end) for row in CONSTRUCTIONS for end in ("", "-nested")),
         order=True,
-        shared=dict.fromkeys(HALF, SHORT),
     ),
-    "kl-weights": Plan(
+    "kl-weights": _avatars(
         "Section 3.3.2: are early blocks coarser when they are dearer?",
-        AVATARS,
-        HALF,
         (
             Row("equal", FAST),
             Row("early-dearer", FAST, _kl("8e-5", "5e-6")),
             Row("late-dearer", FAST, _kl("5e-6", "8e-5")),
         ),
-        "is",
-        faces=True,
         order=True,
-        shared=dict.fromkeys(HALF, SHORT),
     ),
     "mnist": Plan(
         "Likelihoods of binarised digits",

@@ -23,6 +23,12 @@ LARGEST = 300_000
 """Bytes of a picture that lasts as it is; of larger ones as many colours are kept, at most 256, as fit."""
 
 
+def report(made: Path, name: str, lines: list[str], about: dict, runs: list[Path]) -> None:
+    """Writes the page of several seeds into `made`, and keeps it as the results of `name`."""
+    write_text(made / "report.md", "\n".join(lines) + "\n")
+    keep(made, RESULTS / name, about | {"runs": provenance([str(run) for run in runs])})
+
+
 def keep(made: Path, out: Path, about: dict) -> None:
     """Copies what is to last from a comparison to `out`; the page itself stays among the runs."""
     emptied(out)

@@ -89,6 +89,15 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     return ("--classifier", str(judge))
 
 
+def traversed(piece: Piece, plan: Plan, run: Path, walk: str) -> Path:
+    """The folder of `crvae traverse RUN attributes` or `rate` on the plan's data, made where it is missing."""
+    out = RUNS / f"{walk}-{run.name}"
+    if not out.exists():
+        words = (walk, "--data", plan.data, *classifier(piece, plan))
+        piece.run("traverse", str(run), *words, "--out", str(out))
+    return out
+
+
 def finished(folder: Path) -> bool:
     """Whether the run in `folder` is trained to its end, its prior included where it has one.
 

@@ -32,7 +32,7 @@ def measure(piece: training.Piece, plan: Plan, run: Path, first: bool) -> None:
     for view in plan.views:
         scored(piece, plan, run, view)
     if plan.probed:
-        attributes(piece, plan, run)
+        training.traversed(piece, plan, run, "attributes")
     for prior in _priors(plan) if first else ():
         sampled(piece, run, prior)
 
@@ -51,11 +51,12 @@ def report(
              "Means over seeds, in brackets their 95% interval by Student's t.", ""]  # fmt: skip
     lines += score_table(scores)
     if plan.probed:
+        probed = {
+            row: [training.traversed(piece, plan, runs[row, seed], "attributes") for seed in seeds] for row in rows
+        }
         measured = {
-            row: [
-                json.loads((attributes(piece, plan, runs[row, seed]) / "attributes.json").read_text()) for seed in seeds
-            ]
-            for row in rows
+            row: [json.loads((folder / "attributes.json").read_text()) for folder in folders]
+            for row, folders in probed.items()
         }
         short = json.loads(
             json.dumps({"seeds": seeds, "attributes": measured}), parse_float=lambda word: round(float(word), 4)
@@ -70,14 +71,13 @@ def report(
             shutil.copyfile(sampled(piece, run, prior), made / f"{row}{ending}.png")
             lines += [f"![Samples from {'N(0, I)' if ending else 'its own prior'}]({row}{ending}.png)", ""]
         if plan.probed:
-            shutil.copyfile(attributes(piece, plan, run) / "attributes.png", made / f"{row}-attributes.png")
+            shutil.copyfile(
+                training.traversed(piece, plan, run, "attributes") / "attributes.png", made / f"{row}-attributes.png"
+            )
             lines += [f"![Attributes]({row}-attributes.png)", ""]
     write_text(made / "scores.json", json.dumps({"seeds": seeds, "scores": scores}, indent=1) + "\n")
-    write_text(made / "report.md", "\n".join(lines) + "\n")
     about = {"title": plan.title, "budget": budget, "images": plan.images[budget]}
-    results.keep(
-        made, results.RESULTS / name, about | {"runs": results.provenance([str(run) for run in runs.values()])}
-    )
+    results.report(made, name, lines, about, list(runs.values()))
 
 
 def scored(piece: training.Piece, plan: Plan, run: Path, view: str) -> dict[str, Any]:
@@ -95,15 +95,6 @@ def scored(piece: training.Piece, plan: Plan, run: Path, view: str) -> dict[str,
         picked = ("--attribute", PICKED) if plan.faces else ()
         write_text(path, piece.read("evaluate", *words, *picked, *plan.views[view], "--json", threads=1))
     return json.loads(path.read_text())["scores"]
-
-
-def attributes(piece: training.Piece, plan: Plan, run: Path) -> Path:
-    """The folder in which `crvae traverse attributes` says what the run's blocks know and decide."""
-    out = training.RUNS / f"attributes-{run.name}"
-    if not out.exists():
-        words = ("attributes", "--data", plan.data, *training.classifier(piece, plan))
-        piece.run("traverse", str(run), *words, "--out", str(out))
-    return out
 
 
 def sampled(piece: training.Piece, run: Path, prior: str) -> Path:

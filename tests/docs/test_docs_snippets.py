@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -102,7 +103,9 @@ def test_python_compiles_and_names_exist(page, block):
             try:
                 value = getattr(value, part)
             except AttributeError:
-                value = importlib.import_module(f"{value.__name__}.{part}")
+                name = f"{value.__name__}.{part}"
+                assert importlib.util.find_spec(name), f"{page} names {name}, which does not exist"
+                value = importlib.import_module(name)
 
 
 SHORT = {

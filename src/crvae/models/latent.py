@@ -5,6 +5,7 @@ A fourth is a `Construction`, and an entry in CONSTRUCTIONS.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -30,7 +31,7 @@ class RatedGroup(NamedTuple):
     clip: float
 
 
-class Construction(nn.Module):
+class Construction(nn.Module, ABC):
     """What the rest of the package asks of a latent construction, made from a ModelConfig."""
 
     title: ClassVar[str]
@@ -48,13 +49,13 @@ class Construction(nn.Module):
     project: Callable[[Tensor], Tensor]
     """u -> features for the decoder, `b k 4 4`: a method or a layer."""
 
+    @abstractmethod
     def posterior(self, h: Tensor) -> DiagonalGaussian:
         """Trunk features `b k 4 4` -> q(z|x)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decoding(self) -> list[nn.Module]:
         """Its parts behind z: what `crvae cost` counts as decoder."""
-        raise NotImplementedError
 
     def groups(self, train: TrainConfig) -> list[RatedGroup]:
         """Its parameters that do not learn at the trunk's rate."""
