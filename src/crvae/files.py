@@ -9,6 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,8 +26,8 @@ LONGEST = 200
 _unfinished: set[Path] = set()
 """Temporary files and folders that this process has open."""
 
-kept: list[Path] = []
-"""New folders that this process has put under their final names."""
+_placed: list[tuple[Path, int]] = []
+"""New folders that are about to take their final names, or have: with their inodes, which a rename does not change."""
 
 
 class Unwritten(UserError, OSError):
@@ -76,9 +77,10 @@ def whole(path: Path, *, private: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
+def new_folder(path: Path, option: str = "--out", *, begun: bool = False) -> Iterator[Path]:
     """Yields a temporary folder beside `path`, which becomes `path` when the block ends, and is removed on any error.
 
+    `begun`: what comes under that name is where work goes on, and `complete` does not count it.
     Raises UserError if `path` cannot be made, or exists and is not an empty folder.
     """
     check_new_folder(path, option)
@@ -89,9 +91,8 @@ def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
         with _claimed(temporary, folder=True) as handle:
             yield temporary
             _flush(handle)
-            os.replace(temporary, path)
+            os.replace(temporary, path) if begun else put(temporary, path)
         made.clear()
-        kept.append(path)
         sync(path.parent)
     except OSError as error:
         if error.filename is not None and not _concerns(error.filename, temporary):
@@ -102,21 +103,23 @@ def new_folder(path: Path, option: str = "--out") -> Iterator[Path]:
 
 
 def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out") -> None:
-    """Writes several files into `folder`, new or not: all of them are on the disk before the first takes its name.
+    """Writes several files into `folder`, all or none: a new one takes its name when it is whole, and in an old one all of
+    them are on the disk before the first takes its name, and no signal comes between.
 
     Raises UserError if the disk refuses.
     """
-    made = list[Path]()
+    if not folder.exists():
+        with new_folder(folder, option) as temporary:
+            for name, content in contents.items():
+                write_bytes(temporary / name, content)
+        return
     try:
-        _make(folder, made)
         with ExitStack() as stack:
+            stack.enter_context(_undisturbed())
             for name, content in contents.items():
                 stack.enter_context(whole(folder / name)).write_bytes(content)
-        made.clear()
     except OSError as error:
         raise UserError(f"{option} {folder} cannot be written: {reason(error)}") from None
-    finally:
-        _unmake(made)
 
 
 def check_new_folder(path: Path, option: str = "--out") -> None:
@@ -199,6 +202,22 @@ def _flush(handle: int) -> None:
         warnings.warn("this file system cannot sync: what is written just before a power cut may be lost", stacklevel=2)
 
 
+def put(folder: Path, path: Path) -> None:
+    """Gives a finished folder its final name."""
+    _placed.append((path, folder.stat().st_ino))  # before: a signal can come with the rename
+    os.replace(folder, path)
+
+
+def placed() -> int:
+    """How many new folders this process has put, or tried to put, under their final names."""
+    return len(_placed)
+
+
+def complete(since: int = 0) -> list[Path]:
+    """The new folders after the first `since` that are whole under their final names, at whatever moment this is asked."""
+    return [path for path, inode in _placed[since:] if path.is_dir() and path.stat().st_ino == inode]
+
+
 def abandon() -> None:
     """Removes everything that is unfinished: for a process that ends at once."""
     for temporary in list(_unfinished):
@@ -224,6 +243,23 @@ def _claimed(temporary: Path, *, folder: bool = False, private: bool = False) ->
             os.close(handle)
         _remove(temporary)
         _unfinished.discard(temporary)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Within it, the signals that stop a command wait."""
+    came: list[int] = []
+    before = {}
+    with suppress(ValueError):  # not the main thread: no signal is handled here
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def _sweep(path: Path) -> None:

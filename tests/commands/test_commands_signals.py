@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from crvae.cli import main
+from crvae import files
+from crvae.cli import main, stopping
 from crvae.cli.stopping import Stopped, stoppable
 from processes import PATIENCE, Command
 from reference.commands import CONTINUED, READING, RESUMED, WRITING
@@ -82,7 +83,7 @@ def stop(start: type, kind: str, args: list[str], number: int, seconds: float, o
         assert "--resume" in stops[0] or "can be typed again" in stops[0]
     else:
         assert "can be typed again" in stops[0] or (kind in CONTINUED and "the same command again" in stops[0])
-        assert not shown, said
+        assert not shown or (out / shown.pop()).is_file(), said  # a file has its name only when it is whole
 
 
 def again(kind: str, args: list[str], out: Path) -> list[str]:
@@ -144,3 +145,84 @@ def test_an_exception_of_foreign_code_after_a_signal_is_still_the_signal(number)
     assert caught.value.code == 128 + number
     with pytest.raises(ValueError, match="its own"), stoppable("sample", last=False):
         raise ValueError("its own")
+
+
+def interrupted(number: int, work, capsys, monkeypatch) -> tuple[int, str]:
+    """What the command `sample` says and returns if `work` is what it does, and raises the signal somewhere in it."""
+    monkeypatch.setattr("crvae.cli._run", lambda name, args: work())
+    code = main(["sample"])
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", ["os.replace", "after", "ends at once"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_folder_that_is_whole_is_said_to_be(number, moment, tmp_path, capsys, monkeypatch):
+    """A signal can come with the very rename: its handler runs before the next line."""
+    replace, ended = os.replace, []
+
+    def rename(*names):
+        replace(*names)
+        if moment == "os.replace":
+            signal.raise_signal(number)
+
+    def work():
+        with files.new_folder(tmp_path / "new") as folder:
+            (folder / "a.png").write_bytes(b"a")
+        if moment == "ends at once":
+            monkeypatch.setattr("crvae.cli.stopping._importing", lambda frame: True)
+            monkeypatch.setattr(os, "_exit", lambda code: (ended.append(code), sys.exit(code)))
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(os, "replace", rename)
+    if moment == "ends at once":
+        said: list[bytes] = []
+        monkeypatch.setattr(os, "write", lambda _, text: said.append(text))
+        with pytest.raises(SystemExit):
+            interrupted(number, work, capsys, monkeypatch)
+        assert ended == [0]
+        assert b"was complete before the signal came" in said[0]
+    else:
+        assert interrupted(number, work, capsys, monkeypatch) == (
+            0,
+            f"crvae: {tmp_path / 'new'} was complete before the signal came\n",
+        )
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_folder_in_which_work_goes_on_is_not_complete(number, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+
+    def work():
+        stopping.advise("; go on with it", run)
+        with files.new_folder(run, begun=True):
+            pass
+        signal.raise_signal(number)
+
+    assert interrupted(number, work, capsys, monkeypatch) == (128 + number, "crvae: interrupted; go on with it\n")
+    shutil.rmtree(run)
+    code, said = interrupted(number, lambda: signal.raise_signal(number), capsys, monkeypatch)
+    assert code == 128 + number
+    assert "can be typed again" in said  # another command, which left nothing
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_several_files_are_all_written_or_none(number, old, tmp_path, capsys, monkeypatch):
+    """A signal at the first rename of several files: they are all new, or all as before, and nothing is left beside them."""
+    out, replace = tmp_path / "out", os.replace
+    names = ["a.txt", "b.txt", "c.txt"]
+    if old:
+        out.mkdir()
+        for name in names:
+            (out / name).write_text("old")
+
+    def rename(*places):
+        replace(*places)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(os, "replace", rename)
+    code, said = interrupted(number, lambda: files.write_files(out, dict.fromkeys(names, b"new")), capsys, monkeypatch)
+    assert code == (128 + number if old or not out.exists() else 0), said
+    assert not out.exists() or {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(names, "new")
+    assert not list(tmp_path.glob(".*"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
 from io import TextIOWrapper
 
 from crvae import files
-from crvae.cli.stopping import Stopped, sentence, stoppable
+from crvae.cli.stopping import farewell, stoppable
 from crvae.errors import UserError, near, reason
 from crvae.progress import waiting
 
@@ -64,16 +65,14 @@ def main(args: list[str] | None = None) -> int:
 
         print(f"crvae {__version__}")
         return 0
-    name, folders = args[0], len(files.kept)
+    name, since = args[0], files.placed()
     try:
         with stoppable(name, last=last):
             return _run(name, args[1:])
-    except Stopped as stop:
-        if files.kept[folders:]:
-            print(f"crvae: {files.kept[-1]} was complete before the signal came", file=sys.stderr)
-            return 0
-        print(sentence(name), file=sys.stderr)
-        return stop.code
+    except KeyboardInterrupt as stop:
+        said, code = farewell(name, getattr(stop, "code", 128 + signal.SIGINT), since)
+        print(said, file=sys.stderr)
+        return code
     except UserError as error:
         print(f"crvae: {error}", file=sys.stderr)
         return 2

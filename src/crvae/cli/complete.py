@@ -11,6 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
+from crvae.cli.stopping import advise
 from crvae.errors import UserError
 from crvae.files import check_new_folder
 from crvae.progress import progress, waiting
@@ -104,22 +105,19 @@ def run(args: list[str]) -> int:
         optimiser=command.optimiser,
         seed=command.seed,
     )
-    try:
-        with progress() as advance:
-            images = images_of(
-                command.images,
-                model,
-                option="--images",
-                limit=command.count,
-                pixel_limit=command.pixel_limit,
-                progress=advance,
-            )
-            chosen = masks(command.mask, model.config.size, images.boxes)
-            job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
-            rate = write(job, command.out, advance)
-    except KeyboardInterrupt as stop:
-        print("crvae: interrupted. Run the same command again to complete the remaining masks", file=sys.stderr)
-        return getattr(stop, "code", 130)
+    advise(". Run the same command again to complete the remaining masks")
+    with progress() as advance:
+        images = images_of(
+            command.images,
+            model,
+            option="--images",
+            limit=command.count,
+            pixel_limit=command.pixel_limit,
+            progress=advance,
+        )
+        chosen = masks(command.mask, model.config.size, images.boxes)
+        job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
+        rate = write(job, command.out, advance)
     print(f"{command.out}: {len(images.names):,} images, {len(chosen)} masks, {rate:.2f} images/s", file=sys.stderr)
     return 0
 

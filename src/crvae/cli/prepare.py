@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from crvae.cli.parsing import parse
-from crvae.cli.stopping import Stopped
+from crvae.cli.stopping import advise
 from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.registry import all_sources
@@ -84,13 +84,10 @@ def run(args: list[str]) -> int:
     command = parse(command_type(), args, name="prepare")
     from rich.console import Console
 
-    try:
-        with progress() as advance, warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always", UserWarning)
-            card = prepare_source(progress=advance, **vars(command))
-    except Stopped as stop:
-        print(f"crvae: interrupted. Run the same command again to continue preparing {command.out}", file=sys.stderr)
-        return stop.code
+    advise(f". Run the same command again to continue preparing {command.out}")
+    with progress() as advance, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        card = prepare_source(progress=advance, **vars(command))
     for message in dict.fromkeys(str(warning.message) for warning in warned):
         print(f"crvae: {message}", file=sys.stderr)
     console = Console(stderr=True, highlight=False)

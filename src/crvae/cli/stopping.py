@@ -7,9 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from crvae import files
+
+_advice: list[tuple[str, Path | None]] = []
+"""How to go on with what an interrupted command leaves, and where that must lie."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,7 +32,8 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
     code may also put an exception of its own in its place: after a signal every exception is taken for Stopped.
     `last`: the process ends afterwards, and no signal disturbs that.
     """
-    asked = 0
+    asked, since = 0, files.placed()
+    _advice.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal asked
@@ -37,7 +42,7 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
             raise Stopped(number)
         for other in before:
             signal.signal(other, signal.SIG_IGN)
-        _end(name, number)
+        _end(name, number, since)
 
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread: whoever runs us handles signals
@@ -55,9 +60,22 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN if last else handler or signal.SIG_DFL)
 
 
-def sentence(name: str) -> str:
-    """What an interrupted command says that has nothing of its own to say."""
-    return f"crvae: {name} was interrupted; nothing half-written is left, and the same command can be typed again"
+def advise(how: str, place: Path | None = None) -> None:
+    """Says how to go on with what this command leaves if it is interrupted from now on, once there is something at `place`."""
+    _advice.append((how, place))
+
+
+def farewell(name: str, code: int, since: int) -> tuple[str, int]:
+    """What an interrupted command says, and its exit code: 0 where the folder that it was to make is whole.
+
+    `since`: `files.placed()` when it began.
+    """
+    if whole := files.complete(since):
+        return f"crvae: {whole[-1]} was complete before the signal came", 0
+    for how, place in _advice:
+        if place is None or place.exists():
+            return f"crvae: interrupted{how}", code
+    return f"crvae: {name} was interrupted; nothing half-written is left, and the same command can be typed again", code
 
 
 def _importing(frame: FrameType | None) -> bool:
@@ -68,12 +86,13 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _end(name: str, number: int) -> None:
+def _end(name: str, number: int, since: int) -> None:
     """Ends this process and its children now, after removing what is unfinished."""
     if "multiprocessing.process" in sys.modules:
         for child in sys.modules["multiprocessing.process"].active_children():
             child.kill()
     files.abandon()
     clean = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar stands there, and hides the cursor
-    os.write(2, f"{clean}{sentence(name)}\n".encode())
-    os._exit(128 + number)
+    said, code = farewell(name, 128 + number, since)
+    os.write(2, f"{clean}{said}\n".encode())
+    os._exit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,6 +137,7 @@ def finished(work: Callable[[], object], out: str) -> int:
     from crvae.training.loop import Interrupted
 
     first = place().rank == 0
+    advise(f"; the last checkpoint of {out} is whole. Continue with: crvae train --resume {out}", Path(out))
     try:
         work()
     except Interrupted as stop:
@@ -147,14 +147,6 @@ def finished(work: Callable[[], object], out: str) -> int:
                 file=sys.stderr,
             )
         return stop.code
-    except KeyboardInterrupt as stop:
-        if not os.path.exists(out):
-            raise
-        print(
-            f"crvae: interrupted; the last checkpoint of {out} is whole. Continue with: crvae train --resume {out}",
-            file=sys.stderr,
-        )
-        return getattr(stop, "code", 130)
     if first:
         print(f"done: {out} (crvae sample {out} --count 64 --out samples.png)", file=sys.stderr)
     return 0

@@ -27,7 +27,7 @@ from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, S
 from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, schema, write_chunk
 from crvae.data.source import Item, Source
 from crvae.errors import UserError, reason
-from crvae.files import write_text
+from crvae.files import put, write_text
 
 Report = Callable[[int], None]
 """Is told how many more items are done."""
@@ -59,7 +59,7 @@ def write_prepared(source: Source, out: Path, *, workers: int, report: Report = 
         write_text(folder / CARD, card.model_dump_json(indent=1))
         shards = {shard.file for split in card.splits.values() for shard in split.shards}
         _tidy(folder, shards | {CARD})
-        os.replace(folder, out)
+        put(folder, out)
         return card
     except OSError as error:
         raise UserError(

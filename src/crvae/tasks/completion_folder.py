@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from crvae.config.base import FORMAT
 from crvae.errors import UserError, reason
-from crvae.files import check_new_folder, write_text
+from crvae.files import check_new_folder, put, write_text
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.pictures import save_image, save_picture, to_8_bit
@@ -85,7 +84,7 @@ def write(job: Job, out: Path, progress: Progress) -> float:
         report = {**job.settings, "images_per_second": rate, "masks": losses}
         write_text(folder / "completions.json", json.dumps(report, indent=1) + "\n")
         (folder / STATE).unlink()
-        os.replace(folder, out)
+        put(folder, out)
     except OSError as error:
         if not (folder / STATE).is_file():
             shutil.rmtree(folder, ignore_errors=True)

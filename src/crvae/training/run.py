@@ -44,7 +44,7 @@ class Run:
             raise UserError(
                 f"--out {folder} already exists. Choose another folder, or continue that run: crvae train --resume {folder}"
             )
-        with new_folder(folder) as temporary:
+        with new_folder(folder, begun=True) as temporary:
             cls(temporary).configure(config)
             write_text(temporary / "environment.json", json.dumps(environment, indent=2) + "\n")
             for name in ("checkpoints", "samples"):
