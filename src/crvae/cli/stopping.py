@@ -13,7 +13,7 @@ from types import FrameType
 from crvae import files
 
 _advice: list[tuple[str, Path | None]] = []
-"""How to go on with what an interrupted command leaves, and where that must lie."""
+"""How to continue with what an interrupted command leaves, and where that must lie."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -61,7 +61,7 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
 
 
 def advise(how: str, place: Path | None = None) -> None:
-    """Says how to go on with what this command leaves if it is interrupted from now on, once there is something at `place`."""
+    """Says how to continue with what this command leaves if it is interrupted from now on, once there is something at `place`."""
     _advice.append((how, place))
 
 

@@ -6,8 +6,10 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from crvae.cli.parsing import parse
+from crvae.cli.stopping import advise
 from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
 from crvae.config.stage2 import (

@@ -18,7 +18,7 @@ from PIL import Image
 import crvae
 from crvae.cli import main
 from crvae.web.study.folder import Question, Study, read_key, read_study
-from crvae.web.study.questions import create, order
+from crvae.web.study.questions import create
 
 COLOURS = ["vae-gan", "crvae-gan", "crvae-gan-mi"]
 
@@ -126,16 +126,16 @@ def test_order_is_a_permutation_that_spreads_the_checks(pairs, seed, rater):
     questions += [Question(kind="attention", group="", answer=1)] * checks
     questions += [Question(kind="repeat", group="", repeats=number + 1) for number in range(repeats)]
     study = Study(task="sample", seed=seed, alternatives=2, questions=tuple(questions))
-    found = order(study, rater)
+    found = study.order(rater)
     assert sorted(found) == list(range(1, len(questions) + 1))
-    assert found == order(study, rater)
+    assert found == study.order(rater)
     for number, question in enumerate(questions, 1):
         if question.kind == "repeat":
             assert found.index(question.repeats) < found.index(number)
 
 
 def test_raters_meet_different_orders(study):
-    assert len({tuple(order(read_study(study), rater)) for rater in range(1, 20)}) == 19
+    assert len({tuple(read_study(study).order(rater)) for rater in range(1, 20)}) == 19
 
 
 @pytest.mark.parametrize(

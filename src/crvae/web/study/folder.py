@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import secrets
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -53,6 +54,28 @@ class Study(Stored):
             if (question.kind == "attention") != (question.answer > 0) or question.answer > self.alternatives:
                 raise ValueError(f"question {number} has no right answer")
         return self
+
+    def order(self, rater: int) -> list[int]:
+        """Numbers of all questions in the order in which rater number `rater` meets them: random, but attention questions
+        are spread evenly, and a repeat comes in the second half, its original in the first.
+        """
+        chance = random.Random(f"{self.seed}/{rater}")
+        originals = {question.repeats for question in self.questions if question.kind == "repeat"}
+        attention = sum(question.kind == "attention" for question in self.questions)
+        checks = list(range(attention))
+        chance.shuffle(checks)
+
+        def when(number: int) -> float:
+            kind = self.questions[number - 1].kind
+            if kind == "attention":
+                return (checks.pop() + chance.random()) / attention
+            if kind == "repeat":
+                return 0.5 + chance.random() / 2
+            return chance.random() / 2 if number in originals else chance.random()
+
+        numbers = range(1, len(self.questions) + 1)
+        moments = {number: when(number) for number in numbers}
+        return sorted(numbers, key=moments.__getitem__)
 
 
 class Key(Stored):

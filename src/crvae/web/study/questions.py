@@ -86,29 +86,6 @@ def build(shown: Shown, models: list[str], task: Task, seed: int) -> tuple[Study
     return study, key, images
 
 
-def order(study: Study, rater: int) -> list[int]:
-    """Numbers of all questions in the order in which rater number `rater` meets them: random, but attention questions
-    are spread evenly, and a repeat comes in the second half, its original in the first.
-    """
-    chance = random.Random(f"{study.seed}/{rater}")
-    originals = {question.repeats for question in study.questions if question.kind == "repeat"}
-    attention = sum(question.kind == "attention" for question in study.questions)
-    checks = list(range(attention))
-    chance.shuffle(checks)
-
-    def when(number: int) -> float:
-        kind = study.questions[number - 1].kind
-        if kind == "attention":
-            return (checks.pop() + chance.random()) / attention
-        if kind == "repeat":
-            return 0.5 + chance.random() / 2
-        return chance.random() / 2 if number in originals else chance.random()
-
-    numbers = range(1, len(study.questions) + 1)
-    moments = {number: when(number) for number in numbers}
-    return sorted(numbers, key=moments.__getitem__)
-
-
 def _balanced_places(models: int, count: int, chance: random.Random) -> list[tuple[int, ...]]:
     """`count` orders of the models: every order equally often, up to a remainder."""
     every = list(itertools.permutations(range(models)))

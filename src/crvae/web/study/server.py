@@ -30,7 +30,6 @@ from crvae.web.study.folder import (
     read_study,
 )
 from crvae.web.study.protection import Protection, RateLimit, same, seal
-from crvae.web.study.questions import order
 from crvae.web.study.results import tally
 
 PAGES = Path(__file__).parent / "pages"
@@ -71,7 +70,7 @@ class StudySite:
         self.ballots = Ballots(database or default_url(folder), fingerprint(folder))
         self.ask = f"Which image looks {'more' if self.study.alternatives == 2 else 'most'} realistic?"
         self.pages = Jinja2Templates(directory=PAGES)
-        self.order = lru_cache(maxsize=1000)(lambda rater: order(self.study, rater))
+        self.order = lru_cache(maxsize=1000)(self.study.order)
         self.starts = RateLimit(per_second=2, burst=200)  # a class of students behind one address
         self.guesses = RateLimit(per_second=1, burst=20)
         self.logins = RateLimit(per_second=0.2, burst=10)
