@@ -54,7 +54,7 @@ def fitted(config, steps: int, rate: float) -> LearnedPrior:
 
 @pytest.fixture(scope="module")
 def flow() -> LearnedPrior:
-    return fitted(FlowPriorConfig(width=64, depth=2, solver_steps=8), 1500, 3e-3)
+    return fitted(FlowPriorConfig(width=64, depth=2, solver_steps=8), 1000, 3e-3)
 
 
 @pytest.fixture(scope="module")

@@ -112,10 +112,10 @@ def start(world: int, args: list[str], log: Path, prepare=None) -> list[Command]
     return [Command(args, log, prepare=prepare)] if world == 1 else ranks(world, args, log, prepare)
 
 
-def test_twenty_kills(tmp_path, colour, tiny):
-    hits = survive(20, 1, tmp_path, colour, tiny, seed=0)
-    assert len(hits) >= 20
-    assert hits.count("inside") >= 5
+def test_six_kills(tmp_path, colour, tiny):
+    hits = survive(6, 1, tmp_path, colour, tiny, seed=0)
+    assert len(hits) >= 6
+    assert "inside" in hits
 
 
 def test_three_kills_of_two_ranks(tmp_path, colour, tiny):
