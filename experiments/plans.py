@@ -33,6 +33,8 @@ class Plan:
     """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
     faces: bool = False
     """Whether the data are faces with attributes, which the classifier then knows, all of them."""
+    judge: tuple[str, ...] = ()
+    """Options of the classifier's training, where not the defaults."""
     probed: bool = False
     """Whether what each block knows and decides of the attributes is measured too."""
     views: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -73,6 +75,7 @@ BOTH_PRIORS = {
 
 AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
 SHORT = _length(30_000, 250_000)
+OF_ATTRIBUTES = ("--attributes", "all", "--backbone", "small")
 HALF = {"cpu": 30_000, "gpu": 30_000}
 """Half the fast recipes' own length: five minutes of one core, and as much for the prior and the scores."""
 
@@ -91,7 +94,9 @@ def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
 
 def _avatars(title: str, rows: tuple[Row, ...], **more: Any) -> Plan:
     """A plan on faces, by the fast recipes at half their length."""
-    return Plan(title, AVATARS, HALF, rows, "is", faces=True, shared=dict.fromkeys(HALF, SHORT), **more)
+    return Plan(
+        title, AVATARS, HALF, rows, "is", faces=True, judge=OF_ATTRIBUTES, shared=dict.fromkeys(HALF, SHORT), **more
+    )
 
 
 def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
@@ -106,6 +111,9 @@ def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
 CONSTRUCTIONS = (Row("vae-gan", "fast-vae-gan"), Row("cvae-gan", "fast-cvae-gan"), Row("crvae-gan-mi", FAST))
 PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
 """The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
+
+TENTH = ("--train.halve-every-images", "300000", "--prior.kind", "autoregressive", "--prior.images", "300000")
+"""The supplement's 50 of 200 epochs, at a tenth of its length."""
 
 PLANS: dict[str, Plan] = {
     "table1": Plan(
@@ -195,6 +203,7 @@ PLANS: dict[str, Plan] = {
         CONSTRUCTIONS,
         "is",
         faces=True,
+        judge=OF_ATTRIBUTES,
         probed=True,
         views=BOTH_PRIORS,
         search={"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "posterior"},
@@ -210,6 +219,16 @@ PLANS: dict[str, Plan] = {
         views=BOTH_PRIORS,
         shared=dict.fromkeys(HALF, SHORT),
     ),
+    "fashion-fast": Plan(
+        "Table 1, upper half, on Fashion-MNIST, by the fast recipes",
+        "data/fashion32",
+        HALF,
+        tuple(replace(row, options=GREY) for row in CONSTRUCTIONS),
+        "is",
+        judge=("--backbone", "small"),
+        views=BOTH_PRIORS,
+        shared=dict.fromkeys(HALF, SHORT),
+    ),
     "paper": Plan(
         "The paper's own networks, recurrence and objective, on avatars",
         AVATARS,
@@ -221,6 +240,7 @@ PLANS: dict[str, Plan] = {
         ),
         "is",
         faces=True,
+        judge=OF_ATTRIBUTES,
         probed=True,
         views=BOTH_PRIORS,
         shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
@@ -257,6 +277,17 @@ PLANS: dict[str, Plan] = {
         ),
         order=True,
     ),
+    "objectives": _avatars(
+        "Figures 3 and 6: what the adversarial loss and mutual-information regularisation add",
+        (
+            Row("vae", "fast-vae"),
+            Row("cvae", "fast-cvae"),
+            Row("crvae", "fast-crvae"),
+            Row("crvae-gan", "fast-crvae-gan"),
+            Row("crvae-gan-mi", FAST),
+        ),
+        views=BOTH_PRIORS,
+    ),
     "mnist": Plan(
         "Likelihoods of binarised digits",
         "data/mnist28",
@@ -265,6 +296,15 @@ PLANS: dict[str, Plan] = {
         "elbo,nll",
         scored=1_000,
         originals=False,
+    ),
+    "mnist-priors": Plan(
+        "Likelihoods of binarised digits under the autoregressive prior and under N(0, I)",
+        "data/mnist28",
+        {"cpu": 1_200_000, "gpu": 12_000_000},
+        tuple(Row(row, row, ("--model.width", "8")) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae")),
+        "elbo,nll",
+        views={"own prior": ("--scores", "elbo,nll"), "N(0, I)": ("--scores", "elbo,nll", "--prior", "normal")},
+        shared=dict.fromkeys(("cpu", "gpu"), TENTH),
     ),
 }
 """Table or figure -> its plan. Rows of the same recipe and options are trained once and shared between plans."""

@@ -22,7 +22,9 @@ from crvae.files import write_text
 from experiments import order, results, training, views
 from experiments.plans import PLANS, Plan, Row
 
-STAGE2_IMAGES, STAGE2_DATA = {"cpu": 10_000, "gpu": 600_000}, "data/emoji128"
+STAGE2_IMAGES = {"cpu": 10_000, "gpu": 600_000}
+STAGE2_DATA = {"table1": "data/emoji128", "avatars": "data/avatars64"}
+"""Table of the Stage1 models -> prepared pairs of small and large images."""
 STAGE2_SCORES = "benchmarks/stage2_scores.py"
 
 
@@ -127,22 +129,22 @@ def figure9(budget: str, piece: training.Piece) -> None:
     )
 
 
-def figure7(budget: str, piece: training.Piece) -> None:
-    """Table 1, lower half: Stage2 with and without perceptual loss, on table1's VAE-GAN and crVAE-GAN + MI."""
-    made, images = results.emptied(training.RUNS / "report-figure7"), STAGE2_IMAGES[budget]
+def figure7(budget: str, piece: training.Piece, table: str = "table1", name: str = "figure7") -> None:
+    """Table 1, lower half: Stage2 with and without perceptual loss, on VAE-GAN and crVAE-GAN + MI of `table`."""
+    made, images, data = results.emptied(training.RUNS / f"report-{name}"), STAGE2_IMAGES[budget], STAGE2_DATA[table]
     runs: list[str] = []
-    for name, stage1 in pair(piece, budget).items():
+    for row, stage1 in pair(piece, budget, table).items():
         both = []
         for recipe in ("emoji-stage2-128", "emoji-stage2-128-plain"):
-            run = training.RUNS / f"{recipe}-on-{name}-{images // 1000}k"
-            training.finish(piece, run, images, recipe, "--stage1", str(stage1), "--data", STAGE2_DATA)
+            run = training.RUNS / f"{Path(data).name}-{recipe}-on-{row}-{images // 1000}k"
+            training.finish(piece, run, images, recipe, "--stage1", str(stage1), "--data", data)
             both.append(str(run))
-        words = (*both, "--data", STAGE2_DATA, "--out", str(made / f"{name}.png"))
+        words = (*both, "--data", data, "--out", str(made / f"{row}.png"))
         scored = subprocess.run([sys.executable, STAGE2_SCORES, *words], stdout=subprocess.PIPE, text=True, check=True)
-        write_text(made / f"{name}.json", scored.stdout)
+        write_text(made / f"{row}.json", scored.stdout)
         runs += both
     about = {"title": "Table 1, lower half: Stage2 (Figure 7)", "budget": budget, "images": images}
-    results.keep(made, results.RESULTS / "figure7", about | {"runs": results.provenance(runs)})
+    results.keep(made, results.RESULTS / name, about | {"runs": results.provenance(runs)})
 
 
 AFTER_TABLES = {
@@ -151,6 +153,7 @@ AFTER_TABLES = {
     "avatars-table2": partial(table2, table="avatars", name="avatars-table2"),
     "paper-table2": partial(table2, table="paper", name="paper-table2"),
     "figure7": figure7,
+    "figure7-avatars": partial(figure7, table="avatars", name="figure7-avatars"),
     "figure9": figure9,
 }
 """What is made of the runs of table1, fashion, avatars or paper rather than by comparing rows of its own."""

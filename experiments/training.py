@@ -82,10 +82,9 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     where it is not needed."""
     if "is" not in plan.scores.split(","):
         return ()
-    of_attributes = ("--attributes", "all", "--backbone", "small") if plan.faces else ()
     judge = RUNS / f"classifier-{Path(plan.data).name}"
     if not judge.exists():
-        piece.run("classifier", plan.data, "--out", str(judge), *of_attributes, threads=os.cpu_count() or 1)
+        piece.run("classifier", plan.data, "--out", str(judge), *plan.judge, threads=os.cpu_count() or 1)
     return ("--classifier", str(judge))
 
 
