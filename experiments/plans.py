@@ -225,7 +225,7 @@ PLANS: dict[str, Plan] = {
         HALF,
         tuple(replace(row, options=GREY) for row in CONSTRUCTIONS),
         "is",
-        judge=("--backbone", "small"),
+        judge=("--backbone", "small", "--epochs", "2"),
         views=BOTH_PRIORS,
         shared=dict.fromkeys(HALF, SHORT),
     ),
