@@ -278,11 +278,13 @@ PLANS: dict[str, Plan] = {
         order=True,
     ),
     "objectives": _avatars(
-        "Figures 3 and 6: what the adversarial loss and mutual-information regularisation add",
+        "Figures 3, 5 and 6: what the adversarial loss and mutual-information regularisation add",
         (
             Row("vae", "fast-vae"),
             Row("cvae", "fast-cvae"),
             Row("crvae", "fast-crvae"),
+            Row("vae-gan", "fast-vae-gan"),
+            Row("vae-gan-mi", "fast-vae-gan", ("--objective.mutual-information", "0.02")),
             Row("crvae-gan", "fast-crvae-gan"),
             Row("crvae-gan-mi", FAST),
         ),

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from crvae.data.request import CORES
 from crvae.training.launch import STAGES
 from crvae.training.prior_stage import has_prior_stage
 from crvae.training.run import Run
@@ -84,7 +85,7 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
         return ()
     judge = RUNS / f"classifier-{Path(plan.data).name}"
     if not judge.exists():
-        piece.run("classifier", plan.data, "--out", str(judge), *plan.judge, threads=os.cpu_count() or 1)
+        piece.run("classifier", plan.data, "--out", str(judge), *plan.judge, threads=CORES)
     return ("--classifier", str(judge))
 
 
