@@ -76,6 +76,8 @@ BOTH_PRIORS = {
 AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
 SHORT = _length(30_000, 250_000)
 OF_ATTRIBUTES = ("--attributes", "all", "--backbone", "small")
+BUILT_IN = ("--model.width", "14", "--model.latent-channels", "24", "--prior.flow.width", "384")
+"""Of the built-in model `faces`, whose weights must stay small."""
 HALF = {"cpu": 30_000, "gpu": 30_000}
 """Half the fast recipes' own length: five minutes of one core, and as much for the prior and the scores."""
 
@@ -262,6 +264,17 @@ PLANS: dict[str, Plan] = {
             Row("permuted", FAST, ("--model.permute",)),
         ),
         views=BOTH_PRIORS,
+    ),
+    "avatars-long": Plan(
+        "Dense and recurrent on faces at four times the budget",
+        AVATARS,
+        {"cpu": 120_000, "gpu": 600_000},
+        (CONSTRUCTIONS[0], CONSTRUCTIONS[2]),
+        "is",
+        faces=True,
+        judge=OF_ATTRIBUTES,
+        views=BOTH_PRIORS,
+        shared={"cpu": (*BUILT_IN, *_length(120_000, 1_000_000)), "gpu": (*BUILT_IN, *_length(600_000, 5_000_000))},
     ),
     "nested": _avatars(
         "What the first blocks cost and show: plain and nested, dense, convolutional and recurrent",
