@@ -26,7 +26,7 @@ from crvae.intervals import mean
 from crvae.pictures import from_8_bit, save_grid, to_8_bit
 from crvae.tasks.upscaling import load_upsampler
 
-COLUMNS = 10
+COLUMNS = 5
 FEATURES = "efficientnet-lite0"
 
 
