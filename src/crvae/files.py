@@ -27,7 +27,7 @@ _unfinished: set[Path] = set()
 """Temporary files and folders that this process has open."""
 
 _placed: list[tuple[Path, int]] = []
-"""New folders that are about to take their final names, or have: with their inodes, which a rename does not change."""
+"""New folders of this command that are about to take their final names, or have: with their inodes, which a rename leaves."""
 
 
 class Unwritten(UserError, OSError):
@@ -208,14 +208,14 @@ def put(folder: Path, path: Path) -> None:
     os.replace(folder, path)
 
 
-def placed() -> int:
-    """How many new folders this process has put, or tried to put, under their final names."""
-    return len(_placed)
+def forget() -> None:
+    """A command begins: what was put under final names before is not its work."""
+    _placed.clear()
 
 
-def complete(since: int = 0) -> list[Path]:
-    """The new folders after the first `since` that are whole under their final names, at whatever moment this is asked."""
-    return [path for path, inode in _placed[since:] if path.is_dir() and path.stat().st_ino == inode]
+def complete() -> list[Path]:
+    """The command's new folders that are whole under their final names, at whatever moment this is asked."""
+    return [path for path, inode in _placed if path.is_dir() and path.stat().st_ino == inode]
 
 
 def abandon() -> None:

@@ -8,7 +8,6 @@ import signal
 import sys
 from io import TextIOWrapper
 
-from crvae import files
 from crvae.cli.stopping import farewell, stoppable
 from crvae.errors import UserError, near, reason
 from crvae.progress import waiting
@@ -65,12 +64,12 @@ def main(args: list[str] | None = None) -> int:
 
         print(f"crvae {__version__}")
         return 0
-    name, since = args[0], files.placed()
+    name = args[0]
     try:
         with stoppable(name, last=last):
             return _run(name, args[1:])
     except KeyboardInterrupt as stop:
-        said, code = farewell(name, getattr(stop, "code", 128 + signal.SIGINT), since)
+        said, code = farewell(name, getattr(stop, "code", 128 + signal.SIGINT))
         print(said, file=sys.stderr)
         return code
     except UserError as error:

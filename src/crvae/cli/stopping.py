@@ -32,7 +32,8 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
     code may also put an exception of its own in its place: after a signal every exception is taken for Stopped.
     `last`: the process ends afterwards, and no signal disturbs that.
     """
-    asked, since = 0, files.placed()
+    asked = 0
+    files.forget()
     _advice.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -42,7 +43,7 @@ def stoppable(name: str, *, last: bool) -> Iterator[None]:
             raise Stopped(number)
         for other in before:
             signal.signal(other, signal.SIG_IGN)
-        _end(name, number, since)
+        _end(name, number)
 
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread: whoever runs us handles signals
@@ -65,12 +66,9 @@ def advise(how: str, place: Path | None = None) -> None:
     _advice.append((how, place))
 
 
-def farewell(name: str, code: int, since: int) -> tuple[str, int]:
-    """What an interrupted command says, and its exit code: 0 where the folder that it was to make is whole.
-
-    `since`: `files.placed()` when it began.
-    """
-    if whole := files.complete(since):
+def farewell(name: str, code: int) -> tuple[str, int]:
+    """What an interrupted command says, and its exit code: 0 where the folder that it was to make is whole."""
+    if whole := files.complete():
         return f"crvae: {whole[-1]} was complete before the signal came", 0
     for how, place in _advice:
         if place is None or place.exists():
@@ -86,13 +84,13 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _end(name: str, number: int, since: int) -> None:
+def _end(name: str, number: int) -> None:
     """Ends this process and its children now, after removing what is unfinished."""
     if "multiprocessing.process" in sys.modules:
         for child in sys.modules["multiprocessing.process"].active_children():
             child.kill()
     files.abandon()
     clean = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""  # a progress bar stands there, and hides the cursor
-    said, code = farewell(name, 128 + number, since)
+    said, code = farewell(name, 128 + number)
     os.write(2, f"{clean}{said}\n".encode())
     os._exit(code)
