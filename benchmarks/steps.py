@@ -16,6 +16,7 @@ from crvae.evaluation.cost import count_flops, flops_per_image, random_batch
 from crvae.pictures import from_8_bit
 from crvae.recipes import RECIPES
 from crvae.training.launch import devices
+from crvae.training.recording import WARM_UP
 from crvae.training.stage1 import Stage1
 from crvae.training.step import TrainingStep
 
@@ -43,6 +44,8 @@ def measure(batch: int, rounds: int, width: int = 32, precisions: tuple[str, ...
     def joint(config: Stage1Config, precision: str) -> Callable[[], object]:
         fabric, _ = devices(precision, deterministic=False)
         step = TrainingStep(Stage1(config), fabric)
+        for _ in range(WARM_UP if device.type == "cuda" else 0):
+            step(stored, step.complete)
         return lambda: step(stored, step.complete)
 
     for precision in precisions:

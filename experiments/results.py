@@ -54,13 +54,13 @@ def fewer_colours(source: Path, target: Path) -> None:
 
 
 def provenance(runs: list[str]) -> list[dict]:
-    """Of each run its command, its commit, its arithmetic and what it took."""
+    """Of each run its command, its commit, its device and arithmetic, and what it took."""
     found = []
     for run in map(Path, runs):
         environment = json.loads((run / "environment.json").read_text())
         about = {"command": f"crvae {environment['command']}", "commit": environment["commit"]}
         seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
-        found.append(about | {"precision": environment["precision"], "seconds": seconds})
+        found.append(about | {name: environment[name] for name in ("device", "precision")} | {"seconds": seconds})
     return found
 
 
@@ -76,9 +76,10 @@ def hours() -> dict[str, tuple[int, float]]:
     spent: dict[tuple[str, str], float] = {}
     for path in sorted(RESULTS.glob("*/provenance.json")):
         about = json.loads(path.read_text())
-        machine = "GPU, several runs at once" if "NVIDIA" in (about.get("machine") or "") else "one core a run"
+        scored_on = "cuda" if "NVIDIA" in (about.get("machine") or "") else "cpu"
         for run in about.get("runs", []):
-            spent[machine, run["command"]] = run["seconds"]
+            cuda = run.get("device", scored_on).startswith("cuda")
+            spent["GPU, several runs at once" if cuda else "one core a run", run["command"]] = run["seconds"]
     kinds = {machine: [taken for (kind, _), taken in spent.items() if kind == machine] for machine, _ in spent}
     return {machine: (len(taken), sum(taken) / 3600) for machine, taken in kinds.items()}
 

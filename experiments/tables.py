@@ -118,15 +118,21 @@ def table2(budget: str, piece: training.Piece, table: str = "table1", name: str 
     results.keep(made, results.RESULTS / name, about)
 
 
-def figure9(budget: str, piece: training.Piece) -> None:
-    """Figure 9: block after block, of table1's crVAE-GAN + MI and of its VAE-GAN as the control."""
-    made, models = results.emptied(training.RUNS / "report-figure9"), pair(piece, budget)
-    for name, run in models.items():
-        piece.run("traverse", str(run), "progressive", "--out", str(made / f"{name}.png"))
+def figure9(budget: str, piece: training.Piece, table: str = "table1", name: str = "figure9") -> None:
+    """Figure 9: block after block, of a table's crVAE-GAN + MI and of its VAE-GAN as the control.
+
+    On faces, in the place of figures 10 and 11, what each block knows and decides, and what the first blocks cost and show.
+    """
+    made, models = results.emptied(training.RUNS / f"report-{name}"), pair(piece, budget, table)
+    for row, run in models.items():
+        piece.run("traverse", str(run), "progressive", "--out", str(made / f"{row}.png"))
+        for walk in ("attributes", "rate") if PLANS[table].faces else ():
+            for kind in (".png", ".json"):
+                found = training.traversed(piece, PLANS[table], run, walk) / f"{walk}{kind}"
+                shutil.copyfile(found, made / f"{row}-{walk}{kind}")
     runs = results.provenance([str(run) for run in models.values()])
-    results.keep(
-        made, results.RESULTS / "figure9", {"title": "Figure 9: progressive sampling", "budget": budget, "runs": runs}
-    )
+    about = {"title": "Figure 9: progressive sampling", "budget": budget, "runs": runs}
+    results.keep(made, results.RESULTS / name, about)
 
 
 def figure7(budget: str, piece: training.Piece, table: str = "table1", name: str = "figure7") -> None:
@@ -151,12 +157,14 @@ AFTER_TABLES = {
     "table2": table2,
     "fashion-table2": partial(table2, table="fashion", name="fashion-table2"),
     "avatars-table2": partial(table2, table="avatars", name="avatars-table2"),
+    "avatars-eightfold-table2": partial(table2, table="avatars-eightfold", name="avatars-eightfold-table2"),
     "paper-table2": partial(table2, table="paper", name="paper-table2"),
     "figure7": figure7,
     "figure7-avatars": partial(figure7, table="avatars", name="figure7-avatars"),
     "figure9": figure9,
+    "figure9-avatars": partial(figure9, table="avatars-eightfold", name="figure9-avatars"),
 }
-"""What is made of the runs of table1, fashion, avatars or paper rather than by comparing rows of its own."""
+"""What is made of a table's runs rather than by comparing rows of its own."""
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ def test_one_step(name: str):
         loss, terms, carry = side.forward(*carry)
         assert all(torch.isfinite(term).all() for term in terms.values())
         side.backward(loss, last=True)
-        assert side.update(0)
+        side.set_rates(0)
+        assert side.update()
         moved = [not torch.equal(a, b) for a, b in zip(before, side.parameters, strict=True)]
         assert sum(moved) > 0.6 * len(moved)  # at width 1 some rectifiers are dead
     assert len(sides) == (2 if config.objective.adversarial else 1)
@@ -112,7 +113,8 @@ def test_values_of_the_recurrences_gradients_are_clipped(small):
     side = Optimising(Stage1(config).sides[0], config.train, Fabric(accelerator="cpu", devices=1))
     loss, _, _ = side.forward(torch.rand(8, 3, 32, 32))
     side.backward(loss * 1e3, last=True)
-    side.update(0)
+    side.set_rates(0)
+    side.update()
     largest = {
         group.name: max(side.optimiser.state[p]["exp_avg"].abs().max().item() for p in group.parameters)
         for group in side.groups

@@ -48,4 +48,4 @@ class ScheduleConfig(Frozen):
     """Where curves and samples are shown: TensorBoard, or Weights & Biases also, which needs its package and an account or
     WANDB_MODE=offline."""
     deterministic: bool = False
-    """On a GPU, use deterministic algorithms only (CPUs are always exact)."""
+    """On a GPU, use deterministic algorithms only, and record no step as a CUDA graph (CPUs are always exact)."""

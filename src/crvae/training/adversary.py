@@ -165,7 +165,7 @@ class Adversary(nn.Module):
         is_sample, is_reconstruction = (place == 2).view(-1, 1, 1, 1), (place == 3).view(-1, 1, 1, 1)
         mixed = torch.where(is_sample, samples, torch.where(is_reconstruction, reconstructions, x))
         realism, _ = self.discriminator(mixed, real=len(mixed))
-        return [realism[place < 2], realism[place == 3], realism[place == 2]]
+        return [torch.cat([realism[0::4], realism[1::4]]), realism[3::4], realism[2::4]]
 
     def _target(self, latent: Tensor | None) -> Tensor | None:
         """What the latent head is to recover: a constant."""

@@ -16,13 +16,16 @@ COOL = 0.02
 
 
 class Optimising:
-    """A side with its optimiser, wrapped for the device; `forward`, `backward` and `update` make its step."""
+    """A side with its optimiser, wrapped for the device; `set_rates`, `forward`, `backward` and `update` make its step."""
 
     def __init__(self, side: Side, config: ScheduleConfig, fabric: Fabric):
         self.name, self.groups, self.after = side.name, side.groups, side.after
         self.config, self.fabric = config, fabric
         groups = [{"params": group.parameters} for group in side.groups]
-        self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=(config.beta1, config.beta2), fused=True)
+        betas, cuda = (config.beta1, config.beta2), fabric.device.type == "cuda"
+        self.optimiser = torch.optim.Adam(groups, lr=config.rate, betas=betas, fused=True, capturable=cuda)
+        for options in self.optimiser.param_groups if cuda else ():
+            options["lr"] = torch.tensor(config.rate, device=fabric.device)  # where a recorded step reads it
         self.forward, self._wrapped = fabric.setup(side.step, self.optimiser)
         self.parameters = [p for group in side.groups for p in group.parameters]
 
@@ -40,15 +43,20 @@ class Optimising:
         with self.fabric.no_backward_sync(self.forward, enabled=not last):
             self.fabric.backward(loss)
 
-    def update(self, images: int) -> Tensor:
+    def set_rates(self, images: int) -> None:
+        """Gives each group its learning rate after `images` seen."""
+        for rate, options in zip(self.rates(images).values(), self.optimiser.param_groups, strict=True):
+            if isinstance(options["lr"], Tensor):
+                options["lr"].fill_(rate)
+            else:
+                options["lr"] = rate
+
+    def update(self) -> Tensor:
         """Clips and applies the gradients, unless any is not finite. Returns whether they were, still on the device."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         finite = torch.isfinite(torch.nn.utils.get_total_norm(gradients))
         self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused kernel
-        for group, rate, options in zip(
-            self.groups, self.rates(images).values(), self.optimiser.param_groups, strict=True
-        ):
-            options["lr"] = rate
+        for group in self.groups:
             if group.clip:
                 torch.nn.utils.clip_grad_value_(group.parameters, group.clip)
         self._wrapped.step()

@@ -22,10 +22,11 @@ class Perceptual:
     def __call__(self, x_hat: Float[Tensor, "b c h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
         """Of reconstructions in [-1, 1] against their originals, in one window that is drawn anew at each call."""
         pyramid = self._pyramid.to(x.device)
-        top, left = torch.randint(SHIFT, (2,)).tolist()
+        top, left = torch.randint(SHIFT, (2, 1), device=x.device)
         height, width = (side - SHIFT + 1 for side in x.shape[-2:])
-        window = (..., slice(top, top + height), slice(left, left + width))
-        shown, wanted = (images[window].contiguous(memory_format=torch.channels_last) for images in (x_hat, x))
+        rows, columns = (first + torch.arange(side, device=x.device) for first, side in ((top, height), (left, width)))
+        windows = (images.index_select(2, rows).index_select(3, columns) for images in (x_hat, x))
+        shown, wanted = (window.contiguous(memory_format=torch.channels_last) for window in windows)
         with torch.no_grad():
             targets = pyramid(wanted)
         return objectives.perceptual(pyramid(shown), targets)

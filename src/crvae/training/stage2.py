@@ -42,7 +42,11 @@ def small_fakes(
 
 def moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """All images by the same draw, down and right; what leaves comes in on the other side."""
-    return images.roll(torch.randint(SHIFT, (2,)).tolist(), (2, 3))
+    down, right = torch.randint(SHIFT, (2, 1), device=images.device)
+    (*_, height, width), device = images.shape, images.device
+    rows = (torch.arange(height, device=device) - down) % height
+    columns = (torch.arange(width, device=device) - right) % width
+    return images.index_select(2, rows).index_select(3, columns)
 
 
 def adversary(config: Stage2Config, judge: Stage2Discriminator) -> Adversary:
