@@ -226,6 +226,7 @@ PLANS: dict[str, Plan] = {
         "is",
         scored=443,
         views=BOTH_PRIORS,
+        search=NEARBY,
         shared=dict.fromkeys(HALF, SHORT),
     ),
     "fashion-fast": Plan(

@@ -158,6 +158,7 @@ AFTER_TABLES = {
     "fashion-table2": partial(table2, table="fashion", name="fashion-table2"),
     "avatars-table2": partial(table2, table="avatars", name="avatars-table2"),
     "avatars-eightfold-table2": partial(table2, table="avatars-eightfold", name="avatars-eightfold-table2"),
+    "emoji-table2": partial(table2, table="emoji", name="emoji-table2"),
     "paper-table2": partial(table2, table="paper", name="paper-table2"),
     "figure7": figure7,
     "figure7-avatars": partial(figure7, table="avatars", name="figure7-avatars"),
