@@ -17,7 +17,7 @@ from typing import Any
 from crvae.files import write_text
 from crvae.tasks.rate import NAMES
 from experiments import results, training
-from experiments.plans import Plan
+from experiments.plan import Plan
 from experiments.views import over_seeds
 
 SHOWN = ("nats", "bytes", "psnr", "distance", "attributes")

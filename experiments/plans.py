@@ -1,55 +1,11 @@
-"""What each of the paper's tables and figures compares, as data: rows that share everything but what their name says."""
+"""What each of the paper's tables and figures compares, as data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Row:
-    """One model of a table: a recipe, and the options that depart from it."""
-
-    name: str
-    recipe: str
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A table or figure: the rows trained alike on one dataset, and what is made of them."""
-
-    title: str
-    data: str
-    """Prepared dataset."""
-    images: dict[str, int]
-    """Images that each row sees, for each budget."""
-    rows: tuple[Row, ...]
-    scores: str
-    """What `crvae compare` computes of them."""
-    scored: int = 0
-    """Images that it takes; 0 for its own default."""
-    originals: bool = True
-    """Whether the picture of reconstructions, which shows the dataset's images, is kept among the results."""
-    faces: bool = False
-    """Whether the data are faces with attributes, which the classifier then knows, all of them."""
-    judge: tuple[str, ...] = ()
-    """Options of the classifier's training, where not the defaults."""
-    probed: bool = False
-    """Whether what each block knows and decides of the attributes is measured too."""
-    views: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """How `crvae evaluate` scores each run where all seeds are reported together (`experiments.views`): name -> its options."""
-    order: bool = False
-    """Whether the first blocks are measured instead, all seeds together (`experiments.order`)."""
-    search: dict[str, Any] = field(default_factory=dict)
-    """How the judge's completions are searched, where not by the defaults, which are for N(0, I)."""
-    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Options of all rows, for each budget."""
-
-    def at(self, budget: str) -> tuple[Row, ...]:
-        """The rows with the options of a budget."""
-        return tuple(replace(row, options=(*row.options, *self.shared.get(budget, ()))) for row in self.rows)
-
+from experiments.plan import Plan, Row
 
 EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
 """cpu: about 10 minutes of one core a row. gpu: the number of images that the paper's birds recipe sees in 38 epochs."""
@@ -76,14 +32,13 @@ BOTH_PRIORS = {
 AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
 SHORT = _length(30_000, 250_000)
 OF_ATTRIBUTES = ("--attributes", "all", "--backbone", "small")
-FEW = ("--backbone", "small", "--epochs", "2")
 BUILT_IN = ("--model.width", "14", "--model.latent-channels", "24", "--prior.flow.width", "384")
 """Of the built-in model `faces`, whose weights must stay small."""
 HALF = {"cpu": 30_000, "gpu": 30_000}
 """Half the fast recipes' own length: five minutes of one core, and as much for the prior and the scores."""
 
 EIGHTFOLD = {"cpu": 240_000, "gpu": 240_000}
-"""Eight times HALF: 37 minutes of one quiet core for a model and its prior, an hour or two of a busy one."""
+"""Eight times HALF."""
 AT_LENGTH = {budget: _length(240_000, 2_000_000) for budget in EIGHTFOLD}
 AT_LENGTH["gpu"] += ("--train.precision", "fp32")  # autocast's copies are a third of what so small a network launches
 
@@ -93,10 +48,6 @@ def _kl(early: str, late: str) -> tuple[str, ...]:
 
 
 GREY = ("--model.size", "32", "--model.channels", "1")
-
-
-def _grey(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    return tuple(replace(row, options=(*row.options, *GREY)) for row in rows)
 
 
 def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
@@ -233,39 +184,11 @@ PLANS: dict[str, Plan] = {
         "Table 1, upper half, on Fashion-MNIST, by the fast recipes",
         "data/fashion32",
         HALF,
-        _grey(CONSTRUCTIONS),
+        tuple(replace(row, options=GREY) for row in CONSTRUCTIONS),
         "is",
-        judge=FEW,
+        judge=("--backbone", "small", "--epochs", "2"),
         views=BOTH_PRIORS,
         shared=dict.fromkeys(HALF, SHORT),
-    ),
-    "avatars-eightfold": _avatars(
-        "Table 1, upper half, on avatars, at eight times the budget",
-        CONSTRUCTIONS,
-        images=EIGHTFOLD,
-        views=BOTH_PRIORS,
-        search=NEARBY,
-        shared=AT_LENGTH,
-    ),
-    "emoji-eightfold": Plan(
-        "Table 1, upper half, on emoji, at eight times the budget",
-        "data/emoji64",
-        EIGHTFOLD,
-        CONSTRUCTIONS,
-        "is",
-        scored=443,
-        views=BOTH_PRIORS,
-        shared=AT_LENGTH,
-    ),
-    "fashion-eightfold": Plan(
-        "Table 1, upper half, on Fashion-MNIST, at eight times the budget",
-        "data/fashion32",
-        EIGHTFOLD,
-        _grey(CONSTRUCTIONS),
-        "is",
-        judge=FEW,
-        views=BOTH_PRIORS,
-        shared=AT_LENGTH,
     ),
     "paper": _avatars(
         "The paper's own networks, recurrence and objective, on avatars",
@@ -351,3 +274,18 @@ PLANS: dict[str, Plan] = {
     ),
 }
 """Table or figure -> its plan. Rows of the same recipe and options are trained once and shared between plans."""
+
+PLANS |= {
+    f"{name}-eightfold": replace(
+        PLANS[base],
+        title=f"Table 1, upper half, on {data}, at eight times the budget",
+        images=EIGHTFOLD,
+        probed=False,
+        shared=AT_LENGTH,
+    )
+    for name, base, data in (
+        ("avatars", "avatars", "avatars"),
+        ("emoji", "emoji", "emoji"),
+        ("fashion", "fashion-fast", "Fashion-MNIST"),
+    )
+}

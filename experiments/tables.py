@@ -20,7 +20,8 @@ from pathlib import Path
 
 from crvae.files import write_text
 from experiments import order, results, training, views
-from experiments.plans import PLANS, Plan, Row
+from experiments.plan import Plan, Row
+from experiments.plans import PLANS
 
 STAGE2_IMAGES = {"cpu": 10_000, "gpu": 600_000}
 STAGE2_DATA = {"table1": "data/emoji128", "avatars": "data/avatars64"}

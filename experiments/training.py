@@ -14,7 +14,7 @@ from crvae.data.request import CORES
 from crvae.training.launch import STAGES
 from crvae.training.prior_stage import has_prior_stage
 from crvae.training.run import Run
-from experiments.plans import Plan, Row
+from experiments.plan import Plan, Row
 
 RUNS = Path("runs/tables")
 CRVAE = (sys.executable, "-m", "crvae")

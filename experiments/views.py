@@ -19,7 +19,8 @@ from crvae import intervals
 from crvae.files import write_text
 from crvae.tasks.attribute_report import beyond_chance
 from experiments import results, training
-from experiments.plans import NORMAL, Plan
+from experiments.plan import Plan
+from experiments.plans import NORMAL
 
 SHOWN = ("is", "kid", "precision", "recall", "psnr", "lpips", "kl", "elbo", "nll")
 """What the table shows of a view's scores, in this order."""

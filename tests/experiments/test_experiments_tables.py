@@ -15,7 +15,8 @@ from crvae.cli.train import _configure
 from crvae.config.stage1 import Stage1Config
 from crvae.training.classifier import Classifier, ClassifierConfig, save
 from experiments import results, tables, training, views
-from experiments.plans import BOTH_PRIORS, PLANS, Plan, Row
+from experiments.plan import Plan, Row
+from experiments.plans import BOTH_PRIORS, PLANS
 
 PLACES = ["--data", "DATA", "--out", "OUT"]
 

@@ -127,6 +127,18 @@ def steps(make, batches, start: int, *, recorded: bool):
     return told, [p.detach().cpu() for side in step.sides for p in side.parameters]
 
 
+def alike(weights, other) -> None:
+    for a, b in zip(weights, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=0.02, atol=2e-3)
+
+
+def recorded_step(name: str):
+    """A small step on the GPU, and a batch for it."""
+    config = shrunk(RECIPES[name].config)
+    fabric, _ = devices("fp32", deterministic=False)
+    return TrainingStep(Stage1(config), fabric), tuple(images(config))
+
+
 @needs_gpu
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_recorded_run_is_the_run(name: str, monkeypatch):
@@ -152,19 +164,15 @@ def test_a_recorded_run_is_the_run(name: str, monkeypatch):
         assert one.keys() == two.keys()
         for term, value in one.items():
             torch.testing.assert_close(torch.tensor(two[term]), torch.tensor(value), rtol=0.03, atol=3e-3)
-    for a, b in zip(weights, other, strict=True):
-        torch.testing.assert_close(a, b, rtol=0.02, atol=2e-3)
+    alike(weights, other)
 
 
 @needs_gpu
 def test_a_recorded_step_follows_its_rate_and_its_seed(monkeypatch):
     """At a rate of 0 nothing moves any more. Other images seen, other draws."""
     monkeypatch.setattr(recording, "WARM_UP", 2)
-    config = shrunk(RECIPES["fast-vae"].config)
-    fabric, _ = devices("fp32", deterministic=False)
-    step = TrainingStep(Stage1(config), fabric)
-    batch = tuple(images(config))
-    told = [step(batch, 80_000_000 + i * config.train.batch)[0]["kl"].item() for i in range(6)]
+    step, batch = recorded_step("fast-vae")
+    told = [step(batch, 80_000_000 + i * step.config.batch)[0]["kl"].item() for i in range(6)]
     still = copy.deepcopy([p.detach() for p in step.sides[0].parameters])
     monkeypatch.setattr(step.sides[0], "rates", lambda images: {group.name: 0.0 for group in step.sides[0].groups})
     first = step(batch, 0)[0]["reconstruction"].item()
@@ -178,10 +186,7 @@ def test_a_recorded_step_follows_its_rate_and_its_seed(monkeypatch):
 @needs_gpu
 def test_a_step_that_is_not_finite_changes_nothing(monkeypatch):
     monkeypatch.setattr(recording, "WARM_UP", 2)
-    config = shrunk(RECIPES["fast-crvae"].config)
-    fabric, _ = devices("fp32", deterministic=False)
-    step = TrainingStep(Stage1(config), fabric)
-    batch = tuple(images(config))
+    step, batch = recorded_step("fast-crvae")
     for i in range(5):
         _, finite = step(batch, i * 8)
         assert finite
@@ -207,5 +212,4 @@ def test_the_priors_steps_are_recorded_too(monkeypatch):
     again, other = steps(lambda: PriorStage(config, model, None), batches, 0, recorded=True)
     for one, two in zip(plain, again, strict=True):
         assert two["prior"] == pytest.approx(one["prior"], rel=0.02)
-    for a, b in zip(weights, other, strict=True):
-        torch.testing.assert_close(a, b, rtol=0.02, atol=2e-3)
+    alike(weights, other)

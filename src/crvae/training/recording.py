@@ -36,10 +36,9 @@ class Recording:
         if self._graph is None:
             self._stored = tuple(part.clone() for part in stored)
             self._graph = torch.cuda.CUDAGraph()
+            mode = "thread_local"  # another thread may pin the next batch meanwhile
             try:
-                with torch.cuda.graph(
-                    self._graph, capture_error_mode="thread_local"
-                ):  # others may pin the next batch meanwhile
+                with torch.cuda.graph(self._graph, capture_error_mode=mode):
                     self._given = self._work(self._stored, carry)
             except RuntimeError as error:
                 raise UserError(

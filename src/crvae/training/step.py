@@ -77,7 +77,12 @@ class TrainingStep:
     def _work(self, number: int, taking_part: int, parts: int, *, last: bool) -> Callable[[Stored, Carry], Work]:
         """What a side does with one part of a batch; it depends on whether others take part, too."""
         work = partial(self._pass, self.sides[number], parts, last)
-        return self._recordings.setdefault((number, taking_part), Recording(work)) if self._recorded else work
+        if not self._recorded:
+            return work
+        key = number, taking_part
+        if key not in self._recordings:
+            self._recordings[key] = Recording(work)
+        return self._recordings[key]
 
     def _pass(self, side: Optimising, parts: int, last: bool, stored: Stored, carry: Carry) -> Work:
         """One part of a batch forwards and backwards, and after the `last` one the side's optimiser step."""
