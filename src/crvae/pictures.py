@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.io import encode_png
-from torchvision.utils import make_grid
 
 from crvae.errors import UserError
 from crvae.files import write_bytes
@@ -37,8 +37,15 @@ def as_picture(image: UInt8[Tensor, "c h w"]) -> Image.Image:
 
 
 def tiled(images: UInt8[Tensor, "b c h w"], columns: int) -> UInt8[Tensor, "3 h w"]:
-    """Stored images as one, `columns` to a row, two pixels of white around each."""
-    return make_grid(images, nrow=columns, padding=2, pad_value=255)
+    """Stored images as one, `columns` to a row, two pixels of white around each; a single image as it is."""
+    images = images.expand(-1, 3, -1, -1)
+    if len(images) == 1:
+        return images[0]
+    columns = min(columns, len(images))
+    above_left_and_empty = (2, 0, 2, 0, 0, 0, 0, -len(images) % columns)
+    cells = F.pad(images, above_left_and_empty, value=255)
+    whole = rearrange(cells, "(rows columns) c h w -> c (rows h) (columns w)", columns=columns)
+    return F.pad(whole, (0, 2, 0, 2), value=255)
 
 
 def show(images: Tensor, columns: int = 8) -> Image.Image:
@@ -66,10 +73,7 @@ def save_grid(images: Float[Tensor, "b c h w"], path: Path, columns: int = 8) ->
 
 def save_image(image: UInt8[Tensor, "c h w"], path: Path) -> None:
     """Writes a stored image as one of `crvae.files.PICTURES`, as `path` ends; whole or not at all."""
-    if path.suffix.lower() == ".png":
-        write_bytes(path, encode_png(image).numpy().data)
-    else:
-        save_picture(as_picture(image), path)
+    save_picture(as_picture(image) if len(image) == 3 else Image.fromarray(image[0].numpy()), path)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

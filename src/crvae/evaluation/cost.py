@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,6 +22,7 @@ from crvae.evaluation.latency import Others, Times, in_turns
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.priors import build_prior, prior_config
 from crvae.progress import Progress, silent
+from crvae.training.fabric import Fabric
 from crvae.training.launch import devices
 from crvae.training.stage1 import Stage1, build
 from crvae.training.step import TrainingStep

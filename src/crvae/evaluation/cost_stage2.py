@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from crvae.config.stage1 import ModelConfig
@@ -20,6 +19,7 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.recipes import RECIPES
 from crvae.storage.models import save
 from crvae.training.adoption import adopt
+from crvae.training.fabric import Fabric
 from crvae.training.perceptual import Perceptual
 from crvae.training.stage2 import Stage2, UpsamplerStep
 from crvae.training.step import TrainingStep

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models import squeezenet1_1
 
 from crvae.cache import from_pypi
 from crvae.errors import UserError
@@ -35,6 +34,8 @@ def squeezenet() -> nn.Module:
 
     It expects colour images `b 3 h w` as (x - MEAN) / DEVIATION, x in [0, 1]. Raises UserError if they cannot be downloaded.
     """
+    from torchvision.models import squeezenet1_1
+
     network = squeezenet1_1(weights=None)
     network.load_state_dict(weights())
     return network.eval().requires_grad_(False)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from lightning_fabric.plugins.environments import (
+from crvae.errors import UserError
+from crvae.training.fabric import (
     ClusterEnvironment,
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
-
-from crvae.errors import UserError
 
 
 class Place(NamedTuple):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import Stage1Config
@@ -22,6 +21,7 @@ from crvae.training import checkpoint
 from crvae.training.adoption import adopt, keep
 from crvae.training.allocation import keep_freed_memory
 from crvae.training.cluster import announce, place
+from crvae.training.fabric import Fabric
 from crvae.training.logs import check_log
 from crvae.training.loop import Training
 from crvae.training.prior_stage import forget_prior, has_begun, has_prior_stage, prior_training

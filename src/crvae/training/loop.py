@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from crvae.data import PreparedData
@@ -21,6 +20,7 @@ from crvae.errors import UserError
 from crvae.files import replaced
 from crvae.pictures import save_grid
 from crvae.training import checkpoint
+from crvae.training.fabric import Fabric
 from crvae.training.reporting import Meter, Reporter
 from crvae.training.run import Run
 from crvae.training.stage import Stage, seeded

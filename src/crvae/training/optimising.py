@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from crvae.config.schedule import ScheduleConfig
+from crvae.training.fabric import Fabric
 from crvae.training.stage import Side
 
 COOL = 0.02

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from crvae.config.prior import COST
@@ -31,6 +30,7 @@ from crvae.pictures import from_8_bit
 from crvae.storage.models import has_discriminator, load, load_discriminator, save
 from crvae.training import checkpoint
 from crvae.training.averaging import average_of
+from crvae.training.fabric import Fabric
 from crvae.training.loop import Training
 from crvae.training.run import Run
 from crvae.training.stage import SNAPSHOT, Carry, Group, Part, Side, Stored, Terms

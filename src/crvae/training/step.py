@@ -6,11 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from crvae.errors import UserError
 from crvae.training import averaging
+from crvae.training.fabric import Fabric
 from crvae.training.optimising import Optimising
 from crvae.training.recording import Recording
 from crvae.training.stage import Carry, Stage, Stored, Terms, seeded

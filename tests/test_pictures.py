@@ -1,0 +1,31 @@
+"""Pictures as they leave: grids like torchvision's, files that hold the pixels that they were given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.utils import make_grid
+
+from crvae.pictures import save_image, tiled
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.sampled_from((1, 3)), st.integers(1, 5), st.integers(1, 4), st.integers(1, 11))
+def test_a_grid_is_torchvisions(count, channels, height, width, columns):
+    images = torch.randint(256, (count, channels, height, width), dtype=torch.uint8)
+    assert torch.equal(tiled(images, columns), make_grid(images, nrow=columns, padding=2, pad_value=255))
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+@pytest.mark.parametrize("ending", [".png", ".PNG", ".webp"])
+def test_a_file_holds_the_pixels_that_it_was_given(tmp_path, channels, mode, ending):
+    image = torch.randint(256, (channels, 7, 5), dtype=torch.uint8)
+    save_image(image, tmp_path / f"one{ending}")
+    with Image.open(tmp_path / f"one{ending}") as kept:
+        assert kept.mode == (mode if ending.lower() == ".png" else "RGB")
+        pixels = torch.from_numpy(np.array(kept.convert("RGB"))).permute(2, 0, 1)
+    assert torch.equal(pixels, image.expand(3, -1, -1))
