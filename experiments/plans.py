@@ -299,3 +299,12 @@ PLANS |= {
         ("fashion", "fashion-fast", "Fashion-MNIST"),
     )
 }
+_pair = replace(PLANS["avatars-eightfold"], rows=CONSTRUCTIONS[::2])
+PLANS |= {
+    "avatars-eightfold-pair": replace(
+        _pair, title="Table 1 on avatars, at eight times the budget, dense and recurrent"
+    ),
+    "avatars-eightfold-order": replace(
+        _pair, title="The order of the blocks at eight times the budget", views={}, order=True
+    ),
+}
