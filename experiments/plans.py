@@ -9,9 +9,7 @@ from experiments.plan import Plan, Row
 
 EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
 """cpu: about 10 minutes of one core a row. gpu: the number of images that the paper's birds recipe sees in 38 epochs."""
-
 SCORES = "kid,fid,prdc,is,reconstruction,kl"
-
 MI = "emoji-crvae-gan-mi"
 
 
@@ -50,6 +48,10 @@ def _kl(early: str, late: str) -> tuple[str, ...]:
 GREY = ("--model.size", "32", "--model.channels", "1")
 
 
+def _emoji(title: str, rows: tuple[Row, ...]) -> Plan:
+    return Plan(title, "data/emoji64", EMOJI, rows, SCORES)
+
+
 def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
     """A plan on Fashion-MNIST, whose images are others' and stay out of the results."""
     return Plan(title, "data/fashion32", EMOJI, rows, SCORES, scored=2_000, originals=False)
@@ -80,10 +82,8 @@ TENTH = ("--train.halve-every-images", "300000", "--prior.kind", "autoregressive
 """The supplement's 50 of 200 epochs, at a tenth of its length."""
 
 PLANS: dict[str, Plan] = {
-    "table1": Plan(
+    "table1": _emoji(
         "Table 1, upper half: latent constructions under the same adversarial training",
-        "data/emoji64",
-        EMOJI,
         (
             Row("vae-gan", "emoji-vae-gan"),
             Row("cvae-gan", "emoji-cvae-gan"),
@@ -91,25 +91,18 @@ PLANS: dict[str, Plan] = {
             Row("crvae-gan-mi", MI),
             Row("crvae-gan-mi-release-kl", MI, ("--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
         ),
-        SCORES,
     ),
-    "controls": Plan(
+    "controls": _emoji(
         "Is it the recurrence? The same without it, and over blocks in a random order",
-        "data/emoji64",
-        EMOJI,
         (
             Row("crvae-gan-mi", MI),
             Row("perceptron", MI, ("--model.mixing", "perceptron")),
             Row("permuted", MI, ("--model.permute",)),
         ),
-        SCORES,
     ),
-    "figure3": Plan(
+    "figure3": _emoji(
         "Figure 3: VAE, cVAE and crVAE without adversarial loss",
-        "data/emoji64",
-        EMOJI,
         (Row("vae", "emoji-vae"), Row("cvae", "emoji-cvae"), Row("crvae", "emoji-crvae")),
-        SCORES,
     ),
     "figure5": _fashion(
         "Figure 5: mutual-information regularisation of the dense model, on u = FC_gen(z) and on z",
@@ -123,12 +116,9 @@ PLANS: dict[str, Plan] = {
             ),
         ),
     ),
-    "figure6": Plan(
+    "figure6": _emoji(
         "Figure 6: does mutual-information regularisation steady training?",
-        "data/emoji64",
-        EMOJI,
         (Row("crvae-gan", "emoji-crvae-gan"), Row("crvae-gan-mi", MI)),
-        SCORES,
     ),
     "figure6-avatars": _avatars(
         "Figure 6 on faces: does mutual-information regularisation steady training?",
