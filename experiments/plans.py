@@ -127,7 +127,7 @@ PLANS: dict[str, Plan] = {
         shared=dict.fromkeys(
             HALF, ("--objective.adversarial-after-images", "12000", "--train.snapshot-images", "1200")
         ),
-        scores="kid,prdc,is,reconstruction",
+        scores="kid,prdc,reconstruction",
         scored=1_000,
     ),
     "fashion": _fashion(
@@ -289,7 +289,7 @@ PLANS |= {
         ("fashion", "fashion-fast", "Fashion-MNIST"),
     )
 }
-_pair = replace(PLANS["avatars-eightfold"], rows=CONSTRUCTIONS[::2])
+_pair = replace(PLANS["avatars-eightfold"], rows=CONSTRUCTIONS[::2], probed=True)
 PLANS |= {
     "avatars-eightfold-pair": replace(
         _pair, title="Table 1 on avatars, at eight times the budget, dense and recurrent"
