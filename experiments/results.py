@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -45,10 +46,11 @@ def keep(made: Path, out: Path, about: dict) -> None:
 
 
 def fewer_colours(source: Path, target: Path) -> None:
-    """The picture at `source` below LARGEST bytes, or in 32 colours."""
+    """The picture at `source` below LARGEST bytes: its values rounded, if that is not enough from a palette, at the worst of 32 colours."""
     image = Image.open(source).convert("RGB")
-    for colours in (256, 128, 64, 32):
-        image.quantize(colours).save(target, optimize=True)
+    rounded = (image.point([min(255, round(value / step) * step) for value in range(256)] * 3) for step in (2, 3, 4, 6))
+    for coarser in chain(rounded, map(image.quantize, (256, 128, 64, 32))):
+        coarser.save(target, optimize=True)
         if target.stat().st_size < LARGEST:
             return
 

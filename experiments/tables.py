@@ -119,21 +119,14 @@ def table2(budget: str, piece: training.Piece, table: str = "table1", name: str 
     results.keep(made, results.RESULTS / name, about)
 
 
-def figure9(budget: str, piece: training.Piece, table: str = "table1", name: str = "figure9") -> None:
-    """Figure 9: block after block, of a table's crVAE-GAN + MI and of its VAE-GAN as the control.
-
-    On faces, in the place of figures 10 and 11, what each block knows and decides, and what the first blocks cost and show.
-    """
-    made, models = results.emptied(training.RUNS / f"report-{name}"), pair(piece, budget, table)
+def figure9(budget: str, piece: training.Piece) -> None:
+    """Figure 9: block after block, of table1's crVAE-GAN + MI and of its VAE-GAN as the control."""
+    made, models = results.emptied(training.RUNS / "report-figure9"), pair(piece, budget)
     for row, run in models.items():
         piece.run("traverse", str(run), "progressive", "--out", str(made / f"{row}.png"))
-        for walk in ("attributes", "rate") if PLANS[table].faces else ():
-            for kind in (".png", ".json"):
-                found = training.traversed(piece, PLANS[table], run, walk) / f"{walk}{kind}"
-                shutil.copyfile(found, made / f"{row}-{walk}{kind}")
     runs = results.provenance([str(run) for run in models.values()])
     about = {"title": "Figure 9: progressive sampling", "budget": budget, "runs": runs}
-    results.keep(made, results.RESULTS / name, about)
+    results.keep(made, results.RESULTS / "figure9", about)
 
 
 def figure7(budget: str, piece: training.Piece, table: str = "table1", name: str = "figure7") -> None:
@@ -164,7 +157,6 @@ AFTER_TABLES = {
     "figure7": figure7,
     "figure7-avatars": partial(figure7, table="avatars", name="figure7-avatars"),
     "figure9": figure9,
-    "figure9-avatars": partial(figure9, table="avatars-eightfold", name="figure9-avatars"),
 }
 """What is made of a table's runs rather than by comparing rows of its own."""
 
