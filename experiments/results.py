@@ -46,7 +46,7 @@ def keep(made: Path, out: Path, about: dict) -> None:
 
 
 def fewer_colours(source: Path, target: Path) -> None:
-    """The picture at `source` below LARGEST bytes: its values rounded, if that is not enough from a palette, at the worst of 32 colours."""
+    """The picture at `source` below LARGEST bytes, its values rounded; where that is not enough from a palette, of 32 colours at last."""
     image = Image.open(source).convert("RGB")
     rounded = (image.point([min(255, round(value / step) * step) for value in range(256)] * 3) for step in (2, 3, 4, 6))
     for coarser in chain(rounded, map(image.quantize, (256, 128, 64, 32))):

@@ -37,21 +37,24 @@ def refused(capsys, args: list[object], *words: str) -> str:
     return said.err
 
 
-def loaded(*args: str) -> set[str]:
-    """The modules that a fresh `crvae ARGS` has imported when it ends."""
+def loaded(*args: str) -> tuple[set[str], str]:
+    """The modules that a fresh `crvae ARGS` has imported when it ends, and what it said on standard output."""
     code = "import sys; from crvae.cli import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     out = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
-    return set(out.stderr.split())
+    return set(out.stderr.split()), out.stdout
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"]])
 def test_help_imports_nothing_heavy(args):
-    assert not loaded(*args) & set(HEAVY)
+    modules, said = loaded(*args)
+    assert said
+    assert not modules & set(HEAVY)
 
 
 def test_commands_start_without_what_they_do_not_use(tmp_path):
     unused = {"torchvision", "torch._dynamo", "lightning_fabric", "torchmetrics", "matplotlib"}
-    assert not loaded("sample", "emoji", "--count", "1", "--out", str(tmp_path / "one.png")) & unused
+    modules, _ = loaded("sample", "emoji", "--count", "1", "--out", str(tmp_path / "one.png"))
+    assert not modules & unused
     code = "import sys, crvae.training.launch; assert 'torchmetrics' not in sys.modules; import torchmetrics"
     subprocess.run([sys.executable, "-c", code], check=True)
 
