@@ -18,7 +18,8 @@ from crvae.config.stage1 import Stage1Config
 from crvae.training.classifier import Classifier, ClassifierConfig, save
 from experiments import results, tables, training, views
 from experiments.plan import Plan, Row
-from experiments.plans import BOTH_PRIORS, PLANS
+from experiments.plans import PLANS
+from experiments.short_plans import BOTH_PRIORS
 
 PLACES = ["--data", "DATA", "--out", "OUT"]
 

@@ -1,0 +1,289 @@
+"""What each of the paper's tables and figures compares, as data: by runs of minutes, and what else was planned in one go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from experiments.plan import Plan, Row
+
+EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
+"""cpu: about 10 minutes of one core a row. gpu: the number of images that the paper's birds recipe sees in 38 epochs."""
+SCORES = "kid,fid,prdc,is,reconstruction,kl"
+MI = "emoji-crvae-gan-mi"
+
+
+def length(images: int, latents: int) -> tuple[str, ...]:
+    """Options of a fast recipe at another length than its own: the discriminator after 70% of the images, the prior's latents."""
+    return ("--objective.adversarial-after-images", str(images * 7 // 10), "--prior.images", str(latents))
+
+
+NORMAL = frozenset(("--prior", "normal"))
+SAMPLES = "kid,prdc,is"
+BOTH_PRIORS = {
+    "own prior": ("--scores", f"{SAMPLES},reconstruction,kl"),
+    "own prior, classifier": ("--scores", "kid,prdc", "--features", "classifier"),
+    "N(0, I)": ("--scores", SAMPLES, "--features", "classifier", "--prior", "normal"),
+}
+"""Whose features are compared, and the prior that samples are drawn from."""
+
+AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
+HALF_LENGTH = length(30_000, 250_000)
+OF_ATTRIBUTES = ("--attributes", "all", "--backbone", "small")
+BUILT_IN = ("--model.width", "14", "--model.latent-channels", "24", "--prior.flow.width", "384")
+"""Of the built-in model `faces`, whose weights must stay small."""
+HALF = {"cpu": 30_000, "gpu": 30_000}
+"""Half the fast recipes' own length: five minutes of one core, and as much for the prior and the scores."""
+
+
+def kl(early: str, late: str) -> tuple[str, ...]:
+    return ("--objective.kl-early", early, "--objective.kl-late", late)
+
+
+GREY = ("--model.size", "32", "--model.channels", "1")
+
+
+def _emoji(title: str, rows: tuple[Row, ...]) -> Plan:
+    return Plan(title, "data/emoji64", EMOJI, rows, SCORES)
+
+
+def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
+    """A plan on Fashion-MNIST, whose images are others' and stay out of the results."""
+    return Plan(title, "data/fashion32", EMOJI, rows, SCORES, scored=2_000, originals=False)
+
+
+def avatars(title: str, rows: tuple[Row, ...], **more: Any) -> Plan:
+    """A plan on faces, by the fast recipes at half their length where `more` says nothing else."""
+    more = {"images": HALF, "shared": dict.fromkeys(HALF, HALF_LENGTH), "scores": "is"} | more
+    return Plan(title, AVATARS, rows=rows, faces=True, judge=OF_ATTRIBUTES, **more)
+
+
+def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
+    """The same departures from the recipe, each a name and its options, on the dense and on the recurrent model."""
+    return tuple(
+        Row(f"{model}{name}", recipe, (*GREY, *options))
+        for name, options in departures
+        for model, recipe in (("vae-gan", "emoji-vae-gan"), ("crvae-gan-mi", MI))
+    )
+
+
+NEARBY = {"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "posterior"}
+"""How completions of the fast recipes are searched, as the demo does."""
+CONSTRUCTIONS = (Row("vae-gan", "fast-vae-gan"), Row("cvae-gan", "fast-cvae-gan"), Row("crvae-gan-mi", FAST))
+KL_WEIGHTS = Row("crvae-gan-mi-kl", FAST, kl("2.4e-5", "1.6e-5"))
+"""The release's 1.5 : 1, with the recipes' own mean."""
+CONTROLS = (
+    Row("crvae-gan-mi", FAST),
+    Row("perceptron", FAST, ("--model.mixing", "perceptron")),
+    Row("permuted", FAST, ("--model.permute",)),
+)
+PARTS = (Row("crvae-gan", "fast-crvae-gan"), KL_WEIGHTS, *CONTROLS)
+"""The recurrent model with a part less or more."""
+PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
+"""The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
+
+TENTH = ("--train.halve-every-images", "300000", "--prior.kind", "autoregressive", "--prior.images", "300000")
+"""The supplement's 50 of 200 epochs, at a tenth of its length."""
+
+SHORT: dict[str, Plan] = {
+    "table1": _emoji(
+        "Table 1, upper half: latent constructions under the same adversarial training",
+        (
+            Row("vae-gan", "emoji-vae-gan"),
+            Row("cvae-gan", "emoji-cvae-gan"),
+            Row("crvae-gan", "emoji-crvae-gan"),
+            Row("crvae-gan-mi", MI),
+            Row("crvae-gan-mi-release-kl", MI, ("--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+        ),
+    ),
+    "controls": _emoji(
+        "Is it the recurrence? The same without it, and over blocks in a random order",
+        (
+            Row("crvae-gan-mi", MI),
+            Row("perceptron", MI, ("--model.mixing", "perceptron")),
+            Row("permuted", MI, ("--model.permute",)),
+        ),
+    ),
+    "figure3": _emoji(
+        "Figure 3: VAE, cVAE and crVAE without adversarial loss",
+        (Row("vae", "emoji-vae"), Row("cvae", "emoji-cvae"), Row("crvae", "emoji-crvae")),
+    ),
+    "figure5": _fashion(
+        "Figure 5: mutual-information regularisation of the dense model, on u = FC_gen(z) and on z",
+        (
+            Row("vae-gan", "emoji-vae-gan", GREY),
+            Row("vae-gan-mi-u", "emoji-vae-gan", (*GREY, "--objective.mutual-information", "0.02")),
+            Row(
+                "vae-gan-mi-z",
+                "emoji-vae-gan",
+                (*GREY, "--objective.mutual-information", "0.02", "--objective.mutual-information-on", "z"),
+            ),
+        ),
+    ),
+    "figure6": _emoji(
+        "Figure 6: does mutual-information regularisation steady training?",
+        (Row("crvae-gan", "emoji-crvae-gan"), Row("crvae-gan-mi", MI)),
+    ),
+    "figure6-avatars": avatars(
+        "Figure 6 on faces: does mutual-information regularisation steady training?",
+        (Row("crvae-gan", "emoji-crvae-gan"), Row("crvae-gan-mi", MI)),
+        images=dict.fromkeys(HALF, 24_000),
+        shared=dict.fromkeys(
+            HALF, ("--objective.adversarial-after-images", "12000", "--train.snapshot-images", "1200")
+        ),
+        scores="kid,prdc,reconstruction",
+        scored=1_000,
+    ),
+    "fashion": _fashion(
+        "Table 1 on a second dataset: Fashion-MNIST, 32x32, grey",
+        (
+            Row("vae-gan", "emoji-vae-gan", GREY),
+            Row("cvae-gan", "emoji-cvae-gan", GREY),
+            Row("crvae-gan", "emoji-crvae-gan", GREY),
+            Row("crvae-gan-mi", MI, GREY),
+        ),
+    ),
+    "fashion-controls": _fashion(
+        "The same controls on Fashion-MNIST, and the release's KL weights",
+        (
+            Row("crvae-gan-mi", MI, GREY),
+            Row("perceptron", MI, (*GREY, "--model.mixing", "perceptron")),
+            Row("permuted", MI, (*GREY, "--model.permute")),
+            Row("release-kl", MI, (*GREY, "--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+        ),
+    ),
+    "fashion-search": _fashion(
+        "The same departures from the recipe on the dense and on the recurrent model",
+        _alike(
+            ("", ()),
+            ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
+            ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
+        ),
+    ),
+    "fashion-minibatch": _fashion(
+        "Minibatch discrimination: with and without it, on the dense and on the recurrent model",
+        _alike(("", ()), ("-without", ("--discriminator.kernels", "0"))),
+    ),
+    "avatars": avatars(
+        "Table 1, upper half, on avatars: with learned priors and with N(0, I), and what each block knows of the face",
+        CONSTRUCTIONS,
+        images={"cpu": 30_000, "gpu": 600_000},
+        probed=True,
+        views=BOTH_PRIORS,
+        search=NEARBY,
+        shared={"cpu": HALF_LENGTH, "gpu": length(600_000, 5_000_000)},
+    ),
+    "emoji": Plan(
+        "Table 1, upper half, on emoji, by the fast recipes",
+        "data/emoji64",
+        HALF,
+        CONSTRUCTIONS,
+        "is",
+        scored=443,
+        views=BOTH_PRIORS,
+        search=NEARBY,
+        shared=dict.fromkeys(HALF, HALF_LENGTH),
+    ),
+    "fashion-fast": Plan(
+        "Table 1, upper half, on Fashion-MNIST, by the fast recipes",
+        "data/fashion32",
+        HALF,
+        tuple(replace(row, options=GREY) for row in CONSTRUCTIONS),
+        "is",
+        judge=("--backbone", "small", "--epochs", "2"),
+        views=BOTH_PRIORS,
+        shared=dict.fromkeys(HALF, HALF_LENGTH),
+    ),
+    "paper": avatars(
+        "The paper's own networks, recurrence and objective, on avatars",
+        (
+            Row("vae-gan", "birds-vae-gan"),
+            Row("cvae-gan", "birds-crvae-gan", ("--model.latent", "convolutional")),
+            Row("crvae-gan-mi", "birds-crvae-gan-mi"),
+        ),
+        images={"cpu": 100_000, "gpu": 100_000},
+        probed=True,
+        views=BOTH_PRIORS,
+        shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
+    ),
+    "prior-rates": avatars(
+        "Learned prior against N(0, I) at three KL weights",
+        tuple(
+            Row(f"{row.name}-{weight}", row.recipe, kl(weight, weight) if weight != "2e-5" else ())
+            for row in CONSTRUCTIONS
+            for weight in ("2e-5", "1e-4", "5e-4")
+        ),
+        views=BOTH_PRIORS,
+    ),
+    "controls-avatars": avatars(
+        "Is it the recurrence? The fast recipe without it, and over blocks in a random order",
+        CONTROLS,
+        views=BOTH_PRIORS,
+    ),
+    "avatars-long": avatars(
+        "Dense and recurrent on faces at four times the budget",
+        (CONSTRUCTIONS[0], CONSTRUCTIONS[2]),
+        images={"cpu": 120_000, "gpu": 600_000},
+        views=BOTH_PRIORS,
+        shared={"cpu": (*BUILT_IN, *length(120_000, 1_000_000)), "gpu": (*BUILT_IN, *length(600_000, 5_000_000))},
+    ),
+    "nested": avatars(
+        "What the first blocks cost and show: plain and nested, dense, convolutional and recurrent",
+        tuple(Row(row.name + end, row.recipe + end) for row in CONSTRUCTIONS for end in ("", "-nested")),
+        order=True,
+    ),
+    "kl-weights": avatars(
+        "Section 3.3.2: are early blocks coarser when they are dearer?",
+        (
+            Row("equal", FAST),
+            Row("early-dearer", FAST, kl("8e-5", "5e-6")),
+            Row("late-dearer", FAST, kl("5e-6", "8e-5")),
+        ),
+        order=True,
+    ),
+    "objectives": avatars(
+        "Figures 3, 5 and 6: what the adversarial loss, mutual-information regularisation and KL weights add",
+        (
+            Row("vae", "fast-vae"),
+            Row("cvae", "fast-cvae"),
+            Row("crvae", "fast-crvae"),
+            Row("vae-gan", "fast-vae-gan"),
+            Row("vae-gan-mi", "fast-vae-gan", ("--objective.mutual-information", "0.02")),
+            Row("crvae-gan", "fast-crvae-gan"),
+            Row("crvae-gan-mi", FAST),
+            KL_WEIGHTS,
+        ),
+        views=BOTH_PRIORS,
+    ),
+    "mnist": Plan(
+        "Likelihoods of binarised digits",
+        "data/mnist28",
+        {"cpu": 120_000, "gpu": 12_000_000},
+        (Row("mnist-vae", "mnist-vae"), Row("mnist-cvae", "mnist-cvae"), Row("mnist-crvae", "mnist-crvae")),
+        "elbo,nll",
+        scored=1_000,
+        originals=False,
+    ),
+    "mnist-priors": Plan(
+        "Likelihoods of binarised digits under the autoregressive prior and under N(0, I)",
+        "data/mnist28",
+        {"cpu": 1_200_000, "gpu": 12_000_000},
+        tuple(Row(row, row, ("--model.width", "8")) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae")),
+        "elbo,nll",
+        views={"own prior": ("--scores", "elbo,nll"), "N(0, I)": ("--scores", "elbo,nll", "--prior", "normal")},
+        shared=dict.fromkeys(("cpu", "gpu"), TENTH),
+    ),
+}
+"""Name -> plan."""
+
+SHORT |= {
+    f"{name}-parts": replace(
+        SHORT[base],
+        title=f"What the recurrence, mutual information and KL weights add on {data}, by the fast recipes",
+        rows=tuple(replace(row, options=(*options, *row.options)) for row in PARTS),
+    )
+    for name, base, data, options in (
+        ("emoji", "emoji", "emoji", ()),
+        ("fashion", "fashion-fast", "Fashion-MNIST", GREY),
+    )
+}
