@@ -6,6 +6,8 @@ import json
 import resource
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -265,3 +267,21 @@ def test_saving_to_a_place_that_is_a_file(tmp_path, small):
     with pytest.raises(OSError, match="file"):
         save(tmp_path / "file", model, recipe="test", images=0)
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_skeletons_of_all_recipes_hold_nothing_and_draw_nothing():
+    """To draw values that have no memory torch would import its compiler; in a process of its own, since another test may have."""
+    code = """
+import sys
+from pathlib import Path
+from crvae.models.autoencoder import Autoencoder
+from crvae.models.upsampler import UpsamplingNetwork
+from crvae.recipes import RECIPES
+from crvae.storage.weights import skeleton
+for name, recipe in RECIPES.items():
+    model = recipe.config.model
+    kind = Autoencoder if hasattr(model, "latent") else UpsamplingNetwork
+    assert all(weights.is_meta for weights in skeleton(Path(name), lambda: kind(model)).parameters()), name
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

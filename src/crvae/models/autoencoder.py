@@ -55,8 +55,7 @@ class Autoencoder(nn.Module):
             (self.latent, initialise),
             (self.decoder, around.initialise),
         ):
-            if self.device.type != "meta":  # a skeleton has no values, and to draw them there imports torch's compiler
-                initial(part)  # type: ignore[arg-type]  # a construction is a module too, which no protocol can say
+            initial(part)  # type: ignore[arg-type]  # a construction is a module too, which no protocol can say
         self.prior: Prior = NormalPrior(NormalPriorConfig(), self.latent_shape, config.steps)
         self.origin: Origin | None = None
         """What it was loaded from."""

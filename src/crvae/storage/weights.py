@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from crvae.config.base import FORMAT, check_format
 from crvae.errors import UserError, brief
@@ -24,6 +25,8 @@ DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 """The kinds of numbers that models hold, as safetensors calls them."""
 HALF = "F16"
 """What may stand in a file in the place of F32: half the size."""
+DRAWS = {"normal_", "trunc_normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}
+"""What initial weights are drawn by, of torch and of torch.nn.init."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -80,12 +83,25 @@ def skeleton(folder: Path, build: Callable[[], Module]) -> Module:
     if it describes nothing that can be built.
     """
     try:
-        with torch.device("meta"):
+        with _Undrawn(), torch.device("meta"):
             return build()
     except UserError as error:
         raise UserError(f"{folder / 'config.json'}: {error}") from None
     except (RuntimeError, ValueError, OverflowError) as error:
         raise UserError(f"{folder / 'config.json'} describes a model that cannot be built: {brief(error)}") from None
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no initial weights: without memory they have no values, and to draw them there torch imports its compiler."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """`func` as it is, but for those that draw, which leave their tensor."""
+        given = kwargs or {}
+        if func.__name__ in DRAWS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
