@@ -1,4 +1,4 @@
-"""What each of the paper's tables and figures compares, as data: by runs of minutes, and what else was planned in one go."""
+"""What each of the paper's tables and figures compares, as data, by runs of minutes."""
 
 from __future__ import annotations
 
