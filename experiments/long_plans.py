@@ -1,8 +1,9 @@
-"""The same tables by longer runs, each of about an hour of one core or more; on a GPU minutes, several runs at once."""
+"""The same tables by longer runs, each of half an hour of one core or more; on a GPU minutes, several runs at once."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from experiments.plan import Plan
 from experiments.short_plans import BOTH_PRIORS, CONSTRUCTIONS, SHORT, avatars, length
@@ -13,8 +14,9 @@ FP32 = ("--train.precision", "fp32")
 EIGHTFOLD = {"cpu": 240_000, "gpu": 240_000}
 """Eight times HALF."""
 AT_LENGTH = {"cpu": length(240_000, 2_000_000), "gpu": (*length(240_000, 2_000_000), *FP32)}
+"""Options of a fast recipe at this length."""
 
-PAPER = ("--train.halve-every-images", "160000", "--prior.kind", "flow", "--prior.images", "1000000")
+PAPER_LONG = ("--train.halve-every-images", "160000", "--prior.kind", "flow", "--prior.images", "1000000")
 """The paper's 60 of 150 epochs, as a share of 400,000 images; a prior that the paper does not have, beside N(0, I)."""
 
 HALF_SCHEDULE = ("--train.halve-every-images", "1500000", "--prior.kind", "autoregressive", "--prior.images", "600000")
@@ -35,26 +37,29 @@ LONG: dict[str, Plan] = {
     )
 }
 FACES = LONG["avatars-eightfold"]
-
-PAIR = CONSTRUCTIONS[::2]
-ORDER = replace(FACES, title="The order of the blocks at eight times the budget", views={}, order=True)
+PAIR = replace(FACES, rows=CONSTRUCTIONS[::2], title=f"{FACES.title}, dense and recurrent")
+ORDER: dict[str, Any] = {"views": {}, "probed": False, "order": True}
 
 LONG |= {
-    "avatars-eightfold-pair": replace(
-        FACES, rows=PAIR, title="Table 1 on avatars, at eight times the budget, dense and recurrent", probed=True
+    "avatars-eightfold-probed": replace(FACES, probed=True, title=f"{FACES.title}: what each block knows and decides"),
+    "avatars-eightfold-order": replace(FACES, title="The order of the blocks at eight times the budget", **ORDER),
+    "avatars-eightfold-pair": replace(PAIR, probed=True),
+    "avatars-eightfold-pair-order": replace(
+        PAIR, title="The order of the blocks at eight times the budget, dense and recurrent", **ORDER
     ),
-    "avatars-eightfold-order": replace(ORDER, rows=PAIR),
-    "avatars-eightfold-again": replace(
-        FACES, title="Table 1 on avatars, at eight times the budget: the same seeds on another machine", probed=True
+    "fashion-eightfold-order": replace(
+        LONG["fashion-eightfold"],
+        title="The order of the blocks on Fashion-MNIST at eight times the budget",
+        rows=LONG["fashion-eightfold"].rows[::2],
+        **ORDER,
     ),
-    "avatars-eightfold-order-again": replace(ORDER, title=f"{ORDER.title}: the same seeds on another machine"),
     "paper-long": avatars(
         "The paper's own networks, recurrence and objective, on avatars, at four times the budget",
         SHORT["paper"].rows[::2],
         images=dict.fromkeys(("cpu", "gpu"), 400_000),
         probed=True,
         views=BOTH_PRIORS,
-        shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
+        shared={"cpu": (*PAPER_LONG, "--model.width", "16"), "gpu": PAPER_LONG},
     ),
     "mnist-long": replace(
         SHORT["mnist-priors"],

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from crvae.config.base import FORMAT, check_format
@@ -25,8 +25,8 @@ DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 """The kinds of numbers that models hold, as safetensors calls them."""
 HALF = "F16"
 """What may stand in a file in the place of F32: half the size."""
-DRAWS = {"normal_", "trunc_normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}
-"""What initial weights are drawn by, of torch and of torch.nn.init."""
+DRAWS = {"normal_", "uniform_", "kaiming_uniform_"}
+"""Functions that draw initial weights; the others of torch.nn.init call these."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -97,10 +97,11 @@ class _Undrawn(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """`func` as it is, but for those that draw, which leave their tensor."""
+        """`func` as it is, but for those that draw, which leave a tensor without memory."""
         given = kwargs or {}
-        if func.__name__ in DRAWS:
-            return args[0] if args else given["tensor"]
+        tensor = args[0] if args else given.get("tensor")
+        if func.__name__ in DRAWS and isinstance(tensor, Tensor) and tensor.is_meta:
+            return tensor
         return func(*args, **given)
 
 
