@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.plan import Plan
-from experiments.short_plans import BOTH_PRIORS, CONSTRUCTIONS, SHORT, avatars, length
+from experiments.short_plans import BOTH_PRIORS, SHORT, avatars, length
 
 FP32 = ("--train.precision", "fp32")
 """On a GPU: autocast's copies are a third of what so small a network launches."""
@@ -37,20 +37,23 @@ LONG: dict[str, Plan] = {
     )
 }
 FACES = LONG["avatars-eightfold"]
-PAIR = replace(FACES, rows=CONSTRUCTIONS[::2], title=f"{FACES.title}, dense and recurrent")
+FACES_PAIR, CLOTHES_PAIR = (
+    replace(plan, rows=plan.rows[::2], title=f"{plan.title}, dense and recurrent")
+    for plan in (FACES, LONG["fashion-eightfold"])
+)
 ORDER: dict[str, Any] = {"views": {}, "probed": False, "order": True}
 
 LONG |= {
     "avatars-eightfold-probed": replace(FACES, probed=True, title=f"{FACES.title}: what each block knows and decides"),
     "avatars-eightfold-order": replace(FACES, title="The order of the blocks at eight times the budget", **ORDER),
-    "avatars-eightfold-pair": replace(PAIR, probed=True),
+    "avatars-eightfold-pair": replace(FACES_PAIR, probed=True),
     "avatars-eightfold-pair-order": replace(
-        PAIR, title="The order of the blocks at eight times the budget, dense and recurrent", **ORDER
+        FACES_PAIR, title="The order of the blocks at eight times the budget, dense and recurrent", **ORDER
     ),
-    "fashion-eightfold-order": replace(
-        LONG["fashion-eightfold"],
-        title="The order of the blocks on Fashion-MNIST at eight times the budget",
-        rows=LONG["fashion-eightfold"].rows[::2],
+    "fashion-eightfold-pair": CLOTHES_PAIR,
+    "fashion-eightfold-pair-order": replace(
+        CLOTHES_PAIR,
+        title="The order of the blocks on Fashion-MNIST at eight times the budget, dense and recurrent",
         **ORDER,
     ),
     "paper-long": avatars(

@@ -78,7 +78,7 @@ CONTROLS = (
     Row("perceptron", FAST, ("--model.mixing", "perceptron")),
     Row("permuted", FAST, ("--model.permute",)),
 )
-PARTS = (CONTROLS[0], Row("crvae-gan", "fast-crvae-gan"), KL_WEIGHTS, CONTROLS[1])
+PARTS = (Row("crvae-gan", "fast-crvae-gan"), KL_WEIGHTS, *CONTROLS)
 """The recurrent model with a part less or more."""
 PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
 """The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
