@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.plan import Plan
-from experiments.short_plans import BOTH_PRIORS, SHORT, avatars, length
+from experiments.short_plans import BOTH_PRIORS, BUDGETS, SHORT, avatars, length
 
 FP32 = ("--train.precision", "fp32")
 """On a GPU: autocast's copies are a third of what so small a network launches."""
 
-EIGHTFOLD = {"cpu": 240_000, "gpu": 240_000}
+EIGHTFOLD = dict.fromkeys(BUDGETS, 240_000)
 """Eight times HALF."""
 AT_LENGTH = {"cpu": length(240_000, 2_000_000), "gpu": (*length(240_000, 2_000_000), *FP32)}
 """Options of a fast recipe at this length."""
@@ -59,7 +59,7 @@ LONG |= {
     "paper-long": avatars(
         "The paper's own networks, recurrence and objective, on avatars, at four times the budget",
         SHORT["paper"].rows[::2],
-        images=dict.fromkeys(("cpu", "gpu"), 400_000),
+        images=dict.fromkeys(BUDGETS, 400_000),
         probed=True,
         views=BOTH_PRIORS,
         shared={"cpu": (*PAPER_LONG, "--model.width", "16"), "gpu": PAPER_LONG},
@@ -67,7 +67,7 @@ LONG |= {
     "mnist-long": replace(
         SHORT["mnist-priors"],
         title="Likelihoods of binarised digits at half of the supplement's schedule",
-        images=dict.fromkeys(("cpu", "gpu"), 6_000_000),
+        images=dict.fromkeys(BUDGETS, 6_000_000),
         shared={"cpu": HALF_SCHEDULE, "gpu": (*HALF_SCHEDULE, *FP32)},
     ),
 }

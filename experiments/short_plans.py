@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.plan import Plan, Row
 
+BUDGETS = ("cpu", "gpu")
 EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
 """cpu: about 10 minutes of one core a row. gpu: the number of images that the paper's birds recipe sees in 38 epochs."""
 SCORES = "kid,fid,prdc,is,reconstruction,kl"
@@ -28,12 +29,13 @@ BOTH_PRIORS = {
 """Whose features are compared, and the prior that samples are drawn from."""
 
 AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
-HALF_LENGTH = length(30_000, 250_000)
 OF_ATTRIBUTES = ("--attributes", "all", "--backbone", "small")
 BUILT_IN = ("--model.width", "14", "--model.latent-channels", "24", "--prior.flow.width", "384")
 """Of the built-in model `faces`, whose weights must stay small."""
-HALF = {"cpu": 30_000, "gpu": 30_000}
+HALF = dict.fromkeys(BUDGETS, 30_000)
 """Half the fast recipes' own length: five minutes of one core, and as much for the prior and the scores."""
+HALF_LENGTH = length(30_000, 250_000)
+"""Options of a fast recipe at this length."""
 
 
 def kl(early: str, late: str) -> tuple[str, ...]:
@@ -55,8 +57,17 @@ def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
 
 def avatars(title: str, rows: tuple[Row, ...], **more: Any) -> Plan:
     """A plan on faces, by the fast recipes at half their length where `more` says nothing else."""
-    more = {"images": HALF, "shared": dict.fromkeys(HALF, HALF_LENGTH), "scores": "is"} | more
+    more = {"images": HALF, "shared": dict.fromkeys(BUDGETS, HALF_LENGTH), "scores": "is"} | more
     return Plan(title, AVATARS, rows=rows, faces=True, judge=OF_ATTRIBUTES, **more)
+
+
+def _controls(recipe: str, options: tuple[str, ...] = ()) -> tuple[Row, ...]:
+    """The recurrent model as it is, without its recurrence, and over blocks in a random order."""
+    return (
+        Row("crvae-gan-mi", recipe, options),
+        Row("perceptron", recipe, (*options, "--model.mixing", "perceptron")),
+        Row("permuted", recipe, (*options, "--model.permute")),
+    )
 
 
 def _alike(*departures: tuple[str, tuple[str, ...]]) -> tuple[Row, ...]:
@@ -73,13 +84,6 @@ NEARBY = {"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "poste
 CONSTRUCTIONS = (Row("vae-gan", "fast-vae-gan"), Row("cvae-gan", "fast-cvae-gan"), Row("crvae-gan-mi", FAST))
 KL_WEIGHTS = Row("crvae-gan-mi-kl", FAST, kl("2.4e-5", "1.6e-5"))
 """The release's 1.5 : 1, with the recipes' own mean."""
-CONTROLS = (
-    Row("crvae-gan-mi", FAST),
-    Row("perceptron", FAST, ("--model.mixing", "perceptron")),
-    Row("permuted", FAST, ("--model.permute",)),
-)
-PARTS = (Row("crvae-gan", "fast-crvae-gan"), KL_WEIGHTS, *CONTROLS)
-"""The recurrent model with a part less or more."""
 PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
 """The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
@@ -94,16 +98,12 @@ SHORT: dict[str, Plan] = {
             Row("cvae-gan", "emoji-cvae-gan"),
             Row("crvae-gan", "emoji-crvae-gan"),
             Row("crvae-gan-mi", MI),
-            Row("crvae-gan-mi-release-kl", MI, ("--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+            Row("crvae-gan-mi-release-kl", MI, kl("6e-4", "4e-4")),
         ),
     ),
     "controls": _emoji(
         "Is it the recurrence? The same without it, and over blocks in a random order",
-        (
-            Row("crvae-gan-mi", MI),
-            Row("perceptron", MI, ("--model.mixing", "perceptron")),
-            Row("permuted", MI, ("--model.permute",)),
-        ),
+        _controls(MI),
     ),
     "figure3": _emoji(
         "Figure 3: VAE, cVAE and crVAE without adversarial loss",
@@ -128,9 +128,9 @@ SHORT: dict[str, Plan] = {
     "figure6-avatars": avatars(
         "Figure 6 on faces: does mutual-information regularisation steady training?",
         (Row("crvae-gan", "emoji-crvae-gan"), Row("crvae-gan-mi", MI)),
-        images=dict.fromkeys(HALF, 24_000),
+        images=dict.fromkeys(BUDGETS, 24_000),
         shared=dict.fromkeys(
-            HALF, ("--objective.adversarial-after-images", "12000", "--train.snapshot-images", "1200")
+            BUDGETS, ("--objective.adversarial-after-images", "12000", "--train.snapshot-images", "1200")
         ),
         scores="kid,prdc,reconstruction",
         scored=1_000,
@@ -147,17 +147,15 @@ SHORT: dict[str, Plan] = {
     "fashion-controls": _fashion(
         "The same controls on Fashion-MNIST, and the release's KL weights",
         (
-            Row("crvae-gan-mi", MI, GREY),
-            Row("perceptron", MI, (*GREY, "--model.mixing", "perceptron")),
-            Row("permuted", MI, (*GREY, "--model.permute")),
-            Row("release-kl", MI, (*GREY, "--objective.kl-early", "6e-4", "--objective.kl-late", "4e-4")),
+            *_controls(MI, GREY),
+            Row("release-kl", MI, (*GREY, *kl("6e-4", "4e-4"))),
         ),
     ),
     "fashion-search": _fashion(
         "The same departures from the recipe on the dense and on the recurrent model",
         _alike(
             ("", ()),
-            ("-kl-1e-3", ("--objective.kl-early", "1e-3", "--objective.kl-late", "1e-3")),
+            ("-kl-1e-3", kl("1e-3", "1e-3")),
             ("-adversarial-0.004", ("--objective.adversarial", "0.004")),
         ),
     ),
@@ -183,7 +181,7 @@ SHORT: dict[str, Plan] = {
         scored=443,
         views=BOTH_PRIORS,
         search=NEARBY,
-        shared=dict.fromkeys(HALF, HALF_LENGTH),
+        shared=dict.fromkeys(BUDGETS, HALF_LENGTH),
     ),
     "fashion-fast": Plan(
         "Table 1, upper half, on Fashion-MNIST, by the fast recipes",
@@ -193,7 +191,7 @@ SHORT: dict[str, Plan] = {
         "is",
         judge=("--backbone", "small", "--epochs", "2"),
         views=BOTH_PRIORS,
-        shared=dict.fromkeys(HALF, HALF_LENGTH),
+        shared=dict.fromkeys(BUDGETS, HALF_LENGTH),
     ),
     "paper": avatars(
         "The paper's own networks, recurrence and objective, on avatars",
@@ -202,7 +200,7 @@ SHORT: dict[str, Plan] = {
             Row("cvae-gan", "birds-crvae-gan", ("--model.latent", "convolutional")),
             Row("crvae-gan-mi", "birds-crvae-gan-mi"),
         ),
-        images={"cpu": 100_000, "gpu": 100_000},
+        images=dict.fromkeys(BUDGETS, 100_000),
         probed=True,
         views=BOTH_PRIORS,
         shared={"cpu": (*PAPER, "--model.width", "16"), "gpu": PAPER},
@@ -218,7 +216,7 @@ SHORT: dict[str, Plan] = {
     ),
     "controls-avatars": avatars(
         "Is it the recurrence? The fast recipe without it, and over blocks in a random order",
-        CONTROLS,
+        _controls(FAST),
         views=BOTH_PRIORS,
     ),
     "avatars-long": avatars(
@@ -272,7 +270,7 @@ SHORT: dict[str, Plan] = {
         tuple(Row(row, row, ("--model.width", "8")) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae")),
         "elbo,nll",
         views={"own prior": ("--scores", "elbo,nll"), "N(0, I)": ("--scores", "elbo,nll", "--prior", "normal")},
-        shared=dict.fromkeys(("cpu", "gpu"), TENTH),
+        shared=dict.fromkeys(BUDGETS, TENTH),
     ),
 }
 """Name -> plan."""
@@ -280,5 +278,5 @@ SHORT: dict[str, Plan] = {
 SHORT["emoji-parts"] = replace(
     SHORT["emoji"],
     title="What the recurrence, mutual information and KL weights add on emoji, by the fast recipes",
-    rows=PARTS,
+    rows=(Row("crvae-gan", "fast-crvae-gan"), KL_WEIGHTS, *_controls(FAST)),
 )
