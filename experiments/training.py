@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import time
 from pathlib import Path
 
 from crvae.data.request import CORES
+from crvae.training import checkpoint
 from crvae.training.launch import STAGES
+from crvae.training.prior_stage import CHECKPOINTS as PRIOR
 from crvae.training.prior_stage import has_prior_stage
 from crvae.training.run import Run
 from experiments.plan import Plan, Row
@@ -71,11 +74,17 @@ def train(piece: Piece, plan: Plan, row: Row, images: int, seed: int) -> None:
 
 
 def finish(piece: Piece, run: Path, images: int, *words: str) -> None:
-    """`crvae train` with these words, for so many images, begun or continued until `run` is trained to its end."""
+    """`crvae train` with these words, for so many images, begun or continued until `run` is trained to its end.
+
+    It then keeps its weights and not its training states, which are ten times as large.
+    """
     if not (run / "config.yaml").exists():
         piece.run("train", *words, "--out", str(run), "--train.images", str(images))
     elif not finished(run):
         piece.run("train", "--resume", str(run))
+    for states in ("checkpoints", PRIOR):
+        for state in checkpoint.existing(run / states):
+            shutil.rmtree(state)
 
 
 def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:

@@ -43,9 +43,11 @@ def test_a_plan_that_was_stopped_in_the_priors_phase_goes_on_with_it(colour, tin
 
     calls = []
     monkeypatch.setattr(training.Piece, "run", lambda self, *said: calls.append(said) or main(list(said)))
+    assert list(run.glob("*/*/state.pt"))
     training.finish(training.Piece(0), run, 0, *words)
     assert calls == [("train", "--resume", str(run))]
     assert (prior(), finished(run)) == ("flow", True)
+    assert not list(run.glob("*/*/state.pt")), "its weights are kept, its training states are not"
     training.finish(training.Piece(0), run, 0, *words)
     assert len(calls) == 1, "a finished run is left alone"
 
