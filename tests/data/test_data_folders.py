@@ -174,6 +174,23 @@ def test_archives_are_never_unpacked_to_where_they_say(crvae, tmp_path, encoded,
     assert set(everything(open_data(tmp_path / "deep" / "er" / "out"))) == {"ok.png"}
 
 
+def test_links_to_folders_in_a_tar_do_not_unfold_endlessly(crvae, tmp_path, encoded, picture):
+    """Of 40 folders each links to the one with the files."""
+    with tarfile.open(tmp_path / "links.tar", "w") as file:
+        for number in range(10):
+            info = tarfile.TarInfo(f"files/{number}.png")
+            info.size = len(encoded(picture(number)))
+            file.addfile(info, io.BytesIO(encoded(picture(number))))
+        for number in range(40):
+            link = tarfile.TarInfo(f"link{number:02d}")
+            link.type, link.linkname = tarfile.SYMTYPE, "files"
+            file.addfile(link)
+    assert crvae("prepare", tmp_path / "links.tar", tmp_path / "out", "--size", 8)[0] == 0
+    card = open_data(tmp_path / "out").card
+    assert sum(kind.count for kind in card.not_looked_at if "than the archive" in kind.reason) == 37
+    assert not any("nowhere" in kind.reason for kind in card.not_looked_at)
+
+
 def test_a_zip_bomb_is_skipped(crvae, tmp_path, encoded, picture):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("bomb.png", b"\0" * (12 << 20))

@@ -7,6 +7,7 @@ import posixpath
 import tarfile
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +23,9 @@ from crvae.data.sources.tree import Tree, grow, is_metadata
 from crvae.errors import UserError, brief
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+
+UNFOLDED = 4
+"""Files and links of a tar together, as a multiple of its files; a small archive could else name folders within folders endlessly."""
 
 _METADATA_BYTES = 1 << 28
 """A larger metadata table is not read."""
@@ -98,7 +102,7 @@ def _in_zip(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
 
 
 def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
-    """The files of a tar. A link means the file that it leads to, where that one is in the archive."""
+    """The files of a tar. A link means the file, or the files of the folder, that it leads to, where they are in the archive."""
     places: dict[str, tuple[int, int] | str] = {}
     links: dict[str, str] = {}
     with tarfile.open(path, "r:") as file:
@@ -116,13 +120,15 @@ def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
                 links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
             else:
                 tally.add("pipe, device or sparse file", name)
-    found = dict(places)
+    found, names = dict(places), sorted(places)
     for name, target in links.items():
         for _ in range(8):
             target = links.get(target, target)
-        inside = [other for other in places if other.startswith(f"{target}/")] if target not in places else []
+        inside = names[bisect_left(names, f"{target}/") : bisect_left(names, f"{target}0")]  # 0 is the sign after /
         if target in places:
             found[name] = places[target]
+        elif len(found) + len(inside) > UNFOLDED * len(places):
+            tally.add("link to a folder, where such links hold more files than the archive", name)
         elif inside:
             found |= {f"{name}/{other.removeprefix(f'{target}/')}": places[other] for other in inside}
         else:
