@@ -21,9 +21,10 @@ from torch import Tensor
 
 from crvae.data import open_data
 from crvae.evaluation.evaluate import evaluate
+from crvae.evaluation.features import spaced
 from crvae.evaluation.registry import Request
 from crvae.files import write_text
-from crvae.intervals import share
+from crvae.intervals import Interval
 from crvae.pictures import save_image, save_picture, tiled, to_8_bit
 from crvae.storage.models import load
 from crvae.tasks.grids import labelled_grid
@@ -32,6 +33,8 @@ PAIRS, ON_A_SHEET, SHOWN = 200, 10, 12
 """Pairs, pairs on one sheet, images in each grid."""
 IMAGES = 1_000
 """Images of each score."""
+REDRAWN = 10_000
+"""Times that the kinds are drawn again for an interval."""
 REAL = "the held-out images"
 NETWORKS = ("efficientnet-lite0", "classifier")
 CHOICES = ("left", "right", "same")
@@ -71,12 +74,12 @@ def pairs(runs: list[str], data: str, out: Path) -> None:
 
 
 def scores(data: str, classifier: str, out: Path) -> None:
-    """Scores every kind that takes part, as `crvae evaluate` does; of the held-out images one half against the other."""
+    """Scores every kind that takes part, as `crvae evaluate` does; of the held-out images those that it compares nothing with."""
     found: list[dict[str, float]] = []
     for kind, prior in json.loads((out / "key.json").read_text())["kinds"]:
         if kind == REAL:
             kind = str(out / "real")
-            for number, image in enumerate(grids(REAL, prior, data, IMAGES) if not Path(kind).exists() else ()):
+            for number, image in enumerate(_left_out(data) if not Path(kind).exists() else ()):
                 Path(kind).mkdir(exist_ok=True)
                 save_image(image, Path(kind) / f"{number:05d}.png")
         values: dict[str, float] = {}
@@ -92,6 +95,24 @@ def scores(data: str, classifier: str, out: Path) -> None:
     write_text(out / "scores.json", json.dumps(found, indent=1) + "\n")
 
 
+def _left_out(data: str) -> UInt8[Tensor, "n c h w"]:
+    """The held-out images beside the IMAGES that samples are compared with."""
+    split = open_data(data).split("validation")
+    compared = set(spaced(len(split), IMAGES).tolist())
+    return split.images(torch.tensor([row for row in range(len(split)) if row not in compared]))
+
+
+def _share(hits: Tensor, pairs: list[list[int]], kinds: int) -> Interval:
+    """The share of `hits`, `n` of 0 or 1, one for each pair of kinds; its interval is of redrawn kinds, as pairs share them."""
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.randint(kinds, (REDRAWN, kinds), generator=generator)
+    counts = torch.nn.functional.one_hot(counts, kinds).sum(1).double()  # how often each kind was drawn
+    left, right = torch.tensor(pairs).T
+    weights = counts[:, left] * counts[:, right]
+    low, high = ((weights @ hits.double()) / weights.sum(1)).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    return {"value": float(hits.double().mean()), "low": low, "high": high, "interval": "bootstrap over kinds"}
+
+
 def agreement(out: Path) -> dict[str, Any]:
     """Prints, for each score, in how many of the pairs that were told apart the better score was the chosen side."""
     key, found = json.loads((out / "key.json").read_text()), json.loads((out / "scores.json").read_text())
@@ -102,11 +123,10 @@ def agreement(out: Path) -> dict[str, Any]:
     table: dict[str, Any] = {"rated": len(ratings), "told_apart": len(told), "scores": {}}
     print(f"{len(ratings)} pairs, {len(told)} told apart\n\n| score | agrees with the eye |\n|---|---:|")
     for name in found[0]:
-        hits = sum(
-            (found[key["pairs"][number][0]][name] > found[key["pairs"][number][1]][name]) == (side == "left")
-            for number, side in told.items()
-        )
-        part = share(hits, len(told))
+        compared = [key["pairs"][number] for number in told]
+        better = [found[left][name] > found[right][name] for left, right in compared]
+        hits = [left == (side == "left") for left, side in zip(better, told.values(), strict=True)]
+        part = _share(torch.tensor(hits), compared, len(found))
         table["scores"][name] = part
         print(f"| {name} | {part['value']:.1%} ({part['low']:.1%} to {part['high']:.1%}) |")
     write_text(out / "agreement.json", json.dumps(table, indent=1) + "\n")
