@@ -15,15 +15,12 @@ from torch import Tensor, nn
 from crvae.data import Split
 from crvae.data.images import PIXELS, Form, is_grey, pixels
 from crvae.data.source import read_file
-from crvae.data.sources.tree import is_image
+from crvae.data.sources.tree import is_image, is_picture_folder
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.storage.models import load
 from crvae.tasks.inputs import open_picture
 from crvae.tasks.sampling import samples
-
-MODEL_FILES = ("config.yaml", "config.json", "model", "card.json")
-"""A folder with one of these is not a folder of images."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def open_subject(
     A folder's images are those directly in it, none above `pixel_limit` megapixels. Raises UserError if it is neither.
     """
     folder = Path(run)
-    if folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES):
+    if is_picture_folder(folder):
         names = sorted(os.listdir(folder))
         found = [name for name in names if is_image(name) and (folder / name).is_file()]
         if not found:

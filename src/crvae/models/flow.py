@@ -2,7 +2,7 @@
 
 Level s of a block: 0 is pure noise, 1 is clean, between them x_s = (1 - s) noise + s z. The network sees all blocks with their
 levels and predicts the velocity z - noise of each (Liu et al. 2023); trained with some blocks clean and the others at any level, it
-draws all blocks at once, one after the other, those behind a prefix, or one given all others. A perceptron over all blocks learned
+draws all blocks at once, those behind a prefix, or one given all others. A perceptron over all blocks learned
 faster in equal time, and answers faster, than a transformer with the blocks as its tokens.
 """
 
@@ -51,7 +51,6 @@ class FlowPrior(LearnedPrior):
 
     configuration = FlowPriorConfig
     title = "rectified flow over the time steps"
-    has_density = False
     config: FlowPriorConfig
 
     def __init__(self, config: FlowPriorConfig, shape: tuple[int, ...], steps: int):
@@ -93,14 +92,6 @@ class FlowPrior(LearnedPrior):
     def generate(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
         """All blocks at once."""
         return self.restored(self._solved(blocks(noise, self.steps)))
-
-    def in_turn(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
-        """Block after block, each given those before it while those behind it are noise: T times the cost of `generate`."""
-        x = blocks(noise, self.steps).clone()
-        order = torch.arange(self.steps, device=x.device)
-        for t in range(self.steps):
-            x = self._solved(x, order == t, (order < t).to(x.dtype))
-        return self.restored(x)
 
     def extend(self, z: Float[Tensor, " b *d"], t: int, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
         moving = torch.arange(self.steps, device=z.device) >= t

@@ -122,7 +122,7 @@ def deciding_block(model: Model, classify: Classify, attribute: str, samples: in
 def seen(model: Model, faces: Faces, classify: Classify) -> dict[str, dict[str, Any]]:
     """For each attribute how often `classify` sees the true value in the `images`, and in their `reconstructions`."""
     shown = {"images": faces.x, "reconstructions": decode_all(model, posterior_of(model, faces.x).mean)}
-    views = {kind: _classified(classify, x) for kind, x in shown.items()}
+    views = {kind: classified(classify, x) for kind, x in shown.items()}
     return {
         name: {kind: _share((view[name] == values)[values >= 0]) for kind, view in views.items()}
         for name, values in faces.values.items()
@@ -137,11 +137,11 @@ def _changes(
     if steps < 2:
         raise UserError("the model has one block, with nothing to compare it with: use one of several steps")
     z = model.prior.sample(samples, seed)
-    before = _classified(classify, decode_all(model, z))
-    other = _classified(classify, decode_all(model, model.prior.sample(samples, seed + 1)))
+    before = classified(classify, decode_all(model, z))
+    other = classified(classify, decode_all(model, model.prior.sample(samples, seed + 1)))
     changed: dict[str, list[Tensor]] = {name: [] for name in before}
     for t in range(1, steps + 1):
-        after = _classified(classify, decode_all(model, model.prior.redraw(z, t, seed + 1)))
+        after = classified(classify, decode_all(model, model.prior.redraw(z, t, seed + 1)))
         for name, values in before.items():
             changed[name].append(after[name] != values)
         progress("blocks drawn anew", t, steps)
@@ -164,7 +164,8 @@ def _decision(changed: Bool[Tensor, "t n"], others: Float[Tensor, "t n"] | None)
     }
 
 
-def _classified(classify: Classify, x: Float[Tensor, "b c h w"]) -> dict[str, Int64[Tensor, " b"]]:
+def classified(classify: Classify, x: Float[Tensor, "b c h w"]) -> dict[str, Int64[Tensor, " b"]]:
+    """What `classify` reads in images in [-1, 1], so many at once: attribute -> value of each image."""
     parts = [classify(part) for part in x.split(SAMPLE_BATCH)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 

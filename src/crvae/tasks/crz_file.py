@@ -13,8 +13,6 @@ NAME = 6
 CHECK = 2
 """Bytes of a checksum: CRC-16 (CCITT), high byte first, of everything before it but the other checksums."""
 HEADER = len(MAGIC) + 1 + NAME + CHECK
-FRAME = 2 + CHECK
-"""The least bytes of a frame."""
 LARGEST = 1 << 24
 """Of a file, in bytes."""
 

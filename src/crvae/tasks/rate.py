@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.errors import UserError
-from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.pictures import from_8_bit, to_8_bit
 from crvae.progress import Progress, silent
+from crvae.tasks.attributes import classified
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
 from crvae.tasks.profiling import Distance, interval, posterior_of
@@ -55,7 +55,7 @@ def rate(
     z = torch.cat([codec.latents(data, "the file")[0] for data in files]).to(model.device)
     there = torch.tensor([len(size) - 1 for size in sizes], device=model.device)
     original, rows = to_8_bit(x), []
-    truth = {} if values is None else _seen(values, x)
+    truth = {} if values is None else classified(values, x)
     for t in range(steps + 1):
         progress("decoding", t, steps + 1)
         shown = to_8_bit(decode_all(model, model.prior.mean_fill(z, there.clamp_max(t))))
@@ -69,17 +69,12 @@ def rate(
         if distance is not None:
             row["distance"] = interval(distance(shown, original))
         if values is not None:
-            seen = _seen(values, from_8_bit(shown))
+            seen = classified(values, from_8_bit(shown))
             same = torch.stack([seen[name] == value for name, value in truth.items()])
             row["attributes"] = interval(same.float().mean(0))
         rows.append(row)
     progress("decoding", steps + 1, steps + 1)
     return rows
-
-
-def _seen(values: Values, x: Float[Tensor, "b c h w"]) -> dict[str, Tensor]:
-    parts = [values(part) for part in x.split(SAMPLE_BATCH)]
-    return {name: torch.cat([part[name].cpu() for part in parts]) for name in parts[0]}
 
 
 def psnr(one: Tensor, other: Tensor) -> Float[Tensor, " b"]:

@@ -150,6 +150,15 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS) and not is_hidden(name)
 
 
+MODEL_FILES = ("config.yaml", "config.json", "model", "card.json")
+"""A folder with one of these is a run, an exported model or prepared data."""
+
+
+def is_picture_folder(folder: Path) -> bool:
+    """Whether it is a folder of images alone, as far as its files tell."""
+    return folder.is_dir() and not any((folder / name).exists() for name in MODEL_FILES)
+
+
 def no_image(name: str) -> str:
     """Why a file is not looked at whose name does not say that it is an image."""
     kind = ending(name)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from crvae.data.images import PIXELS, Form
-from crvae.data.sources.tree import is_image
+from crvae.data.sources.tree import is_image, is_picture_folder
 from crvae.errors import UserError
 from crvae.tasks.inputs import open_picture
 
@@ -37,15 +37,9 @@ def images_in(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.iterdir()) if is_image(path.name) and path.is_file()}
 
 
-def is_picture_folder(run: str) -> bool:
-    """Whether `run` is a folder of images, and not a run, an exported folder or a model's name."""
-    folder = Path(run)
-    return folder.is_dir() and not any((folder / name).exists() for name in ("config.yaml", "config.json", "model"))
-
-
 def samples(run: str, count: int, seed: int, pixels: int = PIXELS) -> list[Picture]:
     """`count` images of one model: drawn from the folder in an order set by `seed`, or from the run's prior."""
-    if is_picture_folder(run):
+    if is_picture_folder(Path(run)):
         paths = list(images_in(Path(run)).values())
         if len(paths) < count:
             raise UserError(
@@ -67,7 +61,7 @@ def completions(runs: list[str], count: int, seed: int, pixels: int = PIXELS) ->
     """
     folders = [Path(run) for run in runs]
     for run in runs:
-        if not is_picture_folder(run):
+        if not is_picture_folder(Path(run)):
             raise UserError(
                 f"--runs {run}: a completion study takes folders as `crvae complete RUN --out DIR` writes them"
             )
