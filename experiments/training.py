@@ -117,5 +117,4 @@ def finished(folder: Path) -> bool:
     phases = [config.train]
     if has_prior_stage(config):
         phases.append(config.prior.schedule(config.train))
-    seen = sum(-(-phase.images // phase.batch) * phase.batch for phase in phases)  # whole batches
-    return (run.samples / f"{seen:012d}.png").is_file()
+    return (run.samples / f"{sum(phase.seen for phase in phases):012d}.png").is_file()

@@ -7,11 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+from statistics import median
 
 import pytest
+import torch
 
 from crvae.cli import main
+from crvae.evaluation import comparison
 from crvae.evaluation.comparison import Comparison, Entry
+from crvae.evaluation.generated import open_subject
 from crvae.evaluation.published import published
 from crvae.evaluation.report import write_report
 from crvae.evaluation.score import Score
@@ -176,6 +180,27 @@ def test_a_run_that_goes_on_training_is_scored_as_it_was_loaded(trained, colour,
     save_file(weights, run / "model/model.safetensors")
     assert evaluate_subject(subject, request)["scores"]["kl"].value == before
     assert evaluate(str(run), request)["scores"]["kl"].value != before
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        (["x/a", "y/b"], ["a", "b"]),
+        (["x/a", "y/a"], ["a-1", "a-2"]),
+        (["x/a", "y/a", "z/a-2"], ["1-a-1", "2-a-2", "3-a-2"]),
+    ],
+)
+def test_no_two_runs_of_a_comparison_have_one_name(runs, names):
+    assert comparison._names(runs) == names
+
+
+def test_the_speed_of_training_is_not_that_of_the_priors_fit(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    fitted = [{"images": 10_000 + i, "seconds": 1e4, "images_per_second": 1e6, "prior": 1.0} for i in range(50)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, *fitted, 5]))
+    about = comparison._about("run", open_subject(str(run), torch.device("cpu")))
+    assert about.cost["training_images_per_second"] == median(line["images_per_second"] for line in lines)
 
 
 def test_compare_names_mistakes_and_leaves_nothing(trained, colour, tmp_path, capsys):

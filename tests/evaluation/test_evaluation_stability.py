@@ -40,6 +40,16 @@ def test_the_same_images_do_not_move_and_only_the_last_snapshots_count(tmp_path,
     assert found.scores["variety"].value > 0.05
 
 
+def test_a_snapshot_of_a_learned_prior_is_no_moment_of_training(tmp_path, distance):
+    (tmp_path / "samples").mkdir()
+    for images in (1, 2, 3):
+        save_grid(from_8_bit(pictures(3, 32, seed=int(images > 2))), tmp_path / "samples" / f"{images:012d}.png")
+    found = stability(str(tmp_path), (3, 32, 32), distance, until=2)
+    assert found is not None
+    assert found.seen == [1, 2]
+    assert found.scores["movement"].value == 0
+
+
 def test_a_collapsed_model_has_no_variety_and_a_swinging_one_moves(tmp_path, distance):
     (tmp_path / "samples").mkdir()
     for number in range(3):

@@ -49,3 +49,8 @@ class ScheduleConfig(Frozen):
     WANDB_MODE=offline."""
     deterministic: bool = False
     """On a GPU, use deterministic algorithms only, and record no step as a CUDA graph (CPUs are always exact)."""
+
+    @property
+    def seen(self) -> int:
+        """Images seen at the end: whole batches."""
+        return -(-self.images // self.batch) * self.batch

@@ -15,7 +15,7 @@ from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import reconstructions
 from crvae.evaluation.cost import cost
-from crvae.evaluation.curves import reports, save_curves
+from crvae.evaluation.curves import save_curves
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.evaluate import evaluate_subject
 from crvae.evaluation.features import spaced
@@ -110,7 +110,7 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         save_grid(from_8_bit(images), folder / entry.pictures["samples"], columns=10)
     comparison = Comparison(request.data, result["split"], result["images"], request.seed, request.prior, entries)
     _reconstructions(comparison, subjects, folder)
-    if save_curves({entry.name: reports(entry.run) for entry in entries}, folder / "curves.png"):
+    if save_curves({entry.name: Run(Path(entry.run)).reports() for entry in entries}, folder / "curves.png"):
         comparison.pictures["curves"] = "curves.png"
     _stability(entries, subjects, folder)
     return comparison
@@ -121,7 +121,8 @@ def _names(runs: Sequence[str]) -> list[str]:
     if len(set(runs)) < len(runs):
         raise UserError("RUN is given twice: a run cannot be compared with itself")
     names = [Path(run).name or run for run in runs]
-    return [name if names.count(name) == 1 else f"{name}-{index + 1}" for index, name in enumerate(names)]
+    names = [name if names.count(name) == 1 else f"{name}-{index + 1}" for index, name in enumerate(names)]
+    return names if len(set(names)) == len(names) else [f"{index + 1}-{name}" for index, name in enumerate(names)]
 
 
 def _about(name: str, subject: Subject) -> Entry:
@@ -133,7 +134,8 @@ def _about(name: str, subject: Subject) -> Entry:
     entry.recipe, entry.images_seen = str(body.get("recipe", "")), int(body.get("images", 0))
     entry.published = published(entry.recipe)
     entry.cost["parameters"] = sum(parameter.numel() for parameter in subject.model.parameters())
-    speeds = [line["images_per_second"] for line in reports(subject.name) if "images_per_second" in line]
+    reports = Run(Path(subject.name)).reports()
+    speeds = [line["images_per_second"] for line in reports if "images_per_second" in line and "prior" not in line]
     if speeds:
         entry.cost["training_images_per_second"] = median(speeds)
     return entry
@@ -181,7 +183,9 @@ def _stability(entries: Sequence[Entry], subjects: Sequence[Subject], folder: Pa
         if model is None or not (Path(entry.run) / "samples").is_dir():
             continue
         distance = distance or PerceptualDistance(model.device)
-        found = stability(entry.run, model.image_shape, distance)
+        config = Path(entry.run) / "config.yaml"
+        until = Run(config.parent).config(STAGES).train.seen if config.is_file() else float("inf")
+        found = stability(entry.run, model.image_shape, distance, until)
         if found is not None:
             entry.scores |= found.scores
             entry.pictures["stability"] = f"stability-{entry.name}.png"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 
 LABEL, LETTER = 0.7, 0.07
 """Inches of the legend: a run's line with its margins, and each letter of its name."""
-
-
-def reports(run: str) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; none where RUN is no run folder. A line that was cut off is left out."""
-    path = Path(run) / "metrics.jsonl"
-    lines = []
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                continue
-    return lines
 
 
 def save_curves(runs: dict[str, list[dict[str, Any]]], path: Path) -> bool:

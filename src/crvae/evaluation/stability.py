@@ -34,13 +34,18 @@ class Stability:
     scores: dict[str, Score]
 
 
-def stability(run: str, shape: tuple[int, int, int], distance: PerceptualDistance) -> Stability | None:
+def stability(
+    run: str, shape: tuple[int, int, int], distance: PerceptualDistance, until: float = float("inf")
+) -> Stability | None:
     """Reads the grids in `run`/samples, of images of `shape` (c, h, w). None where there are fewer than two.
+
+    until: images seen at the end of the autoencoder's training; a later grid is of other latents, the learned prior's.
 
     `movement`: distance between the images of one z at consecutive snapshots, a mean over z and snapshots; high where
     colours swing. `variety`: distance between images of different z at the last snapshot; near 0 where modes collapse.
     """
-    paths = sorted((Path(run) / "samples").glob("[0-9]*.png"))[-SNAPSHOTS:]
+    grids = sorted((Path(run) / "samples").glob("[0-9]*.png"))
+    paths = [path for path in grids if not path.stem.isdecimal() or int(path.stem) <= until][-SNAPSHOTS:]
     if len(paths) < 2:
         return None
     images = torch.stack([cut(path, shape) for path in paths])  # k n c h w

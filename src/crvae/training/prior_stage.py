@@ -82,8 +82,7 @@ class PriorStage:
 
     @property
     def part(self) -> Part:
-        train = self.config.train
-        before = -(-train.images // train.batch) * train.batch
+        before = self.config.train.seen
         return Part("fitting the prior", "latents", "prior", checkpoints=CHECKPOINTS, before=before, cost=COST)
 
     def batches(self, data: PreparedData, start: int, rank: int, world: int) -> Iterator[Stored]:
