@@ -153,8 +153,9 @@ def test_the_newest_few_are_kept(tmp_path):
 def test_what_a_killed_writer_left_is_removed(tmp_path):
     (tmp_path / f".{8:012d}.tmp").mkdir()
     (tmp_path / f".{8:012d}.tmp" / "state.pt").write_bytes(b"x" * 1000)
+    (tmp_path / ".DS_Store").touch()  # not ours
     checkpoint.save(tmp_path, 16, STATE, keep=2)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{16:012d}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".DS_Store", f"{16:012d}"]
 
 
 def test_a_newer_format_is_refused(tmp_path):

@@ -122,6 +122,21 @@ def test_training_stops_names_the_term_and_keeps_the_last_good_state(tmp_path, c
     assert_same_end(trained, run)
 
 
+def test_a_signal_before_a_step_that_is_not_finite_saves_nothing_of_it(tmp_path, colour, tiny, trained, monkeypatch, capsys):  # fmt: skip
+    """The signal of one step is read after the next one, which has spoilt batch norm's statistics."""
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(GeneratorStep, "forward", GeneratorStep.forward)
+        poison(80)
+        flags = Training._flags
+        patch.setattr(Training, "_flags", lambda self, finite, _: flags(self, finite, 15 * (self.images == 80)))
+        assert main(["train", "emoji-crvae-gan-mi", "--data", str(colour), "--out", str(run), *tiny]) == 2
+    assert "is not finite at 96 images" in " ".join(capsys.readouterr().err.split())
+    assert last_state(run)["images"] == 64
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_end(trained, run)
+
+
 def test_a_learning_rate_may_be_lowered_as_the_sentence_says(tmp_path, trained):
     run = shutil.copytree(trained, tmp_path / "run")
     text = (run / "config.yaml").read_text()

@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments import LightningEnvironment
 
 import crvae
 from crvae.cli import main
 from crvae.config.prior import PriorConfig
 from crvae.data import open_data
+from crvae.errors import UserError
 from crvae.models import Autoencoder
 from crvae.pictures import from_8_bit
+from crvae.training import launch
+from crvae.training.cluster import Place
 from crvae.training.prior_stage import PriorStage, shuffled
 from processes import Command, ranks, until
 from reference.same import assert_same_end
@@ -90,6 +94,13 @@ def test_a_mirrored_recipe_fits_mirrored_images_too(small, colour, whole):
     flipped = config.model_copy(update={"input": config.input.model_copy(update={"flip": True})})
     both = PriorStage(flipped, model, None)._posteriors(data)[0]
     assert len(both) == 2 * len(plain) == 2 * len(data.split("train"))
+
+
+def test_a_batch_of_latents_that_does_not_divide_is_said_before_training(small, colour, monkeypatch):
+    monkeypatch.setattr(launch, "place", lambda: Place(0, 3, 3, LightningEnvironment))
+    config = small().model_copy(update={"prior": PriorConfig(kind="flow", batch=256)})
+    with pytest.raises(UserError, match=r"--prior\.batch must be a multiple of the number of devices \(3\), got 256"):
+        launch.check(config, open_data(str(colour)))
 
 
 @pytest.mark.parametrize(("count", "batch"), [(5, 2), (7, 7), (3, 8), (54, 16)])

@@ -121,3 +121,40 @@ def test_values_of_the_recurrences_gradients_are_clipped(small):
     }
     assert largest["recurrence"] == pytest.approx(0.1 * 1e-6)
     assert largest["trunk"] > 1e-3
+
+
+@pytest.mark.parametrize("kappa", [0, 0.02])
+def test_a_resting_discriminator_keeps_its_weights_and_their_moments(small, kappa):
+    """Adam would go on by its momentum where gradients alone are zero; with mutual information the features learn on."""
+    config = small(kappa=kappa, objective={"margin": 0.99})
+    stage = Stage1(config)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    generator, side = (Optimising(side, config.train, fabric) for side in stage.sides)
+
+    def step(margin: float) -> None:
+        stage.sides[1].step._margin = margin  # type: ignore[union-attr]
+        stage.begin(0)
+        _, _, carry = generator.forward(torch.rand(8, 3, 32, 32))
+        for _ in range(2):  # parts of one batch
+            loss, _, _ = side.forward(*carry)
+            side.backward(loss, last=True)
+        side.set_rates(0)
+        assert side.update()
+
+    def state() -> dict[str, list[torch.Tensor]]:
+        kept = side.optimiser.state
+        return {
+            group.name: [t.clone() for p in group.parameters for t in (p.detach(), *kept[p].values())]
+            for group in side.groups
+        }
+
+    step(0.0)
+    before = state()
+    step(0.99)
+    rested = {
+        name: all(map(torch.equal, old, new)) for (name, old), new in zip(before.items(), state().values(), strict=True)
+    }
+    assert rested == {name: not kappa or name == "adversarial_head" for name in before}
+    step(0.0)
+    assert not any(map(torch.equal, before["adversarial_head"][::4], state()["adversarial_head"][::4])), "it goes on"
+    assert {float(kept["step"]) for kept in side.optimiser.state.values()} == ({2.0, 3.0} if kappa else {2.0})

@@ -133,8 +133,9 @@ class AdversarialHead(nn.Module):
         self.logit = nn.Linear(hidden + config.kernels, 1)
         if self.minibatch is not None:
             nn.init.zeros_(self.minibatch.project.bias)
-        nn.init.zeros_(self.hidden.bias)
-        nn.init.zeros_(self.logit.bias)
+        if not config.narrow:  # the released baseline leaves these as they are
+            nn.init.zeros_(self.hidden.bias)
+            nn.init.zeros_(self.logit.bias)
 
     def represent(self, features: Float[Tensor, "b k h w"]) -> Float[Tensor, "b hidden"]:
         """What minibatch discrimination compares: of unit length, then rectified."""

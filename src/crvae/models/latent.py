@@ -142,6 +142,8 @@ class RecurrentLatent(Construction):
         }
         self.mean = flat_mean_path(config) if digits else mean_path(config, offset=True)
         self.log_variance = ChannelRecurrence(8 * config.width, config.latent_channels, norm=not digits, **options)
+        if config.release and self.log_variance.norm is not None:
+            nn.init.uniform_(self.log_variance.norm.weight)  # Torch7's own, which the release leaves here
         self.transform: nn.Module = ChannelRecurrence(config.latent_channels, **options)
         self.project: nn.Module = projection(config, offset=True)
 

@@ -73,15 +73,16 @@ class Adversary(nn.Module):
         loss: str = "softplus",
         margin: float = 0.0,
         after: int = 0,
-        warm_up: bool = False,
+        warm_up: Sequence[str] = (),
         mixed: bool = False,
         recovery: Recovery | None = None,
         augment: Callable[[Tensor], Tensor] = unmoved,
     ):
         """
         rates: multiples of the run's learning rate by the discriminator's groups. loss: a name of `objectives.GAMES`.
-        margin: the adversarial part rests while the error rate, over all ranks, is below it. after: images seen before the
-        first step. warm_up: of the adversarial head's rate. mixed: judge one batch of all kinds, as the release does.
+        margin: the adversarial part rests while the error rate, over all ranks, is below it: what the latent head's error
+        does not reach keeps its weights and their moments. after: images seen before the first step. warm_up: groups whose
+        rates warm up. mixed: judge one batch of all kinds, as the release does.
         augment: what is done to all images `b c h w` that either side shows to the discriminator.
         """
         super().__init__()
@@ -93,18 +94,31 @@ class Adversary(nn.Module):
         self._rates, self._warm_up, self._recovery = rates, warm_up, recovery
         weights = torch.tensor(recovery.weights if recovery else ())
         self.register_buffer("_weights", weights, persistent=False)
+        self.register_buffer("_resting", torch.ones(()), persistent=False)
 
     def begin(self, images: int) -> None:
         """Called before each batch with the images seen so far."""
         self.waiting = images < self.after
+        self.resting.fill_(1.0)
+
+    @property
+    def resting(self) -> Tensor:
+        """1 if the error rate was below the margin in every part of the batch that `forward` has seen, else 0."""
+        return self._resting  # type: ignore[return-value]
 
     def side(self) -> Side:
         """The discriminator's optimiser step."""
         groups = [
-            Group(name, parameters, self._rates[name], warm_up=self._warm_up and name == "adversarial_head")
+            Group(
+                name,
+                parameters,
+                self._rates[name],
+                warm_up=name in self._warm_up,
+                rests=self._recovery is None or name == "adversarial_head",
+            )
             for name, parameters in self.discriminator.groups().items()
         ]
-        return Side("discriminator", self, groups, self.after)
+        return Side("discriminator", self, groups, self.after, (lambda: self.resting) if self._margin else None)
 
     def judge(
         self,
@@ -142,7 +156,9 @@ class Adversary(nn.Module):
         realism, estimate = self._tell_apart(x, fakes)
         adversarial = self._game.tell_apart(*realism)
         error = mean_over_ranks(objectives.error_rate(*realism).detach())
-        loss = adversarial * (error >= self._margin)
+        rest = error < self._margin
+        self.resting.mul_(rest)
+        loss = adversarial * ~rest
         if self._recovery is not None and fakes.latent is not None and estimate is not None:
             loss = loss + self._recovery.head * self._recovered(estimate, fakes.latent)
         return loss, {"discriminator": adversarial, "discriminator_error": error}, ()

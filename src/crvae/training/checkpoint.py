@@ -41,7 +41,7 @@ def save(folder: Path, images: int, state: State, keep: int) -> Path:
     target = folder / f"{images:012d}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".*"):  # of a process that was killed while it wrote
+        for stale in (*folder.glob(".*.tmp/"), *folder.glob(".*.old/")):  # of a process that was killed while it wrote
             shutil.rmtree(stale)
         needed = int(SPARE * _bytes(state))
         free = shutil.disk_usage(folder).free

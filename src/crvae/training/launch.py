@@ -218,6 +218,10 @@ def check(config: Any, data: PreparedData) -> None:
     check_log(config.train.log)
     if config.stage == 1:
         prior_config(config.prior)
+    if has_prior_stage(config) and config.prior.batch % place().world:
+        raise UserError(
+            f"--prior.batch must be a multiple of the number of devices ({place().world}), got {config.prior.batch}"
+        )
     count = len(data.split("train"))
     if config.train.batch > count:
         raise UserError(

@@ -68,7 +68,7 @@ class Training:
 
                 # read one step late, so that the device never waits: was the last step finite, does any rank want to stop?
                 flags = self._flags(finite, signals.number)
-                self._heed(pending, meter, before)
+                self._heed(pending, meter, before, newest=flags)
                 pending = flags
 
                 done = self.images >= config.images
@@ -96,11 +96,16 @@ class Training:
         flags = torch.stack([(~finite).float(), torch.tensor(float(number), device=finite.device)])
         return flags if self.fabric.world_size == 1 else self.fabric.all_reduce(flags, reduce_op="max")  # type: ignore[return-value]
 
-    def _heed(self, flags: Tensor | None, meter: Meter, images: int) -> None:
-        """Stops training where the flags say so: with a UserError, or saved and with Interrupted."""
+    def _heed(self, flags: Tensor | None, meter: Meter, images: int, newest: Tensor | None = None) -> None:
+        """Stops training where the flags, of the step up to `images`, say so: with a UserError, or saved and with Interrupted.
+
+        newest: the flags of the step after it, if there was one. What is saved is the state after it, so it must be finite too.
+        """
         if flags is None:
             return
         broken, number = flags.tolist()
+        if number and not broken and newest is not None:
+            broken, images = newest[0].item(), self.images
         if broken:
             folder = self.run.folder if self.run else "the run"
             raise UserError(

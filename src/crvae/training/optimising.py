@@ -19,7 +19,7 @@ class Optimising:
     """A side with its optimiser, wrapped for the device; `set_rates`, `forward`, `backward` and `update` make its step."""
 
     def __init__(self, side: Side, config: ScheduleConfig, fabric: Fabric):
-        self.name, self.groups, self.after = side.name, side.groups, side.after
+        self.name, self.groups, self.after, self._resting = side.name, side.groups, side.after, side.resting
         self.config, self.fabric = config, fabric
         groups = [{"params": group.parameters} for group in side.groups]
         betas, cuda = (config.beta1, config.beta2), fabric.device.type == "cuda"
@@ -55,13 +55,26 @@ class Optimising:
         """Clips and applies the gradients, unless any is not finite. Returns whether they were, still on the device."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         finite = torch.isfinite(torch.nn.utils.get_total_norm(gradients))
-        self.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused kernel
         for group in self.groups:
             if group.clip:
                 torch.nn.utils.clip_grad_value_(group.parameters, group.clip)
-        self._wrapped.step()
+        self._step(skipped=(~finite).float())
         self.optimiser.zero_grad()
         return finite
+
+    def _step(self, skipped: Tensor) -> None:
+        """Steps all groups, or none if `skipped` is 1, on the device; those that rest at this step are left out."""
+        every = self.optimiser.param_groups
+        parts = {False: every, True: []}
+        if self._resting is not None:
+            parts = {rests: [o for o, g in zip(every, self.groups, strict=True) if g.rests == rests] for rests in parts}
+        for rests, groups in parts.items():
+            if groups:
+                self.optimiser.param_groups = groups
+                halted = torch.maximum(skipped, self._resting()) if rests and self._resting is not None else skipped
+                self.optimiser.found_inf = halted  # type: ignore[attr-defined]  # read by the fused kernel
+                self._wrapped.step()
+        self.optimiser.param_groups = every
 
 
 def shape(images: int, config: ScheduleConfig) -> float:

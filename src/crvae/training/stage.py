@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,13 +29,17 @@ SNAPSHOT = 64
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a learning rate: a multiple of the run's rate, and a limit on each gradient value (0: none)."""
+    """Parameters that share a learning rate: a multiple of the run's rate, and a limit on each gradient value (0: none).
+
+    rests: they and their moments stay as they are at the steps at which their side rests.
+    """
 
     name: str
     parameters: list[nn.Parameter]
     rate: float
     clip: float = 0.0
     warm_up: bool = False
+    rests: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Side:
     groups: list[Group] = field(default_factory=list)
     after: int = 0
     """Images seen before its first step."""
+    resting: Callable[[], Tensor] | None = None
+    """Whether it rests at this step, 1 or 0, on the device: known when `step` has seen the batch's last part. None: it never does."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ forward for each backward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -62,11 +62,16 @@ def adversary(config: Stage1Config, judge: Discriminator) -> Adversary:
         loss=objective.adversarial_loss,
         margin=objective.margin,
         after=objective.adversarial_after_images,
-        warm_up=train.warm_up,
+        warm_up=_warmed(config) if train.warm_up else (),
         mixed=config.discriminator.mixed_batch,
         recovery=recovery,
         augment=augmented if config.discriminator.augment else unmoved,
     )
+
+
+def _warmed(config: Stage1Config) -> Sequence[str]:
+    """The discriminator's groups whose rates warm up: the released baseline has one optimiser for all (specification 2.5)."""
+    return ("features", "adversarial_head") if config.discriminator.narrow else ("adversarial_head",)
 
 
 class GeneratorStep(nn.Module):
