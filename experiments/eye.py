@@ -109,6 +109,7 @@ def _share(hits: Tensor, pairs: list[list[int]], kinds: int) -> Interval:
     counts = torch.nn.functional.one_hot(counts, kinds).sum(1).double()  # how often each kind was drawn
     left, right = torch.tensor(pairs).T
     weights = counts[:, left] * counts[:, right]
+    weights = weights[weights.sum(1) > 0]
     low, high = ((weights @ hits.double()) / weights.sum(1)).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
     return {"value": float(hits.double().mean()), "low": low, "high": high, "interval": "bootstrap over kinds"}
 

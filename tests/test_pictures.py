@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.utils import make_grid
 
-from crvae.pictures import save_image, tiled
+from crvae.pictures import lettered, save_image, tiled
 
 
 @settings(max_examples=60, deadline=None)
@@ -29,3 +29,8 @@ def test_a_file_holds_the_pixels_that_it_was_given(tmp_path, channels, mode, end
         assert kept.mode == (mode if ending.lower() == ".png" else "RGB")
         pixels = torch.from_numpy(np.array(kept.convert("RGB"))).permute(2, 0, 1)
     assert torch.equal(pixels, image.expand(3, -1, -1))
+
+
+@pytest.mark.parametrize(("text", "drawn"), [("cat 01", "cat 01"), ("ünï-é", "uni-e"), ("日本-x", "??-x"), ("", "")])
+def test_labels_are_drawn_in_letters_that_the_font_has(text, drawn):
+    assert lettered(text) == drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,12 @@ def to_8_bit(images: Float[Tensor, "*b c h w"]) -> UInt8[Tensor, "*b c h w"]:
 def from_8_bit(stored: UInt8[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
     """Stored values 0..255 -> images in [-1, 1]."""
     return stored.float() / 127.5 - 1
+
+
+def lettered(text: str) -> str:
+    """Text as Pillow's own font, which has ASCII alone, can draw it: without accents, and with ? for other letters."""
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(letter if letter.isascii() else "?" for letter in plain if not unicodedata.combining(letter))
 
 
 def as_picture(image: UInt8[Tensor, "c h w"]) -> Image.Image:

@@ -283,3 +283,8 @@ def test_the_card_is_plain_json_without_a_path_of_this_machine(prepared, tmp_pat
     assert str(tmp_path) not in text
     assert json.loads(text)["format"] == 1
     assert [path.name for path in prepared.parent.glob(".prepared*")] == []
+
+
+def test_one_picture_is_no_source_and_its_folder_is(images, refused, tmp_path):
+    picture = next(images.rglob("*.png"))
+    assert "is a file, and neither an archive nor a table" in refused("prepare", picture, tmp_path / "out", "--size", 8)

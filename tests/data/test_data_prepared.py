@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 
 import fsspec
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from crvae.data import batches, open_data
 from crvae.errors import UserError
@@ -163,13 +165,12 @@ def test_a_damaged_shard_is_named(prepared):
 
 
 def test_inspection_shows_every_split_and_class(prepared, crvae, refused, tmp_path):
-    from PIL import Image
-
     code, out, _ = crvae("prepare", "--inspect", prepared)
     assert code == 0
     assert all(word in out for word in ("cat", "dog", "train", "validation", "8x8 and 16x16"))
     with Image.open(prepared / "contact-sheet.png") as sheet:
-        assert sheet.height == 4 * (16 + 2)
+        rows = sum(count > 0 for split in open_data(prepared).card.splits.values() for count in split.classes["label"])
+        assert sheet.height == rows * (16 + 2)
         assert np.asarray(sheet)[:, 210:].std() > 10
     code, out, _ = crvae("prepare", "--inspect", prepared, "--json", "--sheet", tmp_path / "a.png")
     assert json.loads(out)["splits"].keys() == {"train", "validation"}
@@ -177,3 +178,19 @@ def test_inspection_shows_every_split_and_class(prepared, crvae, refused, tmp_pa
     assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "a.gif")
     assert "--sheet" in refused("prepare", "--inspect", prepared, "--sheet", tmp_path / "no" / "a.png", "--json")
     assert "not exist" in refused("prepare", "--inspect", tmp_path / "nowhere")
+
+
+def test_inspection_shows_images_without_a_class_and_no_empty_rows(crvae, encoded, picture, tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "few").mkdir(parents=True)
+    for number in range(12):
+        (folder / f"{number}.png").write_bytes(encoded(picture(number)))
+    (folder / "few" / "one.png").write_bytes(encoded(picture(99)))
+    assert crvae("prepare", folder, tmp_path / "out", "--size", 8)[0] == 0
+    code, out, _ = crvae("prepare", "--inspect", tmp_path / "out")
+    assert code == 0
+    card = open_data(tmp_path / "out").card
+    line = next(line for line in out.splitlines() if "(none)" in line)
+    assert sum(map(int, re.findall(r"\d+", line))) == 12
+    with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
+        assert sheet.height == sum(1 + any(split.classes["label"]) for split in card.splits.values()) * (8 + 2)

@@ -182,6 +182,19 @@ def test_a_run_that_goes_on_training_is_scored_as_it_was_loaded(trained, colour,
     assert evaluate(str(run), request)["scores"]["kl"].value != before
 
 
+def test_compare_refuses_before_it_measures(trained, colour, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(comparison, "cost", lambda *_, **__: pytest.fail("measured"))
+    assert main(["compare", str(trained), "emoji", "--data", str(colour), "--out", str(tmp_path / "report")]) == 2
+    assert "the validation split of" in capsys.readouterr().err  # it is tiny
+
+
+def test_a_flow_has_no_likelihood_and_says_so_at_once(colour, capsys, monkeypatch):
+    monkeypatch.setattr("crvae.evaluation.likelihood.observation_variance", lambda *_: pytest.fail("decoded"))
+    said = evaluate(capsys, "faces", colour, *SOME, "--scores", "elbo")
+    assert "--scores elbo needs a prior with a density" in said
+    assert "--prior normal" in said
+
+
 @pytest.mark.parametrize(
     ("runs", "names"),
     [

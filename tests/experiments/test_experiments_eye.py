@@ -28,9 +28,15 @@ def test_a_score_agrees_where_the_better_model_was_chosen(rated):
     table = eye.agreement(rated)
     assert (table["rated"], table["told_apart"]) == (4, 3)
     assert (table["scores"]["good"]["value"], table["scores"]["bad"]["value"]) == (1, 0)
-    assert table["scores"]["good"]["low"] < 1
     (rated / "ratings.txt").write_text("0 right\n3 right\n")
     assert eye.agreement(rated)["scores"]["good"]["value"] == 0.5
+
+
+def test_pairs_that_share_a_kind_are_not_independent():
+    """Ten pairs of the same two kinds say no more than one: beside another pair of the same size, the interval is wide."""
+    pairs = [[0, 1]] * 10 + [[2, 3]] * 10
+    found = eye._share(torch.tensor([True] * 10 + [False] * 10), pairs, kinds=4)
+    assert (found["low"], found["value"], found["high"]) == (0, 0.5, 1)
 
 
 def test_another_word_is_refused(rated):

@@ -255,6 +255,22 @@ def test_the_commands(speaking, tmp_path, capsys):
         expected = to_8_bit(codec.image((out / f"{number}.crz").read_bytes(), "x")[None])[0].permute(1, 2, 0)
         with Image.open(tmp_path / "out-decoded" / f"{number}.png") as image:
             assert (np.asarray(image) == expected.numpy()).all()
+    capsys.readouterr()
+    small = [
+        "encode",
+        run,
+        "--images",
+        str(tmp_path / "in"),
+        str(tmp_path / "outlines"),
+        "--format",
+        "crz",
+        "--limit",
+        "13",
+    ]
+    assert main(small) == 0
+    assert "--limit 13 is less than the first block takes in 3 of 3 files: they show the average image" in " ".join(
+        capsys.readouterr().err.split()
+    )
     one = tmp_path / "one.crz"
     assert main(["encode", run, "--images", str(tmp_path / "in" / "1.png"), str(one), "--format", "crz"]) == 0
     for options in ([], ["--steps", "2"], ["--steps", "2", "--fill"], ["--steps", "0"]):

@@ -98,15 +98,21 @@ def _print(costs: list[Cost]) -> None:
         table.add_row(f"GFLOP an image, {name}", *("" if n is None else f"{n / 1e9:.2f}" for n in flops))
     memory = [None if cost.peak_memory_bytes is None else cost.peak_memory_bytes / 1e9 for cost in costs]
     table.add_row("peak training memory, GB", *("not measured" if size is None else f"{size:.2f}" for size in memory))
-    for name in _names(cost.latency_ms for cost in costs):
+    measured = [
+        name for name in _names(cost.latency_ms for cost in costs) if any(cost.latency_ms.get(name) for cost in costs)
+    ]
+    for name in measured:
         for batch in _names(cost.latency_ms.get(name, {}) for cost in costs):
             table.add_row(f"{name}, ms a batch of {batch}", *(_latency(cost, name, batch) for cost in costs))
     console = Console()
     console.print(table)
-    console.print(
-        f"on {costs[0].device}; latencies are medians, in brackets the middle half of the calls", highlight=False
+    read = (
+        "latencies are medians, in brackets the middle half of the calls"
+        if measured
+        else "latencies did not fit into --limit"
     )
-    if any("sampling" in cost.latency_ms for cost in costs):
+    console.print(f"on {costs[0].device}; {read}", highlight=False)
+    if "sampling" in measured:
         console.print(
             "generation: from a given z, or one of N(0, I); sampling: the draw of z from the recipe's prior included"
         )

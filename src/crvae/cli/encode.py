@@ -105,6 +105,7 @@ def run(args: list[str]) -> int:
 def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list[str]) -> None:
     """Writes a file for each image: into a new folder, or where OUT is one file, that one."""
     from crvae.tasks.codec import Codec
+    from crvae.tasks.crz_file import HEADER
 
     single = command.out.suffix.lower() == ".crz"
     if single and len(names) != 1:
@@ -119,8 +120,15 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
         with new_folder(command.out, "OUT") as folder:
             for name, data in zip(names, files, strict=True):
                 write_bytes(folder / f"{name}.crz", data)
+    if empty := sum(len(data) == HEADER for data in files):
+        print(
+            f"crvae: --limit {command.limit} is less than the first block takes in {empty:,} of {len(files):,} files: they show the"
+            " average image",
+            file=sys.stderr,
+        )
     average = sum(map(len, files)) / len(files)
-    print(f"{command.out}: {len(files):,} images, {average:.1f} bytes each on average", file=sys.stderr)
+    size = f"{len(files[0])} bytes" if single else f"{len(files):,} images, {average:.1f} bytes each on average"
+    print(f"{command.out}: {size}", file=sys.stderr)
 
 
 def _coarser(command: Encode, codec: Codec, posterior: DiagonalGaussian) -> int:

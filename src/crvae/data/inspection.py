@@ -12,9 +12,13 @@ from rich.text import Text
 from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.prepared import PreparedData, Split
+from crvae.pictures import lettered
 
 COLUMNS = 16
 """Images of a row of the sheet."""
+
+UNLABELLED = "(none)"
+"""What stands in the place of a class that an image has not."""
 
 _CLASSES = 24
 """Classes of a split that get a row of their own."""
@@ -37,6 +41,9 @@ def table(card: Card) -> Group:
         counts = Table(escape(column), *card.splits)
         for i, name in enumerate(names):
             counts.add_row(Text(name), *(f"{split.classes[column][i]:,}" for split in card.splits.values()))
+        rest = [split.count - sum(split.classes[column]) for split in card.splits.values()]
+        if any(rest):
+            counts.add_row(Text(UNLABELLED), *(f"{count:,}" for count in rest))
         parts.append(counts)
     repeated = card.duplicates
     parts.append(f"{repeated.images:,} repeat an earlier image, {repeated.across_splits:,} of them across splits")
@@ -59,14 +66,15 @@ def contact_sheet(data: PreparedData) -> Image.Image:
             continue
         # A large split is not read to its end for a picture: its first shards show enough of every class.
         labels = split.labels(range(min(len(split), 20_000)), column).numpy()
-        for i, label in enumerate(split.classes(column)):
-            chosen = np.flatnonzero(labels == i)[:COLUMNS]
-            rows.append((f"{name}: {label}", split, chosen))
+        for i, label in enumerate((*split.classes(column), UNLABELLED)):
+            chosen = np.flatnonzero(labels == (i if label is not UNLABELLED else -1))[:COLUMNS]
+            if len(chosen):
+                rows.append((f"{name}: {label}", split, chosen))
     side = data.card.sizes[-1] if data.card.sizes[-1] <= 128 else data.card.size
     sheet = Image.new("RGB", (_LABEL + COLUMNS * (side + 2), len(rows) * (side + 2)), "white")
     draw = ImageDraw.Draw(sheet)
     for y, (text, split, chosen) in enumerate(rows):
-        draw.text((4, y * (side + 2) + side // 2 - 5), text[:32], fill="black")
+        draw.text((4, y * (side + 2) + side // 2 - 5), lettered(text[:32]), fill="black")
         images = split.images(chosen, size=side).permute(0, 2, 3, 1).numpy()
         for x, image in enumerate(images):
             picture = Image.fromarray(image.squeeze(-1) if data.card.channels == 1 else image)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -104,6 +105,10 @@ def named(
         kind = next((kind for kind in known.values() if kind.takes is not None and kind.takes(name)), None)
     if kind is None:
         names = [name for name, kind in known.items() if kind.takes is None]
+        if os.path.isfile(name):
+            raise UserError(
+                f"SOURCE {name} is a file, and neither an archive nor a table: give the folder that holds the pictures"
+            )
         raise UserError(
             f"SOURCE {name} is neither a folder, an archive, a table nor a named set ({', '.join(names)}){near(name, names)}:"
             " check the spelling"

@@ -103,7 +103,7 @@ def latent_scores(model: Autoencoder, stored: UInt8[Tensor, "n c h w"], seed: in
     return {
         "kl": Score(
             name="KL divergence", **NATS._asdict(), **mean(per_step.sum(1)), **about,
-            details={"per_step": per_step.mean(0).tolist(), "prior": model.prior.title},
+            details={"per_step": per_step.mean(0).tolist(), "prior": model.prior.kl_from or model.prior.title},
         ),
         "active_units": Score(
             name="active units", better=UNITS.better, unit=f"of {means[0][0].numel()}", value=total, low=total, high=total,

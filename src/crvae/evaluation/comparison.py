@@ -14,10 +14,10 @@ from crvae.data import open_data
 from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import reconstructions
-from crvae.evaluation.cost import cost
+from crvae.evaluation.cost import EXPECTED, cost
 from crvae.evaluation.curves import save_curves
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.evaluation.evaluate import evaluate_subject
+from crvae.evaluation.evaluate import asked, evaluate_subject
 from crvae.evaluation.features import spaced
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.published import published
@@ -99,6 +99,8 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         for name, run in zip(names, runs, strict=True)
     ]
     subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
+    for subject in subjects:
+        asked(subject, request)
     for entry in entries:
         _measure(entry, progress)
     result = {}
@@ -149,9 +151,9 @@ def _measure(entry: Entry, progress: Progress) -> None:
     config = Run(folder).config(STAGES)
     if config.stage != 1:
         return
-    measured = cost(config, progress=progress, what=f"{entry.name}: measuring its cost")
+    measured = cost(config, limit=EXPECTED, progress=progress, what=f"{entry.name}: measuring its cost")
     entry.device = measured.device
-    entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items()}
+    entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items() if "128" in times}
     if measured.peak_memory_bytes is not None:
         entry.cost["training_memory_gb"] = measured.peak_memory_bytes / 1e9
 

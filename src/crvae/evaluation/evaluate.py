@@ -31,10 +31,7 @@ def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[st
 
 def evaluate_subject(subject: Subject, request: Request, progress: Progress = silent) -> dict[str, Any]:
     """The same for what is loaded already: a run that is still training may write other weights meanwhile."""
-    prepared = open_data(request.data)
-    split = prepared.split(request.split or _default_split(prepared))
-    wanted = _wanted(request, subject)
-    count = _count(request, split, wanted, subject)
+    split, wanted, count = asked(subject, request)
     evidence = Evidence(subject, split, count, request, best_device(), progress)
     scores: dict[str, Score] = {}
     for kind in wanted:
@@ -42,7 +39,7 @@ def evaluate_subject(subject: Subject, request: Request, progress: Progress = si
     return {
         "run": subject.name,
         "data": request.data,
-        "fingerprint": prepared.fingerprint,
+        "fingerprint": split.data.fingerprint,
         "split": split.name,
         "images": count,
         "not_looked_at": list(subject.beside),
@@ -50,6 +47,14 @@ def evaluate_subject(subject: Subject, request: Request, progress: Progress = si
         "prior": request.prior,
         "scores": scores,
     }
+
+
+def asked(subject: Subject, request: Request) -> tuple[Split, list[Kind], int]:
+    """On what the subject is scored, by what, and on how many images. Raises UserError, before anything long, if it cannot be."""
+    prepared = open_data(request.data)
+    split = prepared.split(request.split or _default_split(prepared))
+    wanted = _wanted(request, subject)
+    return split, wanted, _count(request, split, wanted, subject)
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +92,10 @@ def _count(request: Request, split: Split, wanted: Sequence[Kind], subject: Subj
         raise UserError(f"--images {count}: the {split.name} split of {request.data} has only {len(split)} images")
     least = max(kind.least for kind in wanted)
     if count < least:
-        source = "--images asks for" if request.images else f"{subject.name} or {request.data} has"
-        raise UserError(f"{source} {count} images, and these scores need at least {least}")
+        fewer = f"{subject.name} has" if have < len(split) else f"the {split.name} split of {request.data} has"
+        source = "--images asks for" if request.images else fewer
+        longest = next(kind.name for kind in wanted if kind.least == least)
+        raise UserError(
+            f"{source} {count} images, and {longest} needs at least {least}: leave it out of --scores, or give more"
+        )
     return count

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from crvae.evaluation.autoencoding import held_out
 from crvae.evaluation.features import spaced
-from crvae.evaluation.registry import STAGE1, Evidence, Measure, score
+from crvae.evaluation.registry import DENSITY, STAGE1, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
@@ -37,13 +37,13 @@ VARIANCE_IMAGES = 2_000
 ELBO, NLL = Measure("higher", "nats an image"), Measure("lower", "nats an image")
 
 
-@score("elbo", needs=(STAGE1,), gives={"elbo": ELBO}, long=True)
+@score("elbo", needs=(STAGE1, DENSITY), gives={"elbo": ELBO}, long=True)
 def _elbo(evidence: Evidence) -> dict[str, Score]:
     """evidence lower bound, of Stage1 runs"""
     return {"elbo": evidence.once(both)["elbo"]}
 
 
-@score("nll", needs=(STAGE1,), gives={"nll": NLL}, long=True)
+@score("nll", needs=(STAGE1, DENSITY), gives={"nll": NLL}, long=True)
 def _nll(evidence: Evidence) -> dict[str, Score]:
     """negative log-likelihood by importance sampling, of Stage1 runs"""
     return {"nll": evidence.once(both)["nll"]}

@@ -120,6 +120,15 @@ STAGE1 = Need(
     )
 )
 
+DENSITY = Need(
+    lambda request, subject: (
+        ""
+        if subject.autoencoder is None or subject.autoencoder.prior.has_density
+        else "a prior with a density, which a flow has not: pass --prior normal, or fit another with"
+        f" crvae prior {subject.name} --prior.kind autoregressive"
+    )
+)
+
 
 @dataclass(frozen=True)
 class Kind:

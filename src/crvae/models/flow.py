@@ -51,6 +51,8 @@ class FlowPrior(LearnedPrior):
 
     configuration = FlowPriorConfig
     title = "rectified flow over the time steps"
+    kl_from = "the Gaussian with each value's mean and deviation over the images"
+    has_density = False
     config: FlowPriorConfig
 
     def __init__(self, config: FlowPriorConfig, shape: tuple[int, ...], steps: int):

@@ -34,6 +34,10 @@ class Prior(nn.Module, ABC):
     """What it is called in cards and messages."""
     kl_is_exact: ClassVar[bool] = False
     """Whether `kl` is computed, not estimated from draws or replaced by another Gaussian's."""
+    kl_from: ClassVar[str] = ""
+    """What `kl` is measured from, where not from the prior itself."""
+    has_density: ClassVar[bool] = True
+    """Whether it has a `log_prob`."""
 
     def __init__(self, config: Any, shape: tuple[int, ...], steps: int):
         """`shape`: of one image's z; `steps`: its blocks, which must divide its values."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from crvae.files import write_bytes
-from crvae.pictures import as_picture
+from crvae.pictures import as_picture, lettered
 
 GAP = 2
 """Pixels of white between images."""
@@ -26,6 +26,7 @@ def labelled_grid(
     height, width = images.shape[-2:]
     factor = -(-64 // width)
     height, width = height * factor, width * factor
+    rows, columns = [[lettered(label) for label in labels] for labels in (rows, columns)]
     font = ImageFont.load_default(TEXT)
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     left = 2 * GAP + max((round(measure.textlength(row, font)) for row in rows), default=-2 * GAP)

@@ -110,7 +110,7 @@ def test_an_address_brings_back_what_was_seen(site, visit, trained, marked, addr
 
 
 @pytest.mark.parametrize(
-    "address", ["#sample?images=999", "#walk?draws1=1.2&t1.2=0.5", "#blocks?imag", "#complete?hide=/etc"]
+    "address", ["#sample?images=999", "#walk?draws1=1.2&t1.2=0.5", "#blocks?imag", "#complete?hide=/etc", "#nowhere"]
 )
 def test_a_damaged_address_says_so_and_shows_the_page(site, visit, trained, address):
     visitor = visit(f"{site}/{address}", DESKTOP)

@@ -71,6 +71,7 @@ def restore_from_address(page: gr.Blocks, tabs: gr.Tabs, shared: Sequence[Shared
     def restore(address: str) -> list:
         name, _, query = address[:LONGEST].partition("?")
         answer: list[Any] = [gr.skip()]
+        damaged = name not in ("", *(one.name for one in shared))
         for one in shared:
             values = [gr.skip()] * (len(one.components) + 1)
             if one.name == name:
@@ -78,8 +79,10 @@ def restore_from_address(page: gr.Blocks, tabs: gr.Tabs, shared: Sequence[Shared
                     values = [*one.read(query), 1 if query else gr.skip()]
                     answer[0] = name
                 except ValueError:
-                    gr.Warning("The address of this page is incomplete or damaged: the page shows what it shows first.")
+                    damaged = True
             answer += values
+        if damaged:
+            gr.Warning("The address of this page is incomplete or damaged: the page shows what it shows first.")
         return answer
 
     event = page.load(
