@@ -50,7 +50,7 @@ def described(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("command", SUBCOMMANDS, ids=" ".join)
 def test_every_option_says_what_it_is_and_its_default(command, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "100")  # wider help stands in several columns
     options = described(help_of(command, capsys))
     for option, text in options.items():
         if option == "--help":

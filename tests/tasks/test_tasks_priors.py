@@ -104,7 +104,7 @@ def test_a_profile_redraws_given_the_other_blocks_and_counts_nats_against_the_pr
     kl = learned.prior.kl(learned.encode(x), generator=torch.Generator().manual_seed(0))
     assert found["kl"] == pytest.approx(kl.tolist(), rel=1e-3)
     score = latent_scores(learned, to_8_bit(x), 0)["kl"]
-    assert score.details["prior"] == learned.prior.title
+    assert score.details["prior"] == (learned.prior.kl_from or learned.prior.title)
 
 
 @pytest.mark.parametrize("start", ["prior", "posterior"])

@@ -85,7 +85,7 @@ class DiscriminatorConfig(Frozen):
     augment: bool = False
     """Move and recolour at random what the discriminator sees, real images and others alike (Zhao et al. 2020)."""
     narrow: bool = False
-    """Use the release baseline's discriminator: widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b, warmed up as a whole."""
+    """Use the release baseline's widths b, 2b, 4b, 8b instead of 2b, 4b, 8b, 8b, and warm all of it up."""
     pooling: Literal["max", "average"] = "max"
     """Halve by the release's max pooling and ReLU, or by leaky ReLU and average pooling, whose gradients reach every pixel."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
