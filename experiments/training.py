@@ -82,8 +82,8 @@ def finish(piece: Piece, run: Path, images: int, *words: str) -> None:
         piece.run("train", *words, "--out", str(run), "--train.images", str(images))
     elif not finished(run):
         piece.run("train", "--resume", str(run))
-    for states in ("checkpoints", PRIOR):
-        for state in checkpoint.existing(run / states):
+    for states in (Run(run).checkpoints, run / PRIOR):
+        for state in checkpoint.existing(states):
             shutil.rmtree(state)
 
 

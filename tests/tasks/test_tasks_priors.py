@@ -123,7 +123,7 @@ def test_completion_pays_the_priors_potential_and_starts_from_its_draws(learned,
 def test_bounds_use_the_density_where_there_is_one(learned):
     x = learned.sample(3, 9)
     decoder = GaussianDecoder(learned, 0.5)
-    if learned.prior.config.kind == "flow":
+    if not learned.prior.has_density:
         with pytest.raises(UserError, match="autoregressive"):
             bounds(decoder, x, 4, torch.Generator().manual_seed(0))
         return

@@ -17,7 +17,7 @@ from crvae.pictures import lettered
 COLUMNS = 16
 """Images of a row of the sheet."""
 
-UNLABELLED = "(none)"
+_UNLABELLED = "(none)"
 """What stands in the place of a class that an image has not."""
 
 _CLASSES = 24
@@ -43,7 +43,7 @@ def table(card: Card) -> Group:
             counts.add_row(Text(name), *(f"{split.classes[column][i]:,}" for split in card.splits.values()))
         rest = [split.count - sum(split.classes[column]) for split in card.splits.values()]
         if any(rest):
-            counts.add_row(Text(UNLABELLED), *(f"{count:,}" for count in rest))
+            counts.add_row(Text(_UNLABELLED), *(f"{count:,}" for count in rest))
         parts.append(counts)
     repeated = card.duplicates
     parts.append(f"{repeated.images:,} repeat an earlier image, {repeated.across_splits:,} of them across splits")
@@ -66,8 +66,8 @@ def contact_sheet(data: PreparedData) -> Image.Image:
             continue
         # A large split is not read to its end for a picture: its first shards show enough of every class.
         labels = split.labels(range(min(len(split), 20_000)), column).numpy()
-        for i, label in enumerate((*split.classes(column), UNLABELLED)):
-            chosen = np.flatnonzero(labels == (i if label is not UNLABELLED else -1))[:COLUMNS]
+        for i, label in [*enumerate(split.classes(column)), (-1, _UNLABELLED)]:
+            chosen = np.flatnonzero(labels == i)[:COLUMNS]
             if len(chosen):
                 rows.append((f"{name}: {label}", split, chosen))
     side = data.card.sizes[-1] if data.card.sizes[-1] <= 128 else data.card.size

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from crvae.config.stage1 import Stage1Config
+from crvae.config.stage2 import Stage2Config
 from crvae.data import open_data
 from crvae.devices import best_device
 from crvae.errors import UserError
@@ -143,13 +145,16 @@ def _about(name: str, subject: Subject) -> Entry:
     return entry
 
 
+def _configuration(entry: Entry) -> Stage1Config | Stage2Config | None:
+    """That of the run's training, where it is a run."""
+    run = Run(Path(entry.run))
+    return run.config(STAGES) if (run.folder / "config.yaml").is_file() else None
+
+
 def _measure(entry: Entry, progress: Progress) -> None:
     """Time and memory of a Stage1 run's configuration (section 5), on this machine, now."""
-    folder = Path(entry.run)
-    if not (folder / "config.yaml").is_file():
-        return
-    config = Run(folder).config(STAGES)
-    if config.stage != 1:
+    config = _configuration(entry)
+    if config is None or config.stage != 1:
         return
     measured = cost(config, limit=EXPECTED, progress=progress, what=f"{entry.name}: measuring its cost")
     entry.device = measured.device
@@ -185,8 +190,8 @@ def _stability(entries: Sequence[Entry], subjects: Sequence[Subject], folder: Pa
         if model is None or not (Path(entry.run) / "samples").is_dir():
             continue
         distance = distance or PerceptualDistance(model.device)
-        config = Path(entry.run) / "config.yaml"
-        until = Run(config.parent).config(STAGES).train.seen if config.is_file() else float("inf")
+        config = _configuration(entry)
+        until = float("inf") if config is None else config.train.seen
         found = stability(entry.run, model.image_shape, distance, until)
         if found is not None:
             entry.scores |= found.scores

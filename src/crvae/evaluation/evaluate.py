@@ -94,8 +94,8 @@ def _count(request: Request, split: Split, wanted: Sequence[Kind], subject: Subj
     if count < least:
         fewer = f"{subject.name} has" if have < len(split) else f"the {split.name} split of {request.data} has"
         source = "--images asks for" if request.images else fewer
-        longest = next(kind.name for kind in wanted if kind.least == least)
+        name = next(kind.name for kind in wanted if kind.least == least)
         raise UserError(
-            f"{source} {count} images, and {longest} needs at least {least}: leave it out of --scores, or give more"
+            f"{source} {count} images, and {name} needs at least {least}: leave it out of --scores, or give more"
         )
     return count

@@ -114,11 +114,11 @@ class Adversary(nn.Module):
                 parameters,
                 self._rates[name],
                 warm_up=name in self._warm_up,
-                rests=self._recovery is None or name == "adversarial_head",
+                rests=self._margin > 0 and (self._recovery is None or name == "adversarial_head"),
             )
             for name, parameters in self.discriminator.groups().items()
         ]
-        return Side("discriminator", self, groups, self.after, (lambda: self.resting) if self._margin else None)
+        return Side("discriminator", self, groups, self.after, lambda: self.resting)
 
     def judge(
         self,

@@ -65,13 +65,11 @@ class Optimising:
     def _step(self, skipped: Tensor) -> None:
         """Steps all groups, or none if `skipped` is 1, on the device; those that rest at this step are left out."""
         every = self.optimiser.param_groups
-        parts = {False: every, True: []}
-        if self._resting is not None:
-            parts = {rests: [o for o, g in zip(every, self.groups, strict=True) if g.rests == rests] for rests in parts}
-        for rests, groups in parts.items():
-            if groups:
-                self.optimiser.param_groups = groups
-                halted = torch.maximum(skipped, self._resting()) if rests and self._resting is not None else skipped
+        for rests in (False, True):
+            chosen = [options for options, group in zip(every, self.groups, strict=True) if group.rests == rests]
+            if chosen:
+                self.optimiser.param_groups = chosen
+                halted = torch.maximum(skipped, self._resting()) if rests else skipped
                 self.optimiser.found_inf = halted  # type: ignore[attr-defined]  # read by the fused kernel
                 self._wrapped.step()
         self.optimiser.param_groups = every

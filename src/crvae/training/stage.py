@@ -42,6 +42,11 @@ class Group:
     rests: bool = False
 
 
+def never() -> Tensor:
+    """0, for a side that never rests."""
+    return torch.zeros(())
+
+
 @dataclass(frozen=True)
 class Side:
     """One optimiser step of every batch: `step(*carry)` -> (loss, named terms, what the next side's step takes)."""
@@ -51,8 +56,8 @@ class Side:
     groups: list[Group] = field(default_factory=list)
     after: int = 0
     """Images seen before its first step."""
-    resting: Callable[[], Tensor] | None = None
-    """Whether it rests at this step, 1 or 0, on the device: known when `step` has seen the batch's last part. None: it never does."""
+    resting: Callable[[], Tensor] = never
+    """Whether the groups that rest do so at this step, 1 or 0, on the device: known when `step` has seen the batch's last part."""
 
 
 @dataclass(frozen=True)
