@@ -124,8 +124,8 @@ DENSITY = Need(
     lambda request, subject: (
         ""
         if subject.autoencoder is None or subject.autoencoder.prior.has_density
-        else "a prior with a density, which a flow has not: pass --prior normal, or fit another with"
-        f" crvae prior {subject.name} --prior.kind autoregressive"
+        else "a prior with a density, which a flow has not: pass --prior normal, or fit another to your"
+        " own run: crvae prior RUN --prior.kind autoregressive"
     )
 )
 
