@@ -19,7 +19,7 @@ from benchmarks import goals, scaling, steps
 from benchmarks.measuring import shares, turns
 from benchmarks.port import Port
 from crvae.config.prior import FlowPriorConfig, PriorConfig
-from crvae.devices import has_bf16
+from crvae.devices import bf16_is_faster
 from crvae.evaluation.cost import (
     count_flops,
     flops_per_image,
@@ -49,7 +49,7 @@ def one_thread():
 
 
 @pytest.mark.skipif(
-    not has_bf16(torch.device("cpu")), reason="bf16 in software crawls in every layer; there `auto` takes fp32"
+    not bf16_is_faster(torch.device("cpu")), reason="bf16 in software crawls in every layer; there `auto` takes fp32"
 )
 def test_the_recurrence_does_not_crawl_in_bf16():
     """nn.LSTM under CPU autocast takes over ten times as long as in fp32."""

@@ -12,6 +12,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.cli.stopping import advise
+from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_folder
 from crvae.progress import progress, waiting
@@ -118,7 +119,10 @@ def run(args: list[str]) -> int:
         chosen = masks(command.mask, model.config.size, images.boxes)
         job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
         rate = write(job, command.out, advance)
-    print(f"{command.out}: {len(images.names):,} images, {len(chosen)} masks, {rate:.2f} images/s", file=sys.stderr)
+    print(
+        f"{command.out}: {counted(len(images.names), 'image')}, {counted(len(chosen), 'mask')}, {rate:.2f} images/s",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.counting import counted
 from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import progress, told, waiting
@@ -67,7 +68,7 @@ def run(args: list[str]) -> int:
         images = torch.cat([decode_all(model, part) for part in parts])
         for name, image in zip(distinct(latents.names), to_8_bit(images), strict=True):
             save_image(image, folder / f"{name}.png")
-    print(f"{out}: {len(images):,} images", file=sys.stderr)
+    print(f"{out}: {counted(len(images), 'image')}", file=sys.stderr)
     return 0
 
 
@@ -91,7 +92,7 @@ def _crz(command: Decode, out: Path) -> int:
         for (file,), name in zip(parts, distinct([file.stem for file in files]), strict=True):
             image = codec.image(_content(file), str(file), command.steps, command.fill)
             save_image(to_8_bit(image[None])[0], folder / f"{name}.png")
-    print(f"{out}: {len(files):,} images", file=sys.stderr)
+    print(f"{out}: {counted(len(files), 'image')}", file=sys.stderr)
     return 0
 
 

@@ -11,6 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
+from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder, new_folder, write_bytes
 from crvae.progress import progress, told, waiting
@@ -98,7 +99,7 @@ def run(args: list[str]) -> int:
         return 0
     kept = blocks(mean, total)[:, : command.steps]
     save_latents(Latents(kept, images.names, command.run), command.out)
-    print(f"{command.out}: {len(kept):,} images, {kept.shape[1]} of {total} blocks", file=sys.stderr)
+    print(f"{command.out}: {counted(len(kept), 'image')}, {kept.shape[1]} of {total} blocks", file=sys.stderr)
     return 0
 
 
@@ -122,12 +123,14 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
                 write_bytes(folder / f"{name}.crz", data)
     if empty := sum(len(data) == HEADER for data in files):
         print(
-            f"crvae: --limit {command.limit} is less than the first block takes in {empty:,} of {len(files):,} files: they show the"
-            " average image",
+            f"crvae: --limit {command.limit} is less than the first block takes in {empty:,} of"
+            f" {counted(len(files), 'file')}: they show the average image",
             file=sys.stderr,
         )
     average = sum(map(len, files)) / len(files)
-    size = f"{len(files[0])} bytes" if single else f"{len(files):,} images, {average:.1f} bytes each on average"
+    size = (
+        f"{len(files[0])} bytes" if single else f"{counted(len(files), 'image')}, {average:.1f} bytes each on average"
+    )
     print(f"{command.out}: {size}", file=sys.stderr)
 
 

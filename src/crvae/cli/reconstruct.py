@@ -11,6 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
+from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_file
 from crvae.progress import progress, told, waiting
@@ -63,5 +64,8 @@ def run(args: list[str]) -> int:
     rows = torch.cat([pairs, pairs.new_full((missing, *pairs.shape[1:]), 255)]).unflatten(0, (-1, columns))
     save_picture(labelled_grid(rows, columns=["original", "decoded"] * (columns // 2)), command.out)
     error = (x_hat - x).square().mean().item()
-    print(f"{command.out}: {len(x):,} images, mean squared error {error:.4f} (images in [-1, 1])", file=sys.stderr)
+    print(
+        f"{command.out}: {counted(len(x), 'image')}, mean squared error {error:.4f} (images in [-1, 1])",
+        file=sys.stderr,
+    )
     return 0

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_file, check_new_folder, new_folder
 from crvae.progress import progress, told, waiting
@@ -71,5 +72,5 @@ def run(args: list[str]) -> int:
             with new_folder(command.out) as folder:
                 for index, image in enumerate(image for batch in batches for image in batch):
                     save_image(image, folder / f"{index:06d}.png")
-    print(f"{command.out}: {command.count:,} samples", file=sys.stderr)
+    print(f"{command.out}: {counted(command.count, 'sample')}", file=sys.stderr)
     return 0

@@ -11,6 +11,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
+from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import progress, waiting
@@ -58,5 +59,5 @@ def run(args: list[str]) -> int:
             save_image(image, folder / f"{name}.png")
             advance("upsampling", done, len(images.names))
     small, large = model.input_shape[-1], model.image_shape[-1]
-    print(f"{command.out}: {len(images.names):,} images, {small} to {large} pixels", file=sys.stderr)
+    print(f"{command.out}: {counted(len(images.names), 'image')}, {small} to {large} pixels", file=sys.stderr)
     return 0

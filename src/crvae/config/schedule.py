@@ -33,7 +33,7 @@ class ScheduleConfig(Frozen):
     average_half_life_images: int = Field(default=20_000, ge=0)
     """Half-life of the averaged weights, in images; at most 5% of the images seen so far."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the convolutions; auto takes bf16 where the processor has it."""
+    """Arithmetic of the convolutions; auto takes bf16 where the processor is faster by it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of initial weights, data order and every random draw."""
     report_images: int = Field(default=2_000, ge=1)

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from crvae.counting import counted
 from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.prepared import PreparedData, Split
@@ -47,7 +48,7 @@ def table(card: Card) -> Group:
         parts.append(counts)
     repeated = card.duplicates
     parts.append(f"{repeated.images:,} repeat an earlier image, {repeated.across_splits:,} of them across splits")
-    parts.append(f"{len(card.skipped):,} files skipped")
+    parts.append(f"{counted(len(card.skipped), 'file')} skipped")
     parts += [f"  {skipped.file} {skipped.reason}" for skipped in card.skipped[:20]]
     parts += describe(card.not_looked_at)
     parts += [f"note: {note}" for note in card.notes]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from crvae.counting import counted
 from crvae.data.prepared import Split
 from crvae.errors import UserError
 
@@ -63,7 +64,7 @@ def batches(
     if batch > len(split):
         raise UserError(
             f"--train.batch {batch} is larger than the {split.name} split of {split.data.path} "
-            f"({len(split)} images): use --train.batch {len(split) // world * world} or less"
+            f"({counted(len(split), 'image')}): use --train.batch {len(split) // world * world} or less"
         )
     if batch < 1 or batch % world:
         raise UserError(f"--train.batch {batch} must be a positive multiple of the number of devices ({world})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crvae.counting import counted
 from crvae.data import PreparedData, Split, open_data
 from crvae.devices import best_device
 from crvae.errors import UserError, near
@@ -89,7 +90,9 @@ def _count(request: Request, split: Split, wanted: Sequence[Kind], subject: Subj
     have = len(split) if subject.model is not None else min(len(split), len(subject.files))
     count = request.images or min(have, IMAGES)
     if count > len(split):
-        raise UserError(f"--images {count}: the {split.name} split of {request.data} has only {len(split)} images")
+        raise UserError(
+            f"--images {count}: the {split.name} split of {request.data} has only {counted(len(split), 'image')}"
+        )
     least = max(kind.least for kind in wanted)
     if count < least:
         fewer = f"{subject.name} has" if have < len(split) else f"the {split.name} split of {request.data} has"

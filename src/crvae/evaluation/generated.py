@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from crvae.counting import counted
 from crvae.data import Split
 from crvae.data.images import PIXELS, Form, is_grey, pixels
 from crvae.data.source import read_file
@@ -49,7 +50,7 @@ class Subject:
             return torch.cat(list(samples(self.model, count, seed)))  # type: ignore[arg-type]
         if len(self.files) < count:
             raise UserError(
-                f"{self.name} has {len(self.files)} images, --images {count} needs more: add images or ask for fewer"
+                f"{self.name} has {counted(len(self.files), 'image')}, --images {count} needs more: add images or ask for fewer"
             )
         images = [_read(file, self.pixels) for file in self.files[:count]]
         for file, image in zip(self.files, images, strict=False):

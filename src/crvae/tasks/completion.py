@@ -83,7 +83,7 @@ def complete(
     (The paper prints + gamma, which would push z away from the prior.) Images are in [-1, 1]; `mask` is 1 where pixels are
     visible and 0 where they are hidden, one for all images or `b 1 h w`. Every image is completed as if it were alone:
     neither the others nor the number of restarts change what a restart finds; `first` is the place of x[0] among all images,
-    where they come in parts (exactly with L-BFGS; Adam's steps are rounded to bf16 where the processor has it, and differ by
+    where they come in parts (exactly with L-BFGS; Adam's steps are rounded to bf16 where the processor is faster by it, and differ by
     that rounding). Without a discriminator tau is 0, unless `search` says otherwise; with
     one that was never trained it is 0 whatever `search` says. `progress` is told the steps
     done and the most that there can be.

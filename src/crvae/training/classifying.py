@@ -128,7 +128,7 @@ def _all_weights(model: Classifier, split: Split, rows: Tensor, values: Tensor, 
     """Trains all weights with AdamW, its rate falling to zero along a cosine.
 
     A fine-tuned model keeps its batch statistics, in single precision; one from scratch finds them, warms up for the first
-    tenth, sees moved images, and computes in bf16 where the device has it.
+    tenth, sees moved images, and computes in bf16 where the device is faster by it.
     """
     config, device = model.config, model.head.weight.device
     scratch = config.method == "from-scratch"

@@ -13,8 +13,9 @@ import torch
 from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
+from crvae.counting import counted
 from crvae.data import PreparedData, open_data
-from crvae.devices import has_bf16
+from crvae.devices import bf16_is_faster
 from crvae.errors import UserError
 from crvae.models.priors import prior_config
 from crvae.training import checkpoint
@@ -185,7 +186,7 @@ def devices(precision: str, deterministic: bool) -> tuple[Fabric, str]:
     keep_freed_memory()
     cuda = torch.cuda.is_available()
     if precision == "auto":
-        precision = "bf16" if has_bf16(torch.device("cuda" if cuda else "cpu")) else "fp32"
+        precision = "bf16" if bf16_is_faster(torch.device("cuda" if cuda else "cpu")) else "fp32"
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     here = place()
@@ -225,7 +226,7 @@ def check(config: Any, data: PreparedData) -> None:
     count = len(data.split("train"))
     if config.train.batch > count:
         raise UserError(
-            f"--train.batch {config.train.batch} is larger than the train split of {data.path} ({count} images):"
+            f"--train.batch {config.train.batch} is larger than the train split of {data.path} ({counted(count, 'image')}):"
             f" use {fitting_batch(config, count)}"
         )
     if card.size != model.size:

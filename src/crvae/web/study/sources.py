@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from crvae.counting import counted
 from crvae.data.images import PIXELS, Form
 from crvae.data.sources.tree import is_image, is_picture_folder
 from crvae.errors import UserError
@@ -43,7 +44,7 @@ def samples(run: str, count: int, seed: int, pixels: int = PIXELS) -> list[Pictu
         paths = list(images_in(Path(run)).values())
         if len(paths) < count:
             raise UserError(
-                f"{run} has {len(paths)} images, --pairs {count} needs as many: add images or ask for fewer pairs"
+                f"{run} has {counted(len(paths), 'image')}, --pairs {count} needs as many: add images or ask for fewer pairs"
             )
         order = np.random.default_rng(seed).permutation(len(paths))
         return [read_picture(paths[index], pixels) for index in order[:count]]
@@ -73,7 +74,7 @@ def completions(runs: list[str], count: int, seed: int, pixels: int = PIXELS) ->
         if len(names) < count:
             where = f" in {group}/" if group else ""
             raise UserError(
-                f"--runs have {len(names)} images named alike{where}, --pairs {count} needs more: complete more images"
+                f"--runs have {counted(len(names), 'image')} named alike{where}, --pairs {count} needs more: complete more images"
             )
         order = np.random.default_rng([seed, len(result)]).permutation(len(names))[:count]
         chosen = [names[index] for index in order]
