@@ -331,7 +331,7 @@ def test_a_file_of_a_built_in_model_needs_no_run(speaking, make, tmp_path, monke
     (tmp_path / "built-in").mkdir()
     save(tmp_path / "built-in" / "another", make[0]("dense"), recipe="test", images=0)
     exported = exported.rename(tmp_path / "built-in" / "mine")
-    monkeypatch.setattr("crvae.storage.models.BUILT_IN", tmp_path / "built-in")
+    monkeypatch.setattr("crvae.storage.folders.BUILT_IN", tmp_path / "built-in")
     Image.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
     one = str(tmp_path / "red.crz")
     assert main(["encode", "mine", "--images", str(tmp_path / "red.png"), one, "--format", "crz"]) == 0

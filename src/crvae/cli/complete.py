@@ -16,6 +16,7 @@ from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_folder
 from crvae.progress import progress, waiting
+from crvae.storage.folders import check_run
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +83,7 @@ def run(args: list[str]) -> int:
             raise UserError(f"--{option} must be from {least} to {most:,}, got {value}")
 
     check_new_folder(command.out)
+    check_run(command.run)
 
     with waiting("loading"):
         from crvae.devices import best_device

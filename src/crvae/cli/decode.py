@@ -14,6 +14,7 @@ from crvae.counting import counted
 from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import progress, told, waiting
+from crvae.storage.folders import check_run
 
 if TYPE_CHECKING:
     from crvae.tasks.traversal import Model
@@ -44,6 +45,11 @@ def run(args: list[str]) -> int:
     )
     out = command.out or default
     check_new_folder(out)
+    if command.run:
+        check_run(command.run)
+    if not command.file.exists():
+        wanted = " --format crz" if command.file.suffix.lower() == ".crz" else ""
+        raise UserError(f"{command.file} does not exist: make it with `crvae encode{wanted}`")
     if folder or command.file.suffix.lower() == ".crz":
         return _crz(command, out)
     if command.fill:
@@ -99,7 +105,8 @@ def _crz(command: Decode, out: Path) -> int:
 def _maker(run: str, file: Path) -> Model:
     """The model of `run`, or without one the built-in model that `file` names by its hash."""
     from crvae.devices import best_device
-    from crvae.storage.models import built_in, load
+    from crvae.storage.folders import built_in
+    from crvae.storage.models import load
     from crvae.tasks.codec import model_name
     from crvae.tasks.crz_file import unpack
 
@@ -123,7 +130,5 @@ def _content(file: Path) -> bytes:
         if file.stat().st_size > LARGEST:
             raise UserError(f"{file} is larger than any .crz file: make one with `crvae encode --format crz`")
         return file.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{file} does not exist: make it with `crvae encode --format crz`") from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {reason(error)}") from None

@@ -11,6 +11,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
 from crvae.progress import waiting
+from crvae.storage.folders import check_run
 
 
 @dataclass
@@ -38,7 +39,10 @@ def run(args: list[str]) -> int:
         raise UserError(f"--port must be from 1 to 65535, got {command.port}")
 
     where = f"http://127.0.0.1:{command.port}/"
-    loaded = " and ".join(filter(None, (command.run, command.run2)))
+    runs = [command.run, *filter(None, [command.run2])]
+    for run in runs:
+        check_run(run)
+    loaded = " and ".join(runs)
     print(f"loading {loaded}; the page will be at {where}", file=sys.stderr, flush=True)
     from crvae.data.images import pixels
 
@@ -49,7 +53,7 @@ def run(args: list[str]) -> int:
         raise UserError(f"demo needs {error.name}: pip install 'crvae[web]'") from None
 
     serve(
-        [command.run, *filter(None, [command.run2])],
+        runs,
         command.images,
         command.port,
         pixels(command.pixel_limit),

@@ -15,6 +15,7 @@ from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder, new_folder, write_bytes
 from crvae.progress import progress, told, waiting
+from crvae.storage.folders import check_run
 
 if TYPE_CHECKING:
     from crvae.models.gaussian import DiagonalGaussian
@@ -66,6 +67,7 @@ def run(args: list[str]) -> int:
         check_new_file(command.out, "OUT", (f".{command.format}",))
     else:
         check_new_folder(command.out, "OUT")
+    check_run(command.run)
 
     with waiting("loading"):
         import torch

@@ -12,6 +12,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.files import check_new_folder
 from crvae.progress import progress, waiting
+from crvae.storage.folders import check_run
 
 
 @dataclass
@@ -42,6 +43,7 @@ def run(args: list[str]) -> int:
     """Exports, and uploads where asked."""
     command = parse(Export, args, name="export")
     check_new_folder(command.out, "OUT")
+    check_run(command.run)
 
     with waiting("loading"):
         from crvae.export.export import Request, export

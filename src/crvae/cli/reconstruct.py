@@ -15,6 +15,7 @@ from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_file
 from crvae.progress import progress, told, waiting
+from crvae.storage.folders import check_run
 
 PAIRS = 4
 """Originals with their reconstructions in one row."""
@@ -42,6 +43,7 @@ def run(args: list[str]) -> int:
     if not 1 <= command.count <= 10_000:
         raise UserError(f"--count must be from 1 to 10,000, got {command.count}")
     check_new_file(command.out, endings=PICTURES)
+    check_run(command.run)
 
     with waiting("loading"):
         import torch

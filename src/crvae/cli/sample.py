@@ -14,6 +14,7 @@ from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_file, check_new_folder, new_folder
 from crvae.progress import progress, told, waiting
+from crvae.storage.folders import check_run
 
 OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".avif", ".heic")
 """Endings of pictures that are not written: no folder's name ends so."""
@@ -51,6 +52,8 @@ def run(args: list[str]) -> int:
     if ending in OTHERS:
         raise UserError(f"--out {command.out}: a picture's name must end in {' or '.join(PICTURES)}")
     check_new_file(command.out) if grid else check_new_folder(command.out)
+
+    check_run(command.run)
 
     import math
 

@@ -14,6 +14,7 @@ from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder
 from crvae.progress import progress, waiting
+from crvae.storage.folders import check_run
 
 
 @dataclass
@@ -78,6 +79,7 @@ def run(args: list[str]) -> int:
     if profiling and count < 2:
         raise UserError(f"--count must be 2 or more for the profile's intervals, got {count}")
     check_new_file(command.out, endings=(".png",) if profiling else (".png", ".jpg", ".jpeg", ".gif", ".webp"))
+    check_run(command.run)
 
     with waiting("loading"):
         from crvae.devices import best_device
@@ -120,6 +122,8 @@ def _picked(command: Traverse, model) -> int:
 
 def _attributes(command: Traverse) -> int:
     import json
+
+    check_run(command.run)
 
     with waiting("loading"):
         from crvae.data import open_data
@@ -189,6 +193,8 @@ def _profile(command: Traverse, model, images) -> None:
 
 def _rate(command: Traverse) -> int:
     import json
+
+    check_run(command.run)
 
     with waiting("loading"):
         from crvae.devices import best_device

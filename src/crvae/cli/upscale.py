@@ -15,6 +15,7 @@ from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import progress, waiting
+from crvae.storage.folders import check_run
 
 
 @dataclass
@@ -39,6 +40,7 @@ def run(args: list[str]) -> int:
     if not 1 <= command.count <= 1_000_000:
         raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
     check_new_folder(command.out)
+    check_run(command.run)
 
     with waiting("loading"):
         from crvae.devices import best_device

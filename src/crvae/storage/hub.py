@@ -10,10 +10,8 @@ import re
 from pathlib import Path
 
 from crvae.errors import UserError, brief
+from crvae.storage.folders import PREFIX
 from crvae.storage.weights import read_config
-
-PREFIX = "hub:"
-"""What sets the name of a hub model apart from a path or a built-in name."""
 
 FILES = ["config.json", "model.safetensors", "prior.safetensors", "discriminator.safetensors"]
 """The files of a model; the last two are not in every one: N(0, I) has no weights."""

@@ -18,15 +18,9 @@ from crvae.models.origin import Origin
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
-from crvae.storage.hub import PREFIX, fetched
+from crvae.storage.folders import PREFIX, local_folder
+from crvae.storage.hub import fetched
 from crvae.storage.weights import load_weights, parse_part, read_config, save_config, save_weights, skeleton
-
-BUILT_IN = Path(__file__).parent.parent / "pretrained"
-
-
-def built_in() -> list[str]:
-    """Names of the models that come with the package."""
-    return sorted(folder.name for folder in BUILT_IN.glob("*") if folder.is_dir())
 
 
 def model_folder(name: str | Path) -> Path:
@@ -34,18 +28,7 @@ def model_folder(name: str | Path) -> Path:
 
     Raises UserError if `name` is none of these, or a run that has not written a model yet.
     """
-    if str(name).startswith(PREFIX):
-        return fetched(str(name))
-    path = Path(name)
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return folder
-    if path.is_dir():
-        raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
-    if str(name) in built_in():
-        return BUILT_IN / str(name)
-    names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
-    raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
+    return fetched(str(name)) if str(name).startswith(PREFIX) else local_folder(name)
 
 
 def load(

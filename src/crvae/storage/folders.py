@@ -1,0 +1,39 @@
+"""From what a user types as RUN to the folder of its model: looked up without torch, so that a wrong name is refused at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crvae.errors import UserError
+
+PREFIX = "hub:"
+"""What sets the name of a hub model apart from a path or a built-in name."""
+BUILT_IN = Path(__file__).parent.parent / "pretrained"
+
+
+def built_in() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(folder.name for folder in BUILT_IN.glob("*") if folder.is_dir())
+
+
+def local_folder(name: str | Path) -> Path:
+    """The folder that holds config.json: of a run, an exported folder or a built-in model.
+
+    Raises UserError if `name` is none of these, or a run that has not written a model yet.
+    """
+    path = Path(name)
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if path.is_dir():
+        raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
+    if str(name) in built_in():
+        return BUILT_IN / str(name)
+    names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
+    raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
+
+
+def check_run(name: str) -> None:
+    """Raises UserError if no model is called `name`; a hub model is not asked for yet."""
+    if not name.startswith(PREFIX):
+        local_folder(name)
