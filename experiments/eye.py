@@ -38,6 +38,8 @@ REDRAWN = 10_000
 REAL = "the held-out images"
 NETWORKS = ("efficientnet-lite0", "classifier")
 CHOICES = ("left", "right", "same")
+HARD = {"both clear": "own", "both from N(0, I)": "normal"}
+"""The pairs that are alike, and so harder to tell apart: name -> the prior of both sides' models."""
 
 
 def grids(kind: str, prior: str, data: str, count: int) -> UInt8[Tensor, "n c h w"]:
@@ -103,7 +105,7 @@ def _left_out(data: str) -> UInt8[Tensor, "n c h w"]:
 
 
 def _share(hits: Tensor, pairs: list[list[int]], kinds: int) -> Interval:
-    """The share of `hits`, `n` of 0 or 1, one for each pair of kinds; its interval is of redrawn kinds, as pairs share them."""
+    """The share of `hits`, `n` from 0 to 1, one for each pair of kinds; its interval is of redrawn kinds, as pairs share them."""
     generator = torch.Generator().manual_seed(0)
     counts = torch.randint(kinds, (REDRAWN, kinds), generator=generator)
     counts = torch.nn.functional.one_hot(counts, kinds).sum(1).double()  # how often each kind was drawn
@@ -114,24 +116,41 @@ def _share(hits: Tensor, pairs: list[list[int]], kinds: int) -> Interval:
     return {"value": float(hits.double().mean()), "low": low, "high": high, "interval": "bootstrap over kinds"}
 
 
+def _hit(left: float, right: float, side: str) -> float:
+    """1 if the better score is the chosen side's, 0 if it is the other's; half of one where the scores are equal and tell nothing."""
+    return 0.5 if left == right else float((left > right) == (side == "left"))
+
+
 def agreement(out: Path) -> dict[str, Any]:
-    """Prints, for each score, in how many of the pairs that were told apart the better score was the chosen side."""
+    """Prints, for each score, in how many of the pairs that were told apart the better score was the chosen side's."""
     key, found = json.loads((out / "key.json").read_text()), json.loads((out / "scores.json").read_text())
     ratings = dict(line.split() for line in (out / "ratings.txt").read_text().splitlines() if line.strip())
     if wrong := [f"{number} {side}" for number, side in ratings.items() if side not in CHOICES]:
         raise SystemExit(f"{out / 'ratings.txt'}: a line is NUMBER and one of {', '.join(CHOICES)}, got {wrong[0]!r}")
     told = {int(number): side for number, side in ratings.items() if side != "same"}
+    compared = [key["pairs"][number] for number in told]
+    hard = {name: [_both(key["kinds"], pair, prior) for pair in compared] for name, prior in HARD.items()}
     table: dict[str, Any] = {"rated": len(ratings), "told_apart": len(told), "scores": {}}
-    print(f"{len(ratings)} pairs, {len(told)} told apart\n\n| score | agrees with the eye |\n|---|---:|")
+    heads = [f"all {len(told)} pairs", "ties", *(f"{name} ({sum(chosen)})" for name, chosen in hard.items())]
+    print(f"{len(ratings)} rated\n\n| score | {' | '.join(heads)} |\n|---|" + "---:|" * len(heads))
     for name in found[0]:
-        compared = [key["pairs"][number] for number in told]
-        better = [found[left][name] > found[right][name] for left, right in compared]
-        hits = [left == (side == "left") for left, side in zip(better, told.values(), strict=True)]
-        part = _share(torch.tensor(hits), compared, len(found))
+        sides = zip(compared, told.values(), strict=True)
+        hits = [_hit(found[left][name], found[right][name], side) for (left, right), side in sides]
+        part: dict[str, Any] = {**_share(torch.tensor(hits), compared, len(found))}
+        part["ties"] = sum(found[left][name] == found[right][name] for left, right in compared)
+        part["hard"] = {
+            kind: sum(hit for hit, one in zip(hits, chosen, strict=True) if one) for kind, chosen in hard.items()
+        }
         table["scores"][name] = part
-        print(f"| {name} | {part['value']:.1%} ({part['low']:.1%} to {part['high']:.1%}) |")
+        share = f"{part['value']:.1%} ({part['low']:.1%} to {part['high']:.1%})"
+        print(f"| {name} | {share} | {part['ties']} | {' | '.join(f'{value:g}' for value in part['hard'].values())} |")
     write_text(out / "agreement.json", json.dumps(table, indent=1) + "\n")
     return table
+
+
+def _both(kinds: list[list[str]], pair: list[int], prior: str) -> bool:
+    """Whether models drew both sides of a pair, from this prior."""
+    return all(kinds[side][1] == prior and kinds[side][0] != REAL for side in pair)
 
 
 def main() -> None:

@@ -32,6 +32,22 @@ def test_a_score_agrees_where_the_better_model_was_chosen(rated):
     assert eye.agreement(rated)["scores"]["good"]["value"] == 0.5
 
 
+def test_equal_scores_agree_by_half_whichever_side_was_chosen(rated):
+    (rated / "scores.json").write_text(json.dumps([{"flat": 0.0}, {"flat": 0.0}, {"flat": 1.0}]))
+    for side, value in (("left", 0.5), ("right", 0.5)):
+        (rated / "ratings.txt").write_text(f"0 {side}\n")
+        found = eye.agreement(rated)["scores"]["flat"]
+        assert (found["value"], found["ties"]) == (value, 1)
+
+
+def test_hard_pairs_are_of_two_models_with_the_same_prior(rated):
+    key = {"kinds": [*KEY["kinds"], ["b", "own"], ["b", "normal"]], "pairs": [[0, 3], [1, 4], [0, 2], [0, 1], [3, 4]]}
+    (rated / "key.json").write_text(json.dumps(key))
+    (rated / "scores.json").write_text(json.dumps([{"good": value} for value in (1.0, 0.0, 2.0, 3.0, 0.5)]))
+    (rated / "ratings.txt").write_text("0 right\n1 left\n2 right\n3 left\n4 left\n")
+    assert eye.agreement(rated)["scores"]["good"]["hard"] == {"both clear": 1, "both from N(0, I)": 0}
+
+
 def test_pairs_that_share_a_kind_are_not_independent():
     """Ten pairs of the same two kinds say no more than one: beside another pair of the same size, the interval is wide."""
     pairs = [[0, 1]] * 10 + [[2, 3]] * 10
