@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from crvae.data import open_data
 from crvae.data.request import CORES
 from crvae.training import checkpoint
 from crvae.training.launch import STAGES
@@ -20,6 +22,8 @@ from crvae.training.run import Run
 from experiments.plan import Plan, Row
 
 RUNS = Path("runs/tables")
+KEPT = Path("docs/results/classifiers")
+"""Classifiers small enough to last: a folder each, called as the prepared data."""
 CRVAE = (sys.executable, "-m", "crvae")
 
 
@@ -89,13 +93,22 @@ def finish(piece: Piece, run: Path, images: int, *words: str) -> None:
 
 def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     """The options that name the classifier of inception scores, or of all attributes, trained where it is missing; none
-    where it is not needed."""
+    where it is not needed. One that is kept among the results is taken: scores of two classifiers cannot be compared."""
     if "is" not in plan.scores.split(","):
         return ()
-    judge = RUNS / f"classifier-{Path(plan.data).name}"
+    judge = _kept(plan.data) or RUNS / f"classifier-{Path(plan.data).name}"
     if not judge.exists():
         piece.run("classifier", plan.data, "--out", str(judge), *plan.judge, threads=CORES)
     return ("--classifier", str(judge))
+
+
+def _kept(data: str) -> Path | None:
+    """The classifier among the results that was trained on these very images, if there is one."""
+    folder = KEPT / Path(data).name
+    if not folder.exists():
+        return None
+    trained_on = json.loads((folder / "config.json").read_text())["classifier"]["data"]
+    return folder if trained_on == open_data(data).fingerprint else None
 
 
 def traversed(piece: Piece, plan: Plan, run: Path, walk: str) -> Path:

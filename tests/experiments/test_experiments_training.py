@@ -7,14 +7,34 @@ import json
 import pytest
 
 from crvae.cli import main
+from crvae.data import open_data
 from crvae.errors import UserError
+from crvae.training.classifier import Classifier, ClassifierConfig, save
 from crvae.training.loop import Interrupted
 from crvae.training.prior_stage import PriorStage
 from experiments import training
+from experiments.plan import Plan
 from experiments.training import finished
 
 PRIOR = ["--prior.kind", "flow", "--prior.flow.width", "8", "--prior.images", "70", "--prior.batch", "32"]
 """70 latents are three batches: 96."""
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_kept_classifier_is_taken_for_the_very_images_that_it_knows(colour, tmp_path, monkeypatch, same):
+    """Another folder of the same name has another classifier trained: both would call their scores alike."""
+    monkeypatch.setattr(training, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(training, "RUNS", tmp_path / "runs")
+    trained_on = open_data(colour).fingerprint if same else "0" * 64
+    config = ClassifierConfig(backbone="small", attributes={"label": ["a", "b"]}, data=trained_on)
+    save(tmp_path / "kept" / colour.name, Classifier(config), {})
+    asked = []
+    monkeypatch.setattr(training.Piece, "run", lambda _, *words, threads: asked.append(words))
+    plan = Plan("t", str(colour), {"cpu": 1}, (), "is")
+    found = training.classifier(training.Piece(0), plan)
+    kept, new = tmp_path / "kept" / colour.name, tmp_path / "runs" / f"classifier-{colour.name}"
+    assert found == ("--classifier", str(kept if same else new))
+    assert [words[0] for words in asked] == ([] if same else ["classifier"])
 
 
 def stopped(*_, **__):
