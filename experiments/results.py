@@ -56,13 +56,17 @@ def fewer_colours(source: Path, target: Path) -> None:
 
 
 def provenance(runs: list[str]) -> list[dict]:
-    """Of each run its command, its commit, its device and arithmetic, and what it took."""
+    """Of each run its command, its commit, its device and arithmetic, what it took, and what its autoencoder reported last."""
     found = []
     for run in map(Path, runs):
         environment = json.loads((run / "environment.json").read_text())
         about = {"command": f"crvae {environment['command']}", "commit": environment["commit"]}
-        seconds = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
-        found.append(about | {name: environment[name] for name in ("device", "precision")} | {"seconds": seconds})
+        about |= {name: environment[name] for name in ("device", "precision")}
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        last = [line for line in lines if "prior" not in json.loads(line)][-1]
+        end = json.loads(last, parse_float=lambda word: float(f"{float(word):.4g}"))
+        about["end"] = {name: value for name, value in end.items() if name not in ("seconds", "learning_rate")}
+        found.append(about | {"seconds": json.loads(lines[-1])["seconds"]})
     return found
 
 

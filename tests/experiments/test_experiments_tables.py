@@ -70,6 +70,9 @@ def test_a_plan_from_nothing_to_its_results(small_plan, tmp_path):
     assert (about["title"], about["images"], len(about["runs"])) == ("a small one", 160, 2)
     assert "emoji-vae" in about["runs"][0]["command"]
     assert about["runs"][0]["precision"] == "fp32"
+    end = about["runs"][0]["end"]
+    assert end["images"] >= 160
+    assert sum(end["kl_per_step"]) == pytest.approx(end["kl"], rel=1e-2)
     assert "recurrent-160-0" in (out / "report.md").read_text()
     assert {path.suffix for path in out.iterdir()} <= {".md", ".json", ".png"}
     assert all(path.stat().st_size < 300_000 for path in out.glob("*.png"))
