@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 import crvae
 from crvae.cli import main
+from crvae.devices import bf16_is_faster
 from reference.hashes import of_numbers, of_pictures, of_tensors
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -196,7 +197,8 @@ def traverse(shop: Workshop, out: Path) -> Hashes:
         ("progressive", "--images", str(shop.data(64))),
     ):
         name = "".join([walk, *options[:1]]).replace("--", "-")
-        command("traverse", "emoji", walk, "--count", 3, "--columns", 3, *options, "--out", out / f"{name}.png")
+        columns = () if walk == "progressive" else ("--columns", 3)
+        command("traverse", "emoji", walk, "--count", 3, *columns, *options, "--out", out / f"{name}.png")
         hashes[name] = of_pictures(out / f"{name}.png")
     dense = shop.run("dense-gan")
     command("traverse", dense, "style", "--count", 2, "--columns", 2, "--out", out / "dense.png")
@@ -271,7 +273,8 @@ def environment() -> dict[str, str]:
     about = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
     fields = [about.get(field, "unknown") for field in ("model name", "cpu family", "model", "stepping")]
     processor = "{}, family {}, model {}, stepping {}".format(*fields)
-    return {"torch": torch.__version__, "pillow": PIL.__version__, "processor": processor}
+    arithmetic = "bf16" if bf16_is_faster(torch.device("cpu")) else "fp32"
+    return {"torch": torch.__version__, "pillow": PIL.__version__, "processor": processor, "arithmetic": arithmetic}
 
 
 def record() -> None:

@@ -168,6 +168,39 @@ def test_bad_recipes_data_and_places(tmp_path, capsys, colour, tiny, trained):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--data d --out r emoji-vae", "the recipe comes first: crvae train emoji-vae --data DATA --out RUN"),
+        ("--data d emoji-vae --out r", "the recipe comes first: crvae train emoji-vae --data"),
+        ("--out=r emoji-vae", "the recipe comes first: crvae train emoji-vae --data"),
+        ("--data d --out emoji-vae", "the recipe comes first: crvae train RECIPE --data"),
+        ("--train.images 9", "To continue a run: crvae train --resume RUN"),
+        ("--resum r", "there is no option --resum (did you mean '--resume'?)"),
+        ("--out r --resume run", "there is no option --out"),
+    ],
+)
+def test_the_recipe_comes_first(words, says, capsys):
+    refused(capsys, ["train", *words.split()], says)
+
+
+def test_a_place_with_a_space_is_quoted_where_it_is_typed(tmp_path, capsys, monkeypatch):
+    from crvae.cli import stopping
+    from crvae.cli.train import finished
+    from crvae.training.loop import Interrupted
+
+    def interrupted() -> None:
+        raise Interrupted(15)
+
+    out = str(tmp_path / "a run")
+    monkeypatch.setattr(stopping, "_advice", [])
+    assert finished(lambda: None, out) == 0
+    assert f"done: {out} (crvae sample '{out}' --count 64" in capsys.readouterr().err
+    assert stopping._advice[-1][0].endswith(f"crvae train --resume '{out}'")
+    assert finished(interrupted, out) == 143
+    assert capsys.readouterr().err.endswith(f"crvae train --resume '{out}'\n")
+
+
 def test_a_folder_without_images_and_a_broken_image(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     refused(capsys, ["prepare", tmp_path / "empty", tmp_path / "out"], "no image files")

@@ -12,48 +12,39 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch):
-    """Makes the CPU one with these instructions, on which a product takes so long in bf16, and 1 in fp32."""
+    """Makes the CPU one of this name and with these instructions."""
 
-    def be(amx: bool, avx512_bf16: bool, bf16_seconds: float) -> None:
+    def be(name: str, amx: bool, avx512_bf16: bool) -> None:
         monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-        monkeypatch.setattr(devices, "_seconds", {torch.bfloat16: bf16_seconds, torch.float32: 1.0}.__getitem__)
-        devices._cpu_is_faster_by_bf16.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name}, raising=False)
 
-    yield be
-    devices._cpu_is_faster_by_bf16.cache_clear()
+    return be
 
 
 @pytest.mark.parametrize(
-    ("amx", "avx512_bf16", "bf16_seconds", "expected"),
+    ("name", "amx", "avx512_bf16", "expected"),
     [
-        pytest.param(True, True, 2.0, True, id="AMX is not asked"),
-        pytest.param(False, True, 0.5, True, id="AVX512-BF16 that doubles the speed"),
-        pytest.param(False, True, 2.0, False, id="AVX512-BF16 that halves it"),
-        pytest.param(False, False, 0.5, False, id="without either fp32, whatever the clock says"),
+        ("Intel Xeon", True, True, True),
+        ("Intel Xeon", False, True, False),
+        ("AMD EPYC 9354", False, True, True),
+        ("AMD EPYC 7003", False, False, False),
+        ("", False, True, True),
     ],
 )
-def test_bf16_is_taken_where_it_is_faster(processor, amx, avx512_bf16, bf16_seconds, expected):
-    processor(amx, avx512_bf16, bf16_seconds)
+def test_bf16_is_taken_where_it_is_faster(processor, name, amx, avx512_bf16, expected):
+    processor(name, amx, avx512_bf16)
     assert devices.bf16_is_faster(CPU) is expected
     with devices.quick_arithmetic(CPU):
         assert torch.is_autocast_enabled("cpu") is expected
 
 
-def test_the_processor_is_asked_once(processor, monkeypatch):
-    processor(False, True, 2.0)
-    asked = []
-    monkeypatch.setattr(devices, "_seconds", lambda dtype: asked.append(dtype) or 1.0)
-    assert not devices.bf16_is_faster(CPU)
-    assert not devices.bf16_is_faster(CPU)
-    assert asked == [torch.bfloat16, torch.float32]
-
-
-def test_a_product_takes_time_in_either_arithmetic():
-    assert devices._seconds(torch.float32) > 0
-    assert devices._seconds(torch.bfloat16) > 0
+def test_a_torch_that_does_not_tell_the_processor_is_no_obstacle(processor, monkeypatch):
+    processor("Intel Xeon", False, True)
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert devices.bf16_is_faster(CPU)
 
 
 def test_what_is_neither_a_cpu_nor_cuda_computes_in_fp32(processor):
-    processor(True, True, 0.5)
+    processor("Intel Xeon", True, True)
     assert not devices.bf16_is_faster(torch.device("mps"))

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.utils import make_grid
 
-from crvae.pictures import lettered, save_image, tiled
+from crvae.errors import UserError
+from crvae.pictures import check_size, encoded, lettered, save_image, tiled, tiled_size
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 9), st.sampled_from((1, 3)), st.integers(1, 5), st.integers(1, 4), st.integers(1, 11))
 def test_a_grid_is_torchvisions(count, channels, height, width, columns):
     images = torch.randint(256, (count, channels, height, width), dtype=torch.uint8)
-    assert torch.equal(tiled(images, columns), make_grid(images, nrow=columns, padding=2, pad_value=255))
+    grid = tiled(images, columns)
+    assert torch.equal(grid, make_grid(images, nrow=columns, padding=2, pad_value=255))
+    assert tiled_size(count, columns, height, width) == (grid.shape[2], grid.shape[1])
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
@@ -29,6 +32,23 @@ def test_a_file_holds_the_pixels_that_it_was_given(tmp_path, channels, mode, end
         assert kept.mode == (mode if ending.lower() == ".png" else "RGB")
         pixels = torch.from_numpy(np.array(kept.convert("RGB"))).permute(2, 0, 1)
     assert torch.equal(pixels, image.expand(3, -1, -1))
+
+
+@pytest.mark.parametrize(
+    ("ending", "most"), [(".webp", 16_383), (".WEBP", 16_383), (".jpg", 65_500), (".jpeg", 65_500)]
+)
+def test_a_side_is_as_long_as_the_format_allows_and_one_pixel_more_is_refused(tmp_path, ending, most):
+    for size in ((most, 1), (1, most)):
+        assert encoded(Image.new("RGB", size), ending)
+    for shape, said in (((1, 1, most + 1), f"{most + 1:,} x 1 "), ((3, most + 1, 1), f"1 x {most + 1:,} ")):
+        path = tmp_path / f"long{ending}"
+        with pytest.raises(UserError, match=r"Name it \.png") as refusal:
+            save_image(torch.zeros(shape, dtype=torch.uint8), path)
+        for part in (str(path), said, f"{most:,} a side"):
+            assert part in str(refusal.value)
+        assert not list(tmp_path.iterdir())
+    save_image(torch.zeros(1, most + 1, 1, dtype=torch.uint8), tmp_path / "long.png")
+    check_size((1_000_000, 1), ".png")
 
 
 @pytest.mark.parametrize(("text", "drawn"), [("cat 01", "cat 01"), ("ünï-é", "uni-e"), ("日本-x", "??-x"), ("", "")])

@@ -21,6 +21,9 @@ from crvae.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+LONGEST_SIDE = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500}
+"""Ending -> the most pixels that each side of such a picture can have. PNG is not limited."""
+
 
 def to_8_bit(images: Float[Tensor, "*b c h w"]) -> UInt8[Tensor, "*b c h w"]:
     """Images in [-1, 1] -> stored values round((x + 1) * 127.5), on the CPU."""
@@ -55,6 +58,14 @@ def tiled(images: UInt8[Tensor, "b c h w"], columns: int) -> UInt8[Tensor, "3 h 
     return F.pad(whole, (0, 2, 0, 2), value=255)
 
 
+def tiled_size(count: int, columns: int, height: int, width: int) -> tuple[int, int]:
+    """Width and height of what `tiled` returns for `count` images."""
+    if count == 1:
+        return width, height
+    columns = min(columns, count)
+    return columns * (width + 2) + 2, -(-count // columns) * (height + 2) + 2
+
+
 def show(images: Tensor, columns: int = 8) -> Image.Image:
     """Images as one picture, `columns` to a row, which a notebook shows and `.save("grid.png")` writes.
 
@@ -84,7 +95,8 @@ def save_image(image: UInt8[Tensor, "c h w"], path: Path) -> None:
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a picture as one of `crvae.files.PICTURES`, as `path` ends; whole or not at all."""
+    """Writes a picture as one of `crvae.files.PICTURES`, as `path` ends; whole or not at all. Raises UserError as `check_size`."""
+    check_size(picture.size, path.suffix, str(path))
     write_bytes(path, encoded(picture, path.suffix))
 
 
@@ -100,8 +112,21 @@ def figure_bytes(figure: Figure, *, dpi: int) -> bytes:
     return buffer.getvalue()
 
 
+def check_size(size: tuple[int, int], ending: str, name: str = "the picture") -> None:
+    """Raises UserError if a picture of this width and height does not fit the format of `ending`: call it before long work.
+
+    `name` is the subject of the message: the option or the file.
+    """
+    most = LONGEST_SIDE.get(ending.lower())
+    if most is not None and max(size) > most:
+        raise UserError(
+            f"{name} is too large: {size[0]:,} x {size[1]:,} pixels, and {ending} holds at most {most:,} a side. Name it .png"
+        )
+
+
 def encoded(picture: Image.Image, ending: str) -> bytes:
-    """The content of a file with one of the endings `crvae.files.PICTURES`."""
+    """The content of a file with one of the endings `crvae.files.PICTURES`. Raises UserError as `check_size`."""
+    check_size(picture.size, ending)
     buffer = io.BytesIO()
     match ending.lower():
         case ".png":

@@ -235,6 +235,11 @@ def test_mistakes_are_one_sentence_and_leave_nothing(images, refused, tmp_path):
     (tmp_path / "broken" / "a.png").write_bytes(b"x")
     (tmp_path / "file.txt").write_text("x")
     (tmp_path / "bad.zip").write_bytes(b"x")
+    with zipfile.ZipFile(tmp_path / "newer.zip", "w") as file:
+        file.writestr("a.png", b"x")
+    raw = bytearray((tmp_path / "newer.zip").read_bytes())
+    raw[raw.index(b"PK\1\2") + 6] = 99  # the version that is needed to extract the member
+    (tmp_path / "newer.zip").write_bytes(raw)
     out = tmp_path / "out"
     for args, words in (
         ((tmp_path / "nowhere", out), ("nowhere",)),
@@ -242,6 +247,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(images, refused, tmp_path):
         ((tmp_path / "broken", out), ("no usable image", "a.png")),
         ((tmp_path / "file.txt", out), ("file.txt",)),
         ((tmp_path / "bad.zip", out), ("bad.zip",)),
+        ((tmp_path / "newer.zip", out), ("newer.zip", "cannot be opened as an archive", "zip file version 9.9")),
         ((images, images), ("already exists",)),
         ((images, tmp_path / "file.txt" / "out"), ("file.txt", "cannot be written")),
         ((images, out, "--size", 4), ("--size",)),

@@ -8,13 +8,18 @@ import shutil
 import subprocess
 import sys
 from statistics import median
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from crvae.cli import main
 from crvae.evaluation import comparison
+from crvae.evaluation.autoencoding import reconstruction_scores
 from crvae.evaluation.comparison import Comparison, Entry
+from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.generated import open_subject
 from crvae.evaluation.published import published
 from crvae.evaluation.report import write_report
@@ -214,6 +219,27 @@ def test_the_speed_of_training_is_not_that_of_the_priors_fit(trained, tmp_path):
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [*lines, *fitted, 5]))
     about = comparison._about("run", open_subject(str(run), torch.device("cpu")))
     assert about.cost["training_images_per_second"] == median(line["images_per_second"] for line in lines)
+
+
+def test_all_that_is_compared_is_scored_on_as_many_images(trained, colour, tmp_path, capsys):
+    """FID and recall of fewer images are other scores: the smallest folder decides for all."""
+    pictures = sorted((colour.parent / "pictures").iterdir())[:20]
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in pictures:
+        Image.open(path).convert("RGB").resize((32, 32)).save(few / f"{path.stem}.png")
+    words = ["--data", str(colour), "--split", "train", "--scores", "kid", "--out", str(tmp_path / "report"), "--json"]
+    assert main(["compare", str(few), str(trained), *words]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["images"] == 20
+    assert {run["scores"]["kid"]["images"] for run in report["runs"]} == {20}
+
+
+def test_an_image_kept_to_the_last_bit_has_a_finite_psnr():
+    stored = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    same: Any = SimpleNamespace(reconstruct=lambda x: x, device=torch.device("cpu"))
+    scores = reconstruction_scores(same, stored, 0, PerceptualDistance(torch.device("cpu")))
+    assert scores["psnr"].value == scores["psnr"].high == pytest.approx(58.9, abs=0.1)
 
 
 def test_compare_names_mistakes_and_leaves_nothing(trained, colour, tmp_path, capsys):

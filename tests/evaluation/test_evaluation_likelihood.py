@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
+from crvae.binarisation import binarised
 from crvae.cli import main
 from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
 from crvae.evaluation import likelihood
-from crvae.evaluation.likelihood import BernoulliDecoder, GaussianDecoder, binarised, bounds, observation_variance
+from crvae.evaluation.likelihood import BernoulliDecoder, GaussianDecoder, bounds, observation_variance
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.prior import NormalPrior

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import numpy as np
 import onnx
@@ -16,8 +17,10 @@ from safetensors import safe_open
 
 import crvae as package
 from crvae.cli import main
+from crvae.cli.train import _configure
 from crvae.config.stage1 import Stage1Config
-from crvae.export.provenance import departures
+from crvae.export.card import _training
+from crvae.export.provenance import Provenance, departures
 from crvae.pictures import save_grid
 from crvae.recipes import RECIPES
 from crvae.storage.models import load_discriminator, save
@@ -216,3 +219,51 @@ def test_the_card_names_every_option_that_departs_from_the_recipe_the_priors_too
     assert {name for name in changed if "flow" not in name} == {"--model.width", "--prior.images"}
     assert "--prior.flow.kind" not in changed
     assert departures(recipe) == {}
+
+
+def leaves(part, prefix=()):
+    """Path and value of every option of a configuration, in its nested parts too."""
+    for name, value in part.items():
+        yield from leaves(value, (*prefix, name)) if isinstance(value, dict) else [((*prefix, name), value)]
+
+
+def altered(value):
+    """Another value of the same kind, so small a change that the configuration allows it."""
+    return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value / 2
+
+
+FREE = {"kl_weights": "0.5, 1e-05", "mutual_information_weights": "", "perceptual_network": "timm:it's", "log": "wandb"}
+"""Texts that are not a choice among few, and one that is."""
+
+
+def printed(config):
+    """The command of the card, as a shell reads it."""
+    line = _training(Provenance(config.recipe, 0, changed=departures(config))).splitlines()[2]
+    return shlex.split(line.removeprefix("- Recipe: `").removesuffix("`"))
+
+
+def test_the_command_of_the_card_is_read_by_train_as_the_same_configuration():
+    booleans, untried = set(), set()
+    for recipe in ("emoji-crvae-gan-mi", "fast-crvae-gan-mi", "mnist-crvae", "emoji-stage2-128"):
+        whole = RECIPES[recipe].config
+        places = ["--data", "d", "--out", "o", *(["--stage1", "s"] if whole.stage == 2 else [])]
+        for path, value in leaves(whole.model_dump()):
+            assert isinstance(value, (bool, int, float, str)), f"{path}: the card has no spelling for {value!r}"
+            if len(path) < 2 or path[-1] in ("kind", "precision") or (isinstance(value, str) and path[-1] not in FREE):
+                continue
+            changed = part = whole.model_dump()
+            for name in path[:-1]:
+                part = part[name]
+            part[path[-1]] = FREE[path[-1]] if isinstance(value, str) else altered(value)
+            kind = (whole.stage, *path)
+            untried |= {kind} if isinstance(value, bool) else set()
+            try:
+                config = type(whole).model_validate(changed)
+            except ValueError:
+                continue  # it does not go with another option of this recipe
+            crvae, train, name, *options = printed(config)
+            assert (crvae, train) == ("crvae", "train")
+            assert _configure(name, [*options, *places])[0] == config, options
+            booleans |= {kind} if isinstance(value, bool) else set()
+    assert untried == booleans
+    assert len(booleans) > 12

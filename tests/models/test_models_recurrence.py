@@ -76,6 +76,29 @@ def test_permuting_deals_channels_out_and_back():
     torch.testing.assert_close(module(x), dealt[:, module.order_out] + x, rtol=1e-4, atol=1e-5)
 
 
+def test_a_permuted_output_stands_where_its_input_stood():
+    """Over shuffled places the recurrence stays causal: a channel's output depends on the channels dealt no later than it."""
+    torch.manual_seed(0)
+    steps = 4
+    module = ChannelRecurrence(8, steps=steps, hidden=6, permute=True).eval()
+    step_of = torch.empty(8, dtype=torch.long)
+    step_of[module.order_in] = torch.arange(8) // (8 // steps)
+    x = torch.randn(1, 8, 4, 4)
+    before = module(x)
+    for channel in range(8):
+        moved = x.clone()
+        moved[:, channel] += 1
+        changed = ((module(moved) - before).abs().amax((0, 2, 3)) > 0).nonzero().flatten().tolist()
+        assert channel in changed
+        assert changed == [c for c in range(8) if step_of[c] >= step_of[channel]]
+
+
+def test_a_permuted_variance_path_writes_a_channel_in_the_step_that_reads_it():
+    dealt = ChannelRecurrence(8, steps=4, hidden=6, permute=True)
+    written = ChannelRecurrence(24, 8, steps=4, hidden=6, permute=True)
+    assert written.order_out[dealt.order_in].tolist() == list(range(8))
+
+
 @pytest.mark.parametrize(("channels", "steps"), [(8, 3), (8, 0), (8, 16), (8, -2)])
 def test_refuses_steps_that_do_not_divide(channels: int, steps: int):
     with pytest.raises(ValueError, match="divide"):

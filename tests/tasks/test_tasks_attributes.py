@@ -248,8 +248,13 @@ def test_style_rows_are_of_the_block_that_decides(exported, model, place, tmp_pa
         ("attributes --data DATA --classifier CLASSIFIER --count 3", "--count must be from 20"),
         ("attributes --data DATA --classifier CLASSIFIER --out DATA", "already exists"),
         ("style --attribute tone", "give --classifier, and no --step"),
+        ("style --classifier CLASSIFIER --out OUT.png", "is for --attribute with style. Pass --attribute"),
+        (
+            "profile --images DATA --attribute tone --out OUT.png",
+            "--attribute tone is one of the attributes of --classifier",
+        ),
         ("style --attribute hat --classifier CLASSIFIER --out OUT.png", "--attribute hat is unknown"),
-        ("style --data DATA --out OUT.png", "--data is for attributes and rate only"),
+        ("style --data DATA --out OUT.png", "is for attributes and rate, not for style. Pass --images"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(words, says, exported, place, tmp_path, capsys):

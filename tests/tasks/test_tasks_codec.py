@@ -287,7 +287,7 @@ def test_the_commands(speaking, tmp_path, capsys):
         (["decode", str(tmp_path / "none.crz"), "--run", run], "does not exist"),
         (["decode", str(tmp_path / "bad.crz"), "--run", run], "cut or damaged in block"),
         (["decode", str(tmp_path / "latents.safetensors"), "--fill"], "--fill goes with"),
-        (["encode", run, "--images", str(tmp_path / "in"), str(one), "--format", "crz"], "one file for 3 images"),
+        (["encode", run, "--images", str(tmp_path / "in"), str(one), "--format", "crz"], "is one file, and --images"),
         (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "z.safetensors"), "--bytes", "9"], "--bytes goes"),
         (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "n"), "--format", "crz", "--bytes", "9"], "--bytes must"),
         (["encode", run, "--images", str(tmp_path / "in"), str(tmp_path / "n"), "--format", "crz", "--limit", "9"], "--limit must"),
@@ -296,6 +296,10 @@ def test_the_commands(speaking, tmp_path, capsys):
     for args, says in refusals:
         assert main(args) == 2
         assert says in capsys.readouterr().err
+    bad = tmp_path / "a file.crz"
+    bad.write_bytes(one.read_bytes()[:-1])
+    assert main(["decode", str(bad), "--run", run]) == 2
+    assert f"`crvae decode '{bad}' --steps 3` shows the blocks before it" in capsys.readouterr().err
     assert not (tmp_path / "n").exists()
     assert not (tmp_path / "bad").exists()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,10 +165,39 @@ def test_encode_and_decode_are_reconstruct_in_two_parts(exported, model, picture
         ("traverse RUN style --step 9 --out OUT.png", "--step must be from 1 to 4"),
         ("traverse RUN style --out OUT.tif", "--out must end in .png or .jpg or .jpeg or .gif or .webp"),
         ("traverse RUN profile --out OUT.png", "--images is missing"),
+        (
+            "traverse RUN rate --data PICTURES --step 99 --out OUT",
+            "--step 99 is for interpolate and style, not for rate.",
+        ),
+        (
+            "traverse RUN rate --data PICTURES --seed -5 --out OUT",
+            "--seed -5 is for progressive, interpolate, style, profile and",
+        ),
+        ("traverse RUN rate --data PICTURES --images x --out OUT", "--images x is for progressive"),
+        ("traverse RUN rate --data PICTURES --count 0 --out OUT", "--count must be from 2 to 10,000, got 0"),
+        ("traverse RUN attributes --images x --out OUT", "not for attributes. Pass --data"),
+        ("traverse RUN attributes --pixel-limit 5 --out OUT", "--pixel-limit 5.0 is for"),
+        (
+            "traverse RUN progressive --columns 3 --out OUT.png",
+            "--columns 3 is for interpolate and style, not for progressive.",
+        ),
+        ("traverse RUN progressive --data PICTURES --out OUT.png", "not for progressive. Pass --images"),
+        ("traverse RUN progressive --classifier x --out OUT.png", "--classifier x is for"),
+        (
+            "traverse RUN profile --step 1 --out OUT.png",
+            "--step 1 is for interpolate and style, not for profile. Leave it out",
+        ),
+        ("traverse RUN progressive --count 0 --out OUT.png", "--count must be from 1 to 10,000, got 0"),
+        ("traverse RUN style --count -1 --out OUT.png", "--count must be from 1 to 10,000, got -1"),
+        ("traverse RUN style --seed -1 --out OUT.png", "--seed must be from 0 to 2^63 - 1, got -1"),
+        (f"traverse RUN attributes --seed {2**63} --out OUT", "--seed must be from 0 to 2^63 - 1"),
+        ("traverse RUN profile --images PICTURES --out other.png", "other.json, for the same numbers, already exists"),
+        ("traverse RUN profile --images PICTURES --out folder.png", "--out folder.json is a folder"),
         ("traverse RUN style --columns 1 --out OUT.png", "--columns"),
         ("encode RUN --images PICTURES --steps 5 OUT.safetensors", "--steps must be from 1 to 4"),
         ("encode RUN --images PICTURES OUT.npy", "OUT must end in .safetensors"),
         ("decode NOWHERE", "does not exist"),
+        ("decode /", "--out is missing: the folder / has no name to make one from"),
     ],
 )
 def test_what_users_can_mend_is_one_sentence(words, says, exported, model, pictures, tmp_path, monkeypatch, capsys):
@@ -176,6 +207,8 @@ def test_what_users_can_mend_is_one_sentence(words, says, exported, model, pictu
     pictures.rename("PICTURES")
     save(tmp_path / "BARE", model, recipe="test", images=0)
     (tmp_path / "RUN").symlink_to(exported)
+    (tmp_path / "other.json").write_text("numbers of another program")
+    (tmp_path / "folder.json").mkdir()
     if "picture0.png" in words:  # a photograph is taken for a mask: all of it bright or dark
         Image.new("RGB", (32, 32), "white").save("PICTURES/picture0.png")
     before = {str(path) for path in tmp_path.rglob("*")}
@@ -239,8 +272,9 @@ def test_the_home_folder_is_meant_by_a_tilde_behind_an_option(exported, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").symlink_to(exported)
-    assert main(["sample", "~/run", "--count", "2", "--out=~/made"]) == 0
-    assert len(list((tmp_path / "made").iterdir())) == 2
+    for name in ("made", "rate=0.1"):
+        assert main(["sample", "~/run", "--count", "2", f"--out=~/{name}"]) == 0
+        assert len(list((tmp_path / name).iterdir())) == 2
     assert not (tmp_path / "~").exists()
 
 
@@ -273,3 +307,50 @@ def test_the_profile_is_a_plot_and_json_alike(exported, pictures, tmp_path):
     body = json.loads((tmp_path / "p.json").read_text())
     assert (body["steps"], body["images"]) == (4, 3)
     assert Image.open(tmp_path / "p.png").width > 800
+    assert main([*words, "--seed", str(2**63 - 1)]) == 0, "an earlier profile is replaced"
+    assert json.loads((tmp_path / "p.json").read_text())["seed"] == 2**63 - 1
+
+
+def test_the_largest_seed_and_options_at_their_defaults_are_taken(exported, tmp_path):
+    words = ["--count", "1", "--seed", str(2**63 - 1), "--columns", "8", "--pixel-limit", "200"]
+    for walk in ("progressive", "interpolate", "style"):
+        assert main(["traverse", str(exported), walk, *words, "--out", str(tmp_path / f"{walk}.png")]) == 0
+
+
+def test_decode_chooses_a_folder_that_is_not_its_input(exported, pictures, tmp_path, monkeypatch):
+    run = str(exported)
+    place = tmp_path / "place"
+    assert main(["encode", run, "--images", str(pictures), "--format", "crz", str(place / "crz")]) == 0
+    (place / "crz" / "below").mkdir()
+    assert main(["encode", run, "--images", str(pictures), str(place / "z.safetensors")]) == 0
+    (place / "z.safetensors").rename(place / "latents")
+    for here, typed, made in (
+        (place / "crz", ".", "crz-decoded"),
+        (place / "crz" / "below", "..", "crz-decoded"),
+        (place, "crz", "crz-decoded"),
+        (place, "crz/below/..", "crz-decoded"),
+        (place, "latents", "latents-decoded"),
+    ):
+        monkeypatch.chdir(here)
+        assert main(["decode", typed, "--run", run]) == 0
+        assert len(list((place / made).iterdir())) == 3
+        shutil.rmtree(place / made)
+    assert sorted(path.name for path in place.iterdir()) == ["crz", "latents"]
+
+
+def test_a_folder_of_samples_does_not_hide_the_built_in_model_of_its_name(exported, tmp_path, monkeypatch, capsys):
+    from crvae.storage.folders import BUILT_IN, local_folder
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "000000.png").write_bytes(b"")
+    assert local_folder("faces") == BUILT_IN / "faces"
+    assert main(["sample", "./faces", "--out", "grid.png"]) == 2
+    assert "faces holds no model" in capsys.readouterr().err
+    (tmp_path / "faces" / "config.yaml").write_text("stage: 1")
+    assert main(["sample", "faces", "--out", "grid.png"]) == 2, "a run that has no model yet"
+    assert "faces holds no model" in capsys.readouterr().err
+    shutil.copytree(exported, tmp_path / "emoji" / "model")
+    assert local_folder("emoji") == Path("emoji/model")
+    shutil.copytree(exported, tmp_path / "faces", dirs_exist_ok=True)
+    assert local_folder("faces") == Path("faces")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,18 +12,35 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
+from crvae.config.prior import FlowPriorConfig
 from crvae.errors import UserError
 from crvae.files import new_folder
+from crvae.models.priors import build_prior
+from crvae.storage.models import load
 from crvae.tasks.grids import labelled_grid, save_animation
 from crvae.tasks.inputs import distinct, read_images
-from crvae.tasks.latents import Latents, load_latents, save_latents
+from crvae.tasks.latents import Latents, load_latents, save_latents, weights_name
+
+LONG = st.builds(lambda text, count: text * count, st.text(min_size=1, max_size=3), st.integers(1, 150))
 
 
-@given(st.lists(st.text(max_size=12), min_size=1, max_size=20))
+@given(st.lists(st.text(max_size=12) | LONG, min_size=1, max_size=20))
 def test_names_differ_and_are_fit_for_files(names):
     found = distinct(names)
+    assert all(len(f"{name}.safetensors".encode()) <= 255 for name in found)
     assert len({name.lower() for name in found}) == len(names)
     assert all(name and "/" not in name and "\0" not in name and not name.startswith(".") for name in found)
+
+
+def test_long_names_are_cut_by_bytes_and_stay_apart(tmp_path):
+    long = f"{'あ' * 60}/{'い' * 60}"
+    assert distinct([f"{long}.png"]) == ["あ" * 60 + "-" + "い" * 6]
+    assert distinct(["é" * 200]) == ["é" * 100]
+    assert distinct(["a" * 150 + ".png"]) == ["a" * 100]
+    found = distinct([f"{long}1.png", f"{long}2.png", "🙂一" * 99])
+    assert len(set(found)) == 3
+    for name in found:
+        (tmp_path / f"{name}.crz").touch()
 
 
 def test_image_files_are_read_in_order_and_cut_as_prepare_does(model, tmp_path):
@@ -76,7 +95,7 @@ def test_latents_come_back_as_they_were(model, tmp_path, kept):
     path = tmp_path / "z.safetensors"
     save_latents(Latents(blocks[:, :kept], ["a", "b", "c/d"], "runs/x"), path)
     latents = load_latents(path)
-    assert (latents.names, latents.run) == (["a", "b", "c/d"], "runs/x")
+    assert (latents.names, latents.recorded, latents.model) == (["a", "b", "c/d"], "runs/x", "")
     back = latents.z(model)
     assert torch.equal(back[:, : 2 * kept], z[:, : 2 * kept])
     assert (back[:, 2 * kept :] == 0).all()
@@ -101,6 +120,31 @@ def test_latents_of_another_model_or_no_latents_are_refused(model, make, tmp_pat
     for name in ("text", "bare", "flat", "count", "nan"):
         with pytest.raises(UserError, match="encode"):
             load_latents(tmp_path / name)
+
+
+def test_latents_open_with_the_weights_that_made_them_alone(model, make, exported, tmp_path):
+    path, z = tmp_path / "z.safetensors", torch.zeros(2, 4, 32)
+    save_latents(Latents(z, ["a", "b"], str(exported), weights_name(model)), path)
+    latents = load_latents(path)
+    assert latents.model == weights_name(load(exported)) == weights_name(model)
+    assert latents.z(load(exported)).shape == (2, 8, 4, 4)
+    other = copy.deepcopy(model)
+    next(other.parameters()).data.view(-1)[0] += 1
+    with pytest.raises(UserError, match=f"made by model {latents.model}.*--run"):
+        latents.z(other)
+    refitted = copy.deepcopy(model)
+    refitted.prior = build_prior(FlowPriorConfig(width=8, depth=1), model.latent_shape, 4)
+    assert torch.equal(latents.z(refitted), latents.z(model))
+    with pytest.raises(UserError, match="--run"):
+        latents.z(make[0](latent_channels=16))
+
+
+def test_latents_whose_run_is_gone_say_so(tmp_path):
+    z = torch.zeros(1, 4, 32)
+    for recorded, says in ((str(tmp_path / "gone"), "gone, is not there any more.*--run"), ("", "which run.*--run")):
+        with pytest.raises(UserError, match=says):
+            _ = Latents(z, ["a"], recorded).run
+    assert Latents(z, ["a"], "hub:owner/name").run == "hub:owner/name"
 
 
 def test_a_grid_shows_every_image_where_its_labels_say(tmp_path):

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from crvae.cli import main
+from crvae.data import open_data
 from crvae.models import Autoencoder
 from crvae.storage.models import load
-from crvae.training import averaging
+from crvae.training import averaging, stage1
+from crvae.training.stage1 import Stage1
 
 LATENTS = ("dense", "convolutional", "recurrent")
 
@@ -73,6 +75,32 @@ def test_statistics_are_plain_means_over_mixed_batches(small):
     torch.testing.assert_close(norm.running_mean, torch.stack([f.mean((0, 2, 3)) for f in seen]).mean(0))
     torch.testing.assert_close(norm.running_var, torch.stack([f.var((0, 2, 3)) for f in seen]).mean(0))
     assert norm.momentum == 0.1
+
+
+@pytest.mark.parametrize(
+    ("beta", "objective", "images"),
+    [
+        (0.0, {}, 16),
+        (0.0125, {}, 16),
+        (0.0125, {"adversarial_on": "reconstructions"}, 16),
+        (0.0125, {"adversarial_after_images": 16}, 16),
+        (0.0125, {"adversarial_after_images": 16}, 24),
+    ],
+)
+def test_statistics_are_of_what_training_decodes(small, monkeypatch, tmp_path, colour, beta, objective, images):
+    """Samples are among it only if a discriminator that sees them has begun."""
+    config = small(beta=beta, kappa=0.0, objective=objective, train={"images": 64})
+    stage = Stage1(config)
+    x = pictures(8)
+    stage.begin(images - len(x))
+    decoded = []
+    handle = stage.model.decoder.register_forward_hook(lambda _module, inputs, _out: decoded.append(len(inputs[0])))
+    stage.sides[0].step(x)
+    handle.remove()
+    asked = []
+    monkeypatch.setattr(stage1, "recalibrate", lambda *_, samples: asked.append(samples))
+    stage.publish(tmp_path / "model", images, open_data(colour))
+    assert asked == [decoded[0] == 2 * len(x)]
 
 
 def test_recalibration_depends_on_its_seed_alone(small):

@@ -107,7 +107,7 @@ def test_a_gradient_that_is_not_finite_changes_no_weight(training):
 
 
 def test_training_stops_names_the_term_and_keeps_the_last_good_state(tmp_path, colour, tiny, trained, monkeypatch, capsys):  # fmt: skip
-    run = tmp_path / "run"
+    run = tmp_path / "a run"
     command = ["train", "emoji-crvae-gan-mi", "--data", str(colour), "--out", str(run), *tiny]
     monkeypatch.setattr(GeneratorStep, "forward", GeneratorStep.forward)  # put back what `poison` changes
     poison(96)
@@ -115,7 +115,7 @@ def test_training_stops_names_the_term_and_keeps_the_last_good_state(tmp_path, c
     said = " ".join(capsys.readouterr().err.split())
     assert "the term 'kl' is not finite at 112 images" in said
     assert "The weights were not updated with it" in said
-    assert f"crvae train --resume {run}" in said
+    assert f"crvae train --resume '{run}'" in said
     assert last_state(run)["images"] == 64
     monkeypatch.undo()
     assert main(["train", "--resume", str(run)]) == 0

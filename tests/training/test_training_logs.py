@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import crvae
 from crvae.cli import main
 from crvae.errors import UserError
+from crvae.training.logs import WeightsAndBiases
 
 
 def test_tensorboard_has_every_report_and_every_snapshot(trained):
@@ -44,6 +46,19 @@ def test_a_missing_package_is_said_before_anything_is_made(tmp_path, colour, tin
     with pytest.raises(UserError, match=r"pip install 'crvae\[wandb\]'"):
         crvae.train("emoji-crvae-gan-mi", colour, tmp_path / "run", train__log="wandb", train__batch=16)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_start_says_how_to_continue(tmp_path, monkeypatch):
+    class Wandb(types.ModuleType):
+        Error, Settings = ConnectionError, dict
+
+        def init(self, **_: object) -> None:
+            raise ConnectionError("no network")
+
+    monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
+    folder = tmp_path / "a run"
+    with pytest.raises(UserError, match=rf"\(no network\).*crvae train --resume '{folder}'$"):
+        WeightsAndBiases(folder, {})
 
 
 def records(file: Path) -> Iterator[bytes]:

@@ -96,6 +96,19 @@ def test_a_mirrored_recipe_fits_mirrored_images_too(small, colour, whole):
     assert len(both) == 2 * len(plain) == 2 * len(data.split("train"))
 
 
+def test_a_binarising_recipe_fits_what_its_encoder_saw(small, colour, whole, monkeypatch):
+    model = crvae.load(whole)
+    assert isinstance(model, Autoencoder)
+    config = small(model={"latent_channels": 8}).model_copy(update={"prior": PriorConfig(kind="flow", batch=8)})
+    binary = config.model_copy(update={"input": config.input.model_copy(update={"binarise": True})})
+    seen, encode = [], model.encode
+    monkeypatch.setattr(model, "encode", lambda x: seen.append(x) or encode(x))
+    first, again = (PriorStage(binary, model, None)._posteriors(open_data(colour))[0] for _ in range(2))
+    assert {value for x in seen for value in x.unique().tolist()} == {-1, 1}
+    assert torch.equal(first, again)
+    assert not torch.equal(first, PriorStage(config, model, None)._posteriors(open_data(colour))[0])
+
+
 def test_a_batch_of_latents_that_does_not_divide_is_said_before_training(small, colour, monkeypatch):
     monkeypatch.setattr(launch, "place", lambda: Place(0, 3, 3, LightningEnvironment))
     config = small().model_copy(update={"prior": PriorConfig(kind="flow", batch=256)})

@@ -69,6 +69,18 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, colour, tiny, trained, n
     assert_same_end(tmp_path / "whole", run)
 
 
+def test_a_total_below_what_was_seen_is_refused_and_changes_nothing(tmp_path, colour, tiny, capsys):
+    """40 images are 48, in whole batches: the total that the run was given is no smaller one."""
+    run = tmp_path / "run"
+    assert main(train(colour, run, tiny, "vae", "--train.images", "40")) == 0
+    kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--train.images", "32"]) == 2
+    assert "has seen 48 images, --train.images 32 is fewer" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == kept
+    assert main(["train", "--resume", str(run), "--train.images", "40"]) == 0
+
+
 def test_a_new_total_is_remembered(tmp_path, colour, tiny):
     run = tmp_path / "run"
     assert main(train(colour, run, tiny, "vae", "--train.images", "32")) == 0

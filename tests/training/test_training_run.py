@@ -55,6 +55,13 @@ def test_made_whole_and_read_back(run):
     assert about["format"] == 1
 
 
+def test_a_place_that_exists_is_quoted_where_it_is_typed(tmp_path):
+    place = tmp_path / "a run"
+    place.mkdir()
+    with pytest.raises(UserError, match=f"continue that run: crvae train --resume '{place}'$"):
+        Run.create(place, Stage1Config(recipe="test"), {})
+
+
 def test_two_processes_on_one_run(tmp_path, colour, tiny, capsys):
     """The second one refuses, and the first does not notice."""
     run = tmp_path / "run"

@@ -27,7 +27,8 @@ class Decode:
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
     """A .safetensors file of latents, a .crz file, or a folder of .crz files."""
     out: Path | None = None
-    """New folder; by default the file's name without its ending, or the folder's with -decoded at its end."""
+    """New folder. By default the file's name without its ending. For a folder, or a file without an ending, its name with -decoded
+    at its end."""
     run: str = ""
     """The model. Latents need it only if it is no longer where it was when they were made, .crz files if it is not built in."""
     steps: int | None = None
@@ -39,18 +40,14 @@ class Decode:
 def run(args: list[str]) -> int:
     """Writes the images."""
     command = parse(Decode, args, name="decode")
-    folder = command.file.is_dir()
-    default = (
-        command.file.with_name(f"{command.file.resolve().name}-decoded") if folder else command.file.with_suffix("")
-    )
-    out = command.out or default
-    check_new_folder(out)
-    if command.run:
-        check_run(command.run)
     if not command.file.exists():
         wanted = " --format crz" if command.file.suffix.lower() == ".crz" else ""
         raise UserError(f"{command.file} does not exist: make it with `crvae encode{wanted}`")
-    if folder or command.file.suffix.lower() == ".crz":
+    out = command.out or _default_out(command.file)
+    check_new_folder(out)
+    if command.run:
+        check_run(command.run)
+    if command.file.is_dir() or command.file.suffix.lower() == ".crz":
         return _crz(command, out)
     if command.fill:
         raise UserError("--fill goes with .crz files only")
@@ -76,6 +73,18 @@ def run(args: list[str]) -> int:
             save_image(image, folder / f"{name}.png")
     print(f"{out}: {counted(len(images), 'image')}", file=sys.stderr)
     return 0
+
+
+def _default_out(file: Path) -> Path:
+    """Where the images go without --out: never `file` itself. Raises UserError if it is the root of the file system."""
+    folder = file.is_dir()
+    if not folder and file.suffix:
+        return file.with_suffix("")
+    whole = file.resolve()
+    if not whole.name:
+        raise UserError(f"--out is missing: the folder {file} has no name to make one from")
+    place = whole if file.name in ("", "..") else file
+    return place.with_name(f"{whole.name if folder else file.name}-decoded")
 
 
 def _crz(command: Decode, out: Path) -> int:

@@ -14,10 +14,13 @@ from crvae.cli.reading import images_of
 from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder, new_folder, write_bytes
-from crvae.progress import progress, told, waiting
+from crvae.progress import Progress, progress, told, waiting
 from crvae.storage.folders import check_run
+from crvae.tasks.crz_file import HEADER
 
 if TYPE_CHECKING:
+    import torch
+
     from crvae.models.gaussian import DiagonalGaussian
     from crvae.tasks.codec import Codec
     from crvae.tasks.traversal import Model
@@ -63,11 +66,16 @@ def run(args: list[str]) -> int:
             raise UserError(f"--{option} goes with --format crz only")
     if command.data is not None and command.bytes is None:
         raise UserError("--data is what --bytes chooses the quantisation steps on: give --bytes")
-    if command.format == "safetensors" or command.out.suffix.lower() == ".crz":
+    single = command.format == "crz" and command.out.suffix.lower() == ".crz"
+    if command.format == "safetensors" or single:
         check_new_file(command.out, "OUT", (f".{command.format}",))
     else:
         check_new_folder(command.out, "OUT")
     check_run(command.run)
+    for option in ("bytes", "limit"):
+        value = getattr(command, option)
+        if value is not None and value < HEADER:
+            raise UserError(f"--{option} must be {HEADER} or more, the size of a file's header, got {value}")
 
     with waiting("loading"):
         import torch
@@ -76,7 +84,7 @@ def run(args: list[str]) -> int:
         from crvae.models.autoencoder import SAMPLE_BATCH
         from crvae.models.gaussian import DiagonalGaussian, blocks
         from crvae.storage.models import load
-        from crvae.tasks.latents import Latents, save_latents
+        from crvae.tasks.latents import Latents, save_latents, weights_name
         from crvae.tasks.profiling import posterior_of
         from crvae.tasks.traversal import steps_of
 
@@ -89,34 +97,51 @@ def run(args: list[str]) -> int:
             command.images,
             model,
             option="--images",
-            limit=command.count,
+            limit=min(command.count, 2) if single else command.count,
             pixel_limit=command.pixel_limit,
             progress=advance,
         )
+        if single and len(images.names) != 1:
+            raise UserError(
+                f"OUT {command.out} is one file, and --images {command.images} has several images: "
+                "name a new folder, or give one image"
+            )
+        others = _others(command, model, advance)
         parts = told(images.x.split(SAMPLE_BATCH), "encoding", len(images.x), advance)
         posteriors = [posterior_of(model, part) for part in parts]
     mean, log_variance = (torch.cat([getattr(p, name).cpu() for p in posteriors]) for name in ("mean", "log_variance"))
     if command.format == "crz":
-        _crz(command, model, DiagonalGaussian(mean, log_variance, total), images.names)
+        _crz(command, model, DiagonalGaussian(mean, log_variance, total), images.names, others)
         return 0
     kept = blocks(mean, total)[:, : command.steps]
-    save_latents(Latents(kept, images.names, command.run), command.out)
+    save_latents(Latents(kept, images.names, command.run, weights_name(model)), command.out)
     print(f"{command.out}: {counted(len(kept), 'image')}, {kept.shape[1]} of {total} blocks", file=sys.stderr)
     return 0
 
 
-def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list[str]) -> None:
-    """Writes a file for each image: into a new folder, or where OUT is one file, that one."""
+def _others(command: Encode, model: Model, advance: Progress) -> torch.Tensor | None:
+    """The images of --data, `b c h w`; None without --data."""
+    if command.data is None:
+        return None
+    return images_of(
+        command.data,
+        model,
+        option="--data",
+        limit=CHOSEN_ON,
+        pixel_limit=command.pixel_limit,
+        progress=advance,
+    ).x
+
+
+def _crz(
+    command: Encode, model: Model, posterior: DiagonalGaussian, names: list[str], others: torch.Tensor | None
+) -> None:
+    """Writes a file for each image: into a new folder, or if OUT is one file, that one. `others`: what --bytes is chosen on."""
     from crvae.tasks.codec import Codec
-    from crvae.tasks.crz_file import HEADER
 
     single = command.out.suffix.lower() == ".crz"
-    if single and len(names) != 1:
-        raise UserError(
-            f"OUT {command.out} is one file for {len(names):,} images: name a new folder, or give one image"
-        )
     codec = Codec(model)
-    files = codec.compress(posterior, command.limit, command.steps, _coarser(command, codec, posterior))
+    files = codec.compress(posterior, command.limit, command.steps, _coarser(command, codec, posterior, others))
     if single:
         write_bytes(command.out, files[0])
     else:
@@ -136,8 +161,8 @@ def _crz(command: Encode, model: Model, posterior: DiagonalGaussian, names: list
     print(f"{command.out}: {size}", file=sys.stderr)
 
 
-def _coarser(command: Encode, codec: Codec, posterior: DiagonalGaussian) -> int:
-    """The steps for --bytes, chosen on images of --data, or on those that are encoded."""
+def _coarser(command: Encode, codec: Codec, posterior: DiagonalGaussian, others: torch.Tensor | None) -> int:
+    """The steps for --bytes, chosen on `others`, the images of --data, or on those that are encoded."""
     import torch
 
     from crvae.models.gaussian import DiagonalGaussian
@@ -145,17 +170,8 @@ def _coarser(command: Encode, codec: Codec, posterior: DiagonalGaussian) -> int:
 
     if command.bytes is None:
         return 0
-    if command.data is not None:
-        with progress() as advance:
-            images = images_of(
-                command.data,
-                codec.model,
-                option="--data",
-                limit=CHOSEN_ON,
-                pixel_limit=command.pixel_limit,
-                progress=advance,
-            )
-        posterior = posterior_of(codec.model, images.x)
+    if others is not None:
+        posterior = posterior_of(codec.model, others)
     count = len(posterior.mean)
     rows = torch.linspace(0, count - 1, min(count, CHOSEN_ON)).long()
     some = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows], posterior.steps)

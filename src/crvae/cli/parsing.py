@@ -50,7 +50,7 @@ def parse(command: type[Command], args: list[str], *, name: str, default: Any = 
 
 def _at_home(arg: str) -> str:
     """`~/x` and `--out=~/x` with the home folder; the shell leaves the second as it is."""
-    option, equals, value = arg.rpartition("=") if arg.startswith("--") else ("", "", arg)
+    option, equals, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)
     return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~") else arg
 
 

@@ -49,19 +49,23 @@ def run(args: list[str]) -> int:
         import torch
 
         from crvae.devices import best_device
-        from crvae.pictures import save_picture, to_8_bit
+        from crvae.pictures import check_size, save_picture, to_8_bit
         from crvae.storage.models import load
-        from crvae.tasks.grids import labelled_grid
+        from crvae.tasks.grids import GAP, TEXT, labelled_grid
 
     model = load(command.run, best_device())
     with progress() as advance:
         x = images_of(
             command.data, model, option="--data", limit=command.count, pixel_limit=command.pixel_limit, progress=advance
         ).x
+        columns = 2 * min(PAIRS, len(x))
+        shown = -(-64 // x.shape[-1]) * x.shape[-1]  # as labelled_grid enlarges it
+        lines = -(-2 * len(x) // columns)
+        size = (columns * (shown + GAP) + GAP, TEXT + 4 * GAP + lines * (shown + GAP))
+        check_size(size, command.out.suffix, f"--out {command.out}")
         parts = told(x.split(128), "reconstructing", len(x), advance)
         x_hat = torch.cat([model.reconstruct(part.to(model.device)).cpu() for part in parts])
     pairs = to_8_bit(torch.stack([x, x_hat], 1)).flatten(0, 1)
-    columns = 2 * min(PAIRS, len(x))
     missing = -len(pairs) % columns
     rows = torch.cat([pairs, pairs.new_full((missing, *pairs.shape[1:]), 255)]).unflatten(0, (-1, columns))
     save_picture(labelled_grid(rows, columns=["original", "decoded"] * (columns // 2)), command.out)

@@ -61,15 +61,18 @@ def run(args: list[str]) -> int:
         import torch
 
         from crvae.devices import best_device
-        from crvae.pictures import save_image, tiled
+        from crvae.pictures import check_size, save_image, tiled, tiled_size
         from crvae.storage.models import load
         from crvae.tasks.sampling import samples
 
     model = load(command.run, best_device(), command.prior)
+    columns = min(16, math.ceil(math.sqrt(command.count)))
+    if grid:
+        _, height, width = model.image_shape
+        check_size(tiled_size(command.count, columns, height, width), ending, f"--out {command.out}")
     with progress() as advance:
         batches = told(samples(model, command.count, command.seed), "sampling", command.count, advance)
         if grid:
-            columns = min(16, math.ceil(math.sqrt(command.count)))
             save_image(tiled(torch.cat(list(batches)), columns), command.out)
         else:
             with new_folder(command.out) as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal
 
 import tyro
@@ -62,7 +63,7 @@ class ReportCommand:
     study: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STUDY")]
     """Folder that `crvae study create` made."""
     database: str = ""
-    """Database URL that the study was served with; empty: SQLite in the study's folder."""
+    """Database URL that the study was served with, never made here; empty: SQLite in the study's folder."""
     interval: Literal["wilson", "clopper-pearson"] = "wilson"
     """Kind of the 95% interval."""
     out: Path | None = None
@@ -95,7 +96,7 @@ def _create(args: list[str]) -> int:
     print(
         f"{command.out}: {kinds.count('pair')} questions with {study.alternatives} alternatives, "
         f"{kinds.count('repeat')} repeated and {kinds.count('attention')} attention questions. "
-        f"Edit consent.txt if need be, then `crvae study serve {command.out}`.",
+        f"Edit consent.txt if needed, then serve the study: crvae study serve {quote(str(command.out))}",
         file=sys.stderr,
     )
     return 0
@@ -151,10 +152,12 @@ def _report(args: list[str]) -> int:
     study = read_study(command.study)
     key = read_key(command.study, study)
     if not command.database and not (command.study / "votes.db").exists():
+        folder = quote(str(command.study))
         raise UserError(
-            f"{command.study} has no votes yet: serve it first, or give the --database that it was served with"
+            f"{command.study} has no votes yet. Serve it first: crvae study serve {folder}. "
+            f"If it was served with --database, pass the same URL: crvae study report {folder} --database URL"
         )
-    ballots = Ballots(command.database or default_url(command.study), fingerprint(command.study))
+    ballots = Ballots(command.database or default_url(command.study), fingerprint(command.study), create=False)
     votes = ballots.votes()
     ballots.close()
     results = tally(study, key, votes, command.interval)

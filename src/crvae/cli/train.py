@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from crvae.cli.parsing import parse
 from crvae.cli.stopping import advise
@@ -19,7 +20,7 @@ from crvae.config.stage2 import (
     Stage2TrainConfig,
     UpsamplerConfig,
 )
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.progress import waiting
 
 USAGE = """\
@@ -98,10 +99,30 @@ def run(args: list[str]) -> int:
         return 0 if args else 2
     if args[0].startswith("-"):
         asked = {"-h", "--help"} & set(args)  # as in the usage: --resume without a RUN before it
+        if not asked and not any(_resuming(arg) for arg in args):
+            raise UserError(
+                f"the recipe comes first: crvae train {_recipe_among(args)} --data DATA --out RUN [options]."
+                " To continue a run: crvae train --resume RUN"
+            )
         command = parse(Resume, sorted(asked) or args, name="train --resume RUN")
         return finished(lambda: _resume(command), command.resume)
     config, command = _configure(args[0], args[1:])
     return finished(lambda: _start(config, command), command.out)
+
+
+def _resuming(arg: str) -> bool:
+    """Whether it is --resume, or was meant to be."""
+    option = arg.split("=")[0]
+    return option.startswith("--") and (option == "--resume" or bool(near(option, ["--resume"])))
+
+
+def _recipe_among(args: list[str]) -> str:
+    """The recipe that stands among the options, not as the value of one; or the word RECIPE."""
+    from crvae.recipes import RECIPES
+
+    pairs = zip(["", *args], args, strict=False)
+    words = [arg for before, arg in pairs if not before.startswith("--") or "=" in before]
+    return next((word for word in words if word in RECIPES), "RECIPE")
 
 
 def _configure(name: str, args: list[str]):
@@ -139,16 +160,16 @@ def finished(work: Callable[[], object], out: str) -> int:
     from crvae.training.loop import Interrupted
 
     first = place().rank == 0
-    advise(f"; the last checkpoint of {out} is whole. Continue with: crvae train --resume {out}", Path(out))
+    advise(f"; the last checkpoint of {out} is whole. Continue with: crvae train --resume {quote(out)}", Path(out))
     try:
         work()
     except Interrupted as stop:
         if first:
             print(
-                f"crvae: stopped by {stop}; everything is saved. Continue with: crvae train --resume {out}",
+                f"crvae: stopped by {stop}; everything is saved. Continue with: crvae train --resume {quote(out)}",
                 file=sys.stderr,
             )
         return stop.code
     if first:
-        print(f"done: {out} (crvae sample {out} --count 64 --out samples.png)", file=sys.stderr)
+        print(f"done: {out} (crvae sample {quote(out)} --count 64 --out samples.png)", file=sys.stderr)
     return 0

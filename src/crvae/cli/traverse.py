@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,26 @@ from crvae.errors import UserError
 from crvae.files import check_new_file, check_new_folder
 from crvae.progress import progress, waiting
 from crvae.storage.folders import check_run
+
+USED = {
+    "progressive": ("images", "count", "pixel_limit", "seed", "prior"),
+    "interpolate": ("images", "step", "count", "columns", "pixel_limit", "seed", "prior", "classifier", "attribute"),
+    "style": ("images", "step", "count", "columns", "pixel_limit", "seed", "prior", "classifier", "attribute"),
+    "profile": ("images", "count", "pixel_limit", "seed", "prior", "classifier", "attribute"),
+    "attributes": ("data", "count", "seed", "prior", "classifier"),
+    "rate": ("data", "count", "pixel_limit", "prior", "classifier"),
+}
+"""Walk -> the options that it uses, besides --out."""
+
+COUNTS = {
+    "progressive": (8, 1, 10_000),
+    "interpolate": (8, 1, 10_000),
+    "style": (8, 1, 10_000),
+    "profile": (256, 2, 10_000),
+    "attributes": (1000, 20, 100_000),
+    "rate": (256, 2, 10_000),
+}
+"""Walk -> the default of --count, its least and its most."""
 
 
 @dataclass
@@ -58,27 +80,24 @@ class Traverse:
 def run(args: list[str]) -> int:
     """Writes the picture, the animation, or plot and JSON."""
     command = parse(Traverse, args, name="traverse")
-    profiling = command.walk == "profile"
+    count = _checked(command)
     if command.walk == "attributes":
-        return _attributes(command)
+        return _attributes(command, count)
     if command.walk == "rate":
-        return _rate(command)
-    count = command.count or (256 if profiling else 8)
-    for option, value, least, most in (("--count", count, 1, 10_000), ("--columns", command.columns, 2, 100)):
-        if not least <= value <= most:
-            raise UserError(f"{option} must be from {least} to {most:,}, got {value}")
-    if not 0 <= command.seed < 2**62:
-        raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
-    if command.data is not None:
-        raise UserError("--data is for attributes and rate only. Pass --images")
-    picked = command.walk in ("interpolate", "style") and bool(command.attribute)
+        return _rate(command, count)
+    profiling = command.walk == "profile"
+    picked = not profiling and bool(command.attribute)
     if picked and (command.classifier is None or command.step is not None):
         raise UserError("--attribute picks the time step by what --classifier sees: give --classifier, and no --step")
+    if profiling and command.attribute and command.classifier is None:
+        raise UserError(f"--attribute {command.attribute} is one of the attributes of --classifier. Pass --classifier")
+    if not profiling and command.classifier is not None and not picked:
+        raise UserError(f"--classifier {command.classifier} is for --attribute with {command.walk}. Pass --attribute")
     if profiling and command.images is None:
         raise UserError("--images is missing: the profile measures KL and reconstruction on images")
-    if profiling and count < 2:
-        raise UserError(f"--count must be 2 or more for the profile's intervals, got {count}")
     check_new_file(command.out, endings=(".png",) if profiling else (".png", ".jpg", ".jpeg", ".gif", ".webp"))
+    if profiling:
+        _check_beside(command.out)
     check_run(command.run)
 
     with waiting("loading"):
@@ -109,6 +128,44 @@ def run(args: list[str]) -> int:
     return 0
 
 
+def _checked(command: Traverse) -> int:
+    """Returns --count, or the walk's own default.
+
+    Raises UserError if a number is out of its range, or if an option is given that the walk does not use.
+    """
+    for field in dataclasses.fields(command):
+        value = getattr(command, field.name)
+        users = [walk for walk, used in USED.items() if field.name in used]
+        if users and command.walk not in users and value != field.default:
+            instead = {"data": "Pass --images", "images": "Pass --data"}.get(field.name, "Leave it out")
+            listed = " and ".join([", ".join(users[:-1]), users[-1]] if users[1:] else users)
+            option = f"--{field.name.replace('_', '-')}"
+            raise UserError(f"{option} {value} is for {listed}, not for {command.walk}. {instead}")
+    default, fewest, largest = COUNTS[command.walk]
+    count = default if command.count is None else command.count
+    for option, value, least, most in (("--count", count, fewest, largest), ("--columns", command.columns, 2, 100)):
+        if not least <= value <= most:
+            raise UserError(f"{option} must be from {least} to {most:,}, got {value}")
+    if not 0 <= command.seed < 2**63:
+        raise UserError(f"--seed must be from 0 to 2^63 - 1, got {command.seed}")
+    return count
+
+
+def _numbers(plot: Path) -> Path:
+    """The JSON that the profile writes beside its plot."""
+    return plot.with_suffix(".json")
+
+
+def _check_beside(plot: Path) -> None:
+    """Raises UserError if the profile's JSON cannot be written, or exists without the plot: it may be another file."""
+    beside = _numbers(plot)
+    check_new_file(beside)
+    if os.path.lexists(beside) and not os.path.lexists(plot):
+        raise UserError(
+            f"--out {plot}: {beside}, for the same numbers, already exists. Choose another name, or remove it first"
+        )
+
+
 def _picked(command: Traverse, model) -> int:
     from crvae.tasks.attributes import deciding_block
     from crvae.training.classifier import load_classifier
@@ -120,7 +177,7 @@ def _picked(command: Traverse, model) -> int:
     return step
 
 
-def _attributes(command: Traverse) -> int:
+def _attributes(command: Traverse, count: int) -> int:
     import json
 
     check_run(command.run)
@@ -136,11 +193,6 @@ def _attributes(command: Traverse) -> int:
         from crvae.tasks.attributes import attributes
         from crvae.training.classifier import load_classifier
 
-    count = 1000 if command.count is None else command.count
-    if not 20 <= count <= 100_000:
-        raise UserError(f"--count must be from 20 to 100,000, got {count}")
-    if not 0 <= command.seed < 2**62:
-        raise UserError(f"--seed must be from 0 to 2^62 - 1, got {command.seed}")
     for option, value in (("--data", command.data), ("--classifier", command.classifier)):
         if value is None:
             raise UserError(f"{option} is missing: attributes are read from --data, and seen by --classifier")
@@ -184,14 +236,15 @@ def _profile(command: Traverse, model, images) -> None:
         classify = lambda x: classifier(x.to(model.device)).argmax(1).cpu()  # noqa: E731
     with progress() as advance:
         result = profile(model, images.x, command.seed, distance, classify, advance)
-    beside = command.out.with_suffix(".json")
+    beside = _numbers(command.out)
     body = json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n"
     drawn = figure_bytes(plot(result, command.run), dpi=100)
-    write_files(command.out.parent, {command.out.name: drawn, beside.name: body.encode()})
+    files = {beside.name: body.encode(), command.out.name: drawn}  # the last takes its name first
+    write_files(command.out.parent, files)
     print(f"{beside}", file=sys.stderr)
 
 
-def _rate(command: Traverse) -> int:
+def _rate(command: Traverse, count: int) -> int:
     import json
 
     check_run(command.run)
@@ -204,9 +257,6 @@ def _rate(command: Traverse) -> int:
         from crvae.tasks.rate import plot, rate, table
         from crvae.training.classifier import load_classifier
 
-    count = 256 if command.count is None else command.count
-    if not 2 <= count <= 10_000:
-        raise UserError(f"--count must be from 2 to 10,000, got {count}")
     if command.data is None:
         raise UserError("--data is missing: rate and distortion are measured on images")
     check_new_folder(command.out)

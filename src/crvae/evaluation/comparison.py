@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -101,6 +101,8 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         for name, run in zip(names, runs, strict=True)
     ]
     subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
+    counts = [asked(subject, request)[2] for subject in subjects]
+    request = replace(request, images=min(counts))  # a score of fewer images is another score
     for subject in subjects:
         asked(subject, request)
     for entry in entries:

@@ -45,7 +45,7 @@ class Extractor:
         """What the network says of stored images, on the CPU: the same image gets the same numbers, whatever its company."""
         device = next(self.network.parameters()).device
         parts = []
-        with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.autocast(device.type, enabled=False), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for first in range(0, len(images), BATCH):
                 batch = images[first : first + BATCH]
                 filled = torch.cat([batch, batch[:1].expand(BATCH - len(batch), -1, -1, -1)])

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.binarisation import binarised
 from crvae.evaluation.autoencoding import held_out
 from crvae.evaluation.features import spaced
 from crvae.evaluation.registry import DENSITY, STAGE1, Evidence, Measure, score
@@ -150,13 +151,6 @@ def bounds(
         exact = DiagonalGaussian(posterior.mean.double(), posterior.log_variance.double())
         elbo -= prior.kl(exact, per_image=True).sum(1)
     return elbo, evidence - math.log(samples)
-
-
-def binarised(x: Float[Tensor, "n c h w"], seed: int) -> Float[Tensor, "n c h w"]:
-    """Grey images in [-1, 1] as black and white ones: one Bernoulli draw of each pixel, the same for one seed and place."""
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.stack([torch.rand(x.shape[1:], generator=generator) for _ in range(len(x))])
-    return torch.where(draws < (x + 1) / 2, 1.0, -1.0)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import yaml
@@ -94,7 +95,7 @@ images = model.sample(16, seed=0)     # b c h w in [-1, 1]
 def _training(about: Provenance) -> str:
     lines = [f"- Recipe: `crvae train {_line(about.recipe) or UNKNOWN}`"]
     if about.changed:
-        options = " ".join(f"{option} {_line(value)}" for option, value in about.changed.items())
+        options = " ".join(_option(name, value) for name, value in about.changed.items())
         lines[0] = lines[0].removesuffix("`") + f" {options}`"
     lines.append(f"- Images seen: {about.images:,}")
     if about.seconds is not None:
@@ -103,6 +104,14 @@ def _training(about: Provenance) -> str:
     known = [f"{key} {_line(about.environment[key])}" for key in named if about.environment.get(key) is not None]
     lines.append(f"- Environment: {', '.join(known) or UNKNOWN}")
     return "## Training\n\n" + "\n".join(lines)
+
+
+def _option(name: str, value: object) -> str:
+    """An option with its value as `crvae train` reads it: `--x.y` for True, `--x.no-y` for False."""
+    if isinstance(value, bool):
+        part, _, last = name.rpartition(".")
+        return name if value else f"{part}.no-{last}"
+    return f"{name} {shlex.quote(_line(value))}"
 
 
 def _data(about: Provenance) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 
@@ -45,7 +45,7 @@ class ChannelRecurrence(nn.Module):
         norm: batch norm between LSTM and projection, as the paper's variance path has it.
         residual: adds the input (through a 1x1 convolution where the channels differ) to the output.
         mixing: `perceptron` replaces the LSTM by an as deep perceptron on each block alone (control).
-        permute: deals the channels to the blocks in a fixed random order, and their outputs back (control).
+        permute: deals the channels to the blocks in a fixed random order, and the outputs back to their places (control).
         """
         super().__init__()
         out_channels = out_channels or channels
@@ -69,9 +69,8 @@ class ChannelRecurrence(nn.Module):
         if residual:
             self.skip = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, 1)
         if permute:
-            generator = torch.Generator().manual_seed(0)
-            self.register_buffer("order_in", torch.randperm(channels, generator=generator))
-            self.register_buffer("order_out", torch.randperm(out_channels, generator=generator))
+            self.register_buffer("order_in", _shuffled(channels))
+            self.register_buffer("order_out", _shuffled(out_channels).argsort())
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
         h, w = self.spatial
@@ -93,6 +92,11 @@ class ChannelRecurrence(nn.Module):
         if slow or without_gradient:
             return _by_matrix_products(self.lstm, sequence)
         return self.lstm(sequence)[0]
+
+
+def _shuffled(channels: int) -> Int64[Tensor, " channels"]:
+    """Always the same order of so many channels: what deals a latent's also puts back its log-variances."""
+    return torch.randperm(channels, generator=torch.Generator().manual_seed(0))
 
 
 def _by_matrix_products(lstm: nn.LSTM, sequence: Float[Tensor, "b t k"]) -> Float[Tensor, "b t hidden"]:

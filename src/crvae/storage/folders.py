@@ -19,16 +19,18 @@ def built_in() -> list[str]:
 def local_folder(name: str | Path) -> Path:
     """The folder that holds config.json: of a run, an exported folder or a built-in model.
 
+    A local model comes before the built-in one of its name. Any other folder of that name does not: it may hold samples.
     Raises UserError if `name` is none of these, or a run that has not written a model yet.
     """
     path = Path(name)
     for folder in (path / "model", path):
         if (folder / "config.json").is_file():
             return folder
+    begun = (path / "config.yaml").is_file()  # a run without a model yet
+    if str(name) in built_in() and not begun:
+        return BUILT_IN / str(name)
     if path.is_dir():
         raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
-    if str(name) in built_in():
-        return BUILT_IN / str(name)
     names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
     raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +34,10 @@ from crvae.tasks.occlusion import blend, occlude
 ROWS_AT_ONCE = {"cpu": 64}
 """Restarts that are searched together, over all images, on a kind of device; 512 on others. More no longer fit a CPU's caches."""
 STATE = "state.json"
-"""In a folder that is not complete: the masks that are."""
+"""In a folder that is not complete: the request, and the masks that are done."""
 PAGE = 16
 """Images on one page of a comparison."""
+BUSY = "another process is completing images into {out}: wait for it, or choose another --out"
 TAKEN = ("original", "occluded", "blended", "restarts", "comparison")
 """Sub-folders that are not masks."""
 
@@ -71,44 +77,146 @@ def write(job: Job, out: Path, progress: Progress) -> float:
     comparison/MASK/: pages with one row an image. completions.json: settings and losses of every restart.
 
     Until it is complete the folder is called .OUT.partial; a call with the same job keeps the masks that are done.
+    Raises UserError if masks of another job are done there, or another process is working there.
     """
     for name in job.masks:
         if name in TAKEN:
             raise UserError(f"--mask {name}: this name is kept for a sub-folder, rename the PNG")
     check_new_folder(out)
-    folder = out.with_name(f".{out.name}.partial")
+    folder = _workplace(out)
     try:
-        done = _fill(folder, job, progress)
+        with _locked(folder, out):
+            return _write(folder, out, job, progress)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {reason(error)}") from None
+
+
+def _write(folder: Path, out: Path, job: Job, progress: Progress) -> float:
+    """`write`, within the locked folder."""
+    inputs = job.fingerprint
+    done = _begin(folder, job, inputs)
+    try:
+        _fill(folder, job, inputs, progress, done)
         rate = len(job.images.names) * len(done) / sum(mask["seconds"] for mask in done.values())
         losses = {name: mask["images"] for name, mask in done.items()}
         report = {**job.settings, "images_per_second": rate, "masks": losses}
         write_text(folder / "completions.json", json.dumps(report, indent=1) + "\n")
+        check_new_folder(out)
         (folder / STATE).unlink()
         put(folder, out)
-    except OSError as error:
-        if not (folder / STATE).is_file():
+    except OSError:
+        if not done:
             shutil.rmtree(folder, ignore_errors=True)
-        raise UserError(f"--out {out} cannot be written: {reason(error)}") from None
+        raise
     return rate
 
 
-def _fill(folder: Path, job: Job, progress: Progress) -> dict[str, Any]:
-    """Every mask's seconds and losses; masks that an earlier call has done stay."""
-    inputs, state = job.fingerprint, folder / STATE
-    done: dict[str, Any] = {}
-    if state.is_file() and (before := json.loads(state.read_text()))["inputs"] == inputs:
-        done = before["masks"]
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+def _workplace(out: Path) -> Path:
+    """The hidden sibling in which `out` is made; its name is short if the long one would be longer than 255 bytes."""
+    name = f".{out.name}.partial"
+    if len(os.fsencode(name)) > 255:
+        name = f".{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:32]}.partial"
+    return out.with_name(name)
+
+
+@contextmanager
+def _locked(folder: Path, out: Path) -> Iterator[None]:
+    """Makes the folder if it is not there, and holds a lock on it. Raises UserError if another process holds it, or made `out`."""
+    for _ in range(9):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            _lock(handle, out)
+            if not folder.is_dir() or not os.path.samestat(folder.stat(), os.fstat(handle)):
+                continue  # the process that held the lock has renamed or removed the folder
+            try:
+                check_new_folder(out)
+                yield
+            except BaseException:
+                with suppress(OSError):  # it stays if there is something in it
+                    folder.rmdir()
+                raise
+            return
+        finally:
+            os.close(handle)
+    raise UserError(BUSY.format(out=out))
+
+
+def _lock(handle: int, out: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(BUSY.format(out=out)) from None
+    except OSError as error:
+        warnings.warn(
+            f"the file system of {out} has no locks ({error.strerror}): do not run this command twice at once",
+            stacklevel=2,
+        )
+
+
+def _begin(folder: Path, job: Job, inputs: str) -> dict[str, Any]:
+    """The masks of this job that are done in the folder; without any, the folder has the originals and a note of the job.
+
+    Raises UserError if masks of another job are done there, or it holds files of others.
+    """
+    before, found = _state(folder / STATE), os.listdir(folder)
+    if before is None:
+        ours = {*TAKEN, *job.masks, "completions.json"}
+        if foreign := sorted(name for name in found if name not in ours and not name.endswith(".tmp")):
+            raise UserError(
+                f"{folder} holds {foreign[0]}, which is not of an interrupted completion of these masks: "
+                "delete that folder, or choose another --out"
+            )
+    elif before["masks"]:
+        if before["inputs"] == inputs:
+            return before["masks"]
+        raise UserError(
+            f"{folder} holds an interrupted completion of another request ({_told(before)}): other options or images, or the "
+            "run has changed. Delete that folder, or choose another --out"
+        )
+    for name in found:
+        if name != STATE:  # it stays, so that a killed process leaves a folder that is known
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    try:
+        _note(folder, job, inputs, {})
         _save(folder / "original", job.images.names, job.images.x)
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return {}
+
+
+def _state(note: Path) -> dict[str, Any] | None:
+    """The note of what is being completed; None if there is none, or it is damaged."""
+    try:
+        state = json.loads(note.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    fits = isinstance(state, dict) and isinstance(state.get("masks"), dict) and isinstance(state.get("inputs"), str)
+    return state if fits else None
+
+
+def _told(state: dict[str, Any]) -> str:
+    """What another request was, in words."""
+    run, asked, done = state.get("run"), state.get("asked"), ", ".join(state["masks"])
+    return f"masks that are done: {done}" if not run or not asked else f"{run}, --mask {','.join(asked)}, done: {done}"
+
+
+def _note(folder: Path, job: Job, inputs: str, done: dict[str, Any]) -> None:
+    state = {"inputs": inputs, "run": job.run, "asked": list(job.masks), "masks": done}
+    write_text(folder / STATE, json.dumps(state))
+
+
+def _fill(folder: Path, job: Job, inputs: str, progress: Progress, done: dict[str, Any]) -> None:
+    """Completes the masks that are not in `done`, and adds every one's seconds and losses to it."""
     for name in [name for name in job.masks if name not in done]:
         begun = time.perf_counter()
         found = _complete(job, name, progress)
         seconds = time.perf_counter() - begun
         _write_mask(folder, job, name, found)
         done[name] = {"seconds": seconds, "images": _losses(job.images, job.masks[name], found)}
-        write_text(state, json.dumps({"inputs": inputs, "masks": done}))
-    return done
+        _note(folder, job, inputs, done)
 
 
 def _complete(job: Job, name: str, progress: Progress) -> Completions:

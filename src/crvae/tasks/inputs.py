@@ -25,6 +25,9 @@ from crvae.models.upsampler import Upsampler
 from crvae.pictures import from_8_bit
 from crvae.progress import Progress, silent
 
+NAME_BYTES = 200
+"""The most bytes of an image's name, in UTF-8, before it is numbered."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -115,9 +118,13 @@ def open_picture(file: Path, form: Form, *, shrink: bool = False, paper: str = "
 
 
 def distinct(names: list[str]) -> list[str]:
-    """Names for files, without an image's ending: letters, digits, dots, dashes; numbered where two would be alike."""
+    """Names for files, without an image's ending: letters, digits, dots, dashes; numbered where two would be alike.
+
+    At most 100 characters and 200 bytes, and 7 more if numbered: with an ending they stay below the 255 bytes of file systems.
+    """
     bare = [name[: name.rindex(".")] if name.lower().endswith(EXTENSIONS) else name for name in names]
-    clean = [re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100] or "image" for name in bare]
+    clean = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in bare]
+    clean = [name[:100].encode()[:NAME_BYTES].decode(errors="ignore") or "image" for name in clean]
     if len({name.lower() for name in clean}) == len(clean):
         return clean
     return [f"{index:06d}-{name}" for index, name in enumerate(clean)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from crvae.config.base import FORMAT
 from crvae.errors import UserError
 from crvae.files import write_bytes
 from crvae.models.gaussian import blocks
+from crvae.storage.folders import check_run
 from crvae.tasks.traversal import Model, stage1_of, steps_of
 
 VALUES = 1 << 30
@@ -28,18 +30,38 @@ class Latents:
 
     blocks: Float[Tensor, "b t k"]
     names: list[str]
-    run: str
-    """As it was typed when they were made."""
+    recorded: str
+    """The run that made them, as it was typed."""
+    model: str = ""
+    """`weights_name` of the model that made them. Files written before this was recorded have none."""
+
+    @property
+    def run(self) -> str:
+        """The run that made them. Raises UserError, naming --run, if there is no model at that place any more."""
+        if not self.recorded:
+            raise UserError("the latents do not say which run made them: give it with --run")
+        try:
+            check_run(self.recorded)
+        except UserError:
+            raise UserError(
+                f"the run that made the latents, {self.recorded}, is not there any more: give its new place with --run"
+            ) from None
+        return self.recorded
 
     def z(self, model: Model, steps: int | None = None) -> Float[Tensor, " b *d"]:
         """Whole latents: of the blocks that are there the first `steps`, the rest at the prior's mean.
 
-        Raises UserError if they are not of this model, or `steps` are more than there are.
+        Raises UserError if another model made them, or `steps` are more than there are.
         """
         shape, total = stage1_of(model).latent_shape, steps_of(model)
         count, there, values = self.blocks.shape
         if there > total or values != blocks(torch.empty(1, *shape), total).shape[2]:
             raise UserError(f"the latents have blocks of {values} values, which the model of --run does not")
+        if self.model and self.model != (name := weights_name(model)):
+            raise UserError(
+                f"the latents were made by model {self.model}, the run is model {name}, another one or trained further: "
+                "give the run that made them with --run, or encode the images again"
+            )
         if steps is not None and not 1 <= steps <= there:
             raise UserError(f"--steps must be from 1 to {there}, the blocks in the file, got {steps}")
         z = torch.zeros(count, total, values)
@@ -48,9 +70,20 @@ class Latents:
         return prior.mean_fill(z.view(count, *shape).to(prior.device), steps or there).cpu()
 
 
+def weights_name(model: Model) -> str:
+    """A hash of the weights, in hexadecimal digits. The prior is left out: another prior neither makes nor decodes other latents."""
+    digest = hashlib.blake2b(digest_size=6)
+    for key, value in sorted(model.state_dict().items()):
+        if ".prior." not in f".{key}":
+            digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def save_latents(latents: Latents, path: Path) -> None:
-    """Writes safetensors with the names and the run in the metadata, whole or not at all."""
-    about = {"format": str(FORMAT), "run": latents.run, "names": json.dumps(latents.names)}
+    """Writes safetensors with the names, the run and its model in the metadata, whole or not at all."""
+    about = {"format": str(FORMAT), "run": latents.recorded, "names": json.dumps(latents.names)}
+    about |= {"model": latents.model} if latents.model else {}
     write_bytes(path, serialised({"blocks": latents.blocks.contiguous()}, about))
 
 
@@ -74,4 +107,4 @@ def load_latents(path: Path) -> Latents:
         ) from None
     if tensor.dtype != torch.float32 or not tensor.isfinite().all():
         raise UserError(f"{path} is damaged: make it again with `crvae encode`")
-    return Latents(tensor, names, about.get("run", ""))
+    return Latents(tensor, names, about.get("run", ""), about.get("model", ""))

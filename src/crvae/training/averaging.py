@@ -53,9 +53,9 @@ def recalibrate(
 ) -> None:
     """Recomputes batch norm's running statistics as plain means over mixed [posterior; prior] batches.
 
-    Training normalises the decoder over both kinds at once; without this, averaged weights would meet statistics of
-    other weights. Without `samples` over posteriors alone, where training decodes nothing else. The draws depend on `seed` alone
-    and leave the global random state as it was.
+    Against a discriminator that sees samples, training normalises the decoder over both kinds at once; without this, averaged
+    weights would meet statistics of other weights. Without `samples` over posteriors alone, where training decodes nothing else.
+    The draws depend on `seed` alone and leave the global random state as it was.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     with recalibrating(model):

@@ -117,6 +117,10 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
     training, complaints = _restored(
         Training(_stage(config, path / "stage1"), run if first else None, prepared, fabric), run
     )
+    if images and config.train.seen < training.images:
+        raise UserError(
+            f"{folder} has seen {training.images:,} images, --train.images {images:,} is fewer. Pass a larger total"
+        )
     here = {"device": str(fabric.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     moved = [f"{name} was {about.get(name)}, is now {now}" for name, now in here.items() if about.get(name) != now]
     complaints += [f"{change}: the run continues, but not bit for bit" for change in moved]

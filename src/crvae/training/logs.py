@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from pathlib import Path
+from shlex import quote
 from typing import Any, Protocol
 
 import numpy as np
@@ -64,7 +65,7 @@ class WeightsAndBiases:
         except self._wandb.Error as error:
             raise UserError(
                 f"Weights & Biases cannot start ({brief(error)}). Run `wandb login`, or set WANDB_MODE=offline; then continue:"
-                f" crvae train --resume {folder}"
+                f" crvae train --resume {quote(str(folder))}"
             ) from None
         self._run.define_metric("*", step_metric="images")
 

@@ -11,6 +11,7 @@ import hashlib
 import signal
 import time
 from pathlib import Path
+from shlex import quote
 
 import torch
 from torch import Tensor
@@ -108,10 +109,11 @@ class Training:
             broken, images = newest[0].item(), self.images
         if broken:
             folder = self.run.folder if self.run else "the run"
+            typed = quote(str(self.run.folder)) if self.run else "RUN"
             raise UserError(
                 f"{meter.culprit()} is not finite at {images} images. The weights were not updated with it, and the last good"
                 f" checkpoint is in {folder}/checkpoints. Lower train.rate in {folder}/config.yaml, then run:"
-                f" crvae train --resume {folder}"
+                f" crvae train --resume {typed}"
             )
         if number:
             self.save()

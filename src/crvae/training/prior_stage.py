@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from crvae.binarisation import binarised
 from crvae.config.prior import COST
 from crvae.config.schedule import ScheduleConfig
 from crvae.config.stage1 import Stage1Config
@@ -116,14 +117,18 @@ class PriorStage:
 
     @torch.no_grad()
     def _posteriors(self, data: PreparedData) -> tuple[Float[Tensor, " n *d"], Float[Tensor, " n *d"]]:
-        """Means and log-variances of the training images; where the recipe flips, of each image's mirror image too."""
+        """Means and log-variances of the training images as the encoder saw them: binarised where the recipe says so, and where it
+        flips, of each image's mirror image too."""
         split, size = data.split("train"), self.config.model.size
         ways = (False, True) if self.config.input.flip else (False,)
         most = max(1, LIMIT // (len(ways) * math.prod(self.model.latent_shape)))
         rows = torch.linspace(0, len(split) - 1, min(most, len(split))).long()
         parts = []
         for part in rows.split(ENCODED):
-            x = from_8_bit(split.images(part, size=size)).to(self.model.device)
+            x = from_8_bit(split.images(part, size=size))
+            if self.config.input.binarise:
+                x = binarised(x, self.config.train.seed + int(part[0]))
+            x = x.to(self.model.device)
             for mirrored in ways:
                 with quick_arithmetic(self.model.device):
                     posterior = self.model.encode(x.flip(3) if mirrored else x)

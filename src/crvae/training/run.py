@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -42,7 +43,8 @@ class Run:
         """Makes `folder` with config.yaml and environment.json. Raises UserError if it exists or cannot be made."""
         if os.path.exists(folder):
             raise UserError(
-                f"--out {folder} already exists. Choose another folder, or continue that run: crvae train --resume {folder}"
+                f"--out {folder} already exists. Choose another folder, or continue that run:"
+                f" crvae train --resume {quote(str(folder))}"
             )
         with new_folder(folder, begun=True) as temporary:
             cls(temporary).configure(config)

@@ -212,13 +212,20 @@ class Stage1:
         train, size = self.config.train, self.config.model.size
         batches = calibration(data, train.batch, (size,), self.averaged.device)
         x = (self.inputs(batch)[0] for batch in batches)
-        recalibrate(self.averaged, x, train.seed, samples=self.config.objective.adversarial_on == "both")
+        samples = self._judged(images) > 0 and self.config.objective.adversarial_on == "both"  # decoded in training
+        recalibrate(self.averaged, x, train.seed, samples=samples)
         judge = None
         if self.adversary is not None:
             judge = self.adversary.discriminator
-            first = -(-self.adversary.after // train.batch) * train.batch  # the first batch that it saw
-            judge.seen = max(0, images - first)
+            judge.seen = self._judged(images)
         save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=judge)
+
+    def _judged(self, images: int) -> int:
+        """How many of the images seen the discriminator was trained on: none before its first batch, none without one."""
+        if self.adversary is None:
+            return 0
+        batch = self.config.train.batch
+        return max(0, images - -(-self.adversary.after // batch) * batch)
 
     def snapshot(self) -> Tensor:
         return self.averaged.sample(SNAPSHOT, seed=self.config.train.seed)

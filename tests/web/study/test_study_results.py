@@ -171,7 +171,9 @@ def test_report_prints_a_table(study, capsys):
 
 def test_report_without_votes_or_study_says_so(study, tmp_path, capsys):
     assert main(["study", "report", str(study)]) == 2
-    assert "has no votes yet" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "has no votes yet" in error
+    assert f"crvae study serve {study}. " in error
     assert not (study / "votes.db").exists()
     assert main(["study", "report", str(tmp_path / "nowhere")]) == 2
     assert "study.json does not exist" in capsys.readouterr().err
@@ -180,8 +182,9 @@ def test_report_without_votes_or_study_says_so(study, tmp_path, capsys):
 def test_a_database_of_another_study_is_refused(study, tmp_path, capsys):
     url = f"sqlite:///{tmp_path / 'other.db'}"
     Ballots(url, "0" * 64).close()
-    assert main(["study", "report", str(study), "--database", url]) == 2
-    assert "holds votes of another study" in capsys.readouterr().err
+    for command in (["report", str(study)], ["serve", str(study), "--port", "1"]):
+        assert main(["study", *command, "--database", url]) == 2
+        assert "holds votes of another study" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
         else:
             unpacked = _unpack(path) if path.name.lower().endswith("gz") else None
             places = _in_tar(unpacked or path, tally)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+    except (
+        OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError
+    ) as error:  # fmt: skip
         raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): download it again") from None
     metadata = {}
     for name in filter(is_metadata, places) if labels is None else ():

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import DateTime, event
+from sqlalchemy import URL, DateTime, event, inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -51,6 +51,8 @@ INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 COUNT = {"preserve_rowcount": True}
 """Without it the number of inserted rows is unknown on PostgreSQL."""
 Insert = sqlite.Insert | postgresql.Insert
+AS_SERVED = "Serve the study first, or pass the same --database as to `crvae study serve`"
+"""What to do if a database does not have the votes that a report needs."""
 
 
 class Cast(NamedTuple):
@@ -69,13 +71,19 @@ def token_hash(token: str) -> str:
 class Ballots:
     """The database of one study. A vote is acknowledged only after its transaction is on disk."""
 
-    def __init__(self, url: str, fingerprint: str) -> None:
-        """Opens `url`, making missing tables. Raises UserError if that fails or it holds another study's votes."""
+    def __init__(self, url: str | URL, fingerprint: str, *, create: bool = True) -> None:
+        """Opens `url`. `create` makes what is missing: the file, the tables and the row with the study's `fingerprint`.
+
+        Raises UserError if that fails or if the database holds another study's votes. Without `create` nothing is written:
+        also raises UserError if the file, a table or the fingerprint is missing.
+        """
         try:
             address = make_url(url)
             if address.drivername in ("postgresql", "postgres"):
                 address = address.set(drivername="postgresql+psycopg")
             self._insert = INSERTS[address.get_backend_name()]
+            if not create and self._insert is sqlite.insert:
+                address = _without_creating(address)
             self._engine = create_engine(address, pool_size=20, max_overflow=20)
         except (ArgumentError, NoSuchModuleError, ImportError, KeyError):
             raise UserError(
@@ -85,22 +93,33 @@ class Ballots:
         self._writing = threading.Lock()
         self._waiting: deque[tuple[Insert, Future[int]]] = deque()
         if self._one_writer:
-            event.listen(self._engine, "connect", _durable)
+            event.listen(self._engine, "connect", _durable if create else _read_only)
         try:
-            SQLModel.metadata.create_all(self._engine)
-            with Session(self._engine) as session:
-                known = session.exec(select(StudyIdentity.fingerprint)).all()
-                if not known:
-                    session.add(StudyIdentity(fingerprint=fingerprint))
-                    session.commit()
+            known = self._fingerprints(fingerprint, create)
         except SQLAlchemyError as error:
+            self.close()
             raise UserError(
                 f"--database {address.render_as_string()} cannot be used: {brief(error.__cause__ or error)}"
             ) from None
-        if known and list(known) != [fingerprint]:
-            raise UserError(
-                f"--database {address.render_as_string()} holds votes of another study: name a new database"
-            )
+        if known != [fingerprint]:
+            self.close()
+            found = "holds votes of another study" if known else "has no votes of this study"
+            advice = "Pass a new --database" if create else AS_SERVED
+            raise UserError(f"--database {address.render_as_string()} {found}. {advice}")
+
+    def _fingerprints(self, fingerprint: str, create: bool) -> list[str]:
+        """The studies whose votes are in the database: none or one, and `fingerprint` if `create` found none."""
+        if create:
+            SQLModel.metadata.create_all(self._engine)
+        elif not all(map(inspect(self._engine).has_table, SQLModel.metadata.tables)):
+            return []
+        with Session(self._engine) as session:
+            known = list(session.exec(select(StudyIdentity.fingerprint)))
+            if create and not known:
+                session.add(StudyIdentity(fingerprint=fingerprint))
+                session.commit()
+                return [fingerprint]
+        return known
 
     def register(self) -> str:
         """A new rater's token: 128 random bits, of which only the hash is stored."""
@@ -166,14 +185,32 @@ class Ballots:
         self._engine.dispose()
 
 
-def default_url(folder: Path) -> str:
-    """SQLite in the study's own folder."""
-    return f"sqlite:///{(folder / 'votes.db').resolve()}"
+def default_url(folder: Path) -> URL:
+    """SQLite in the study's own folder, whose name may have characters that mean something in a URL, such as `?` and `%41`."""
+    return URL.create("sqlite", database=str((folder / "votes.db").resolve()))
+
+
+def _without_creating(address: URL) -> URL:
+    """The same SQLite database, opened only if it is there. Raises UserError for a missing file."""
+    if "uri" in address.query:  # a name that SQLite reads itself: sqlite:///file:votes.db?uri=true
+        return address.update_query_dict({"mode": "ro" if address.query.get("mode") == "ro" else "rw"})
+    if address.database not in (None, "", ":memory:") and not Path(address.database).exists():
+        raise UserError(f"--database {address.render_as_string()} does not exist. {AS_SERVED}")
+    return address
 
 
 def _durable(connection, _record) -> None:
     """Write-ahead log, synced at every commit: an acknowledged vote survives a kill and a power cut."""
+    _set(connection, "busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+
+
+def _read_only(connection, _record) -> None:
+    """Leaves the kind of journal alone: the file may be another program's."""
+    _set(connection, "busy_timeout=10000", "query_only=ON")
+
+
+def _set(connection, *pragmas: str) -> None:
     cursor = connection.cursor()
-    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -42,10 +42,13 @@ class Draft:
 
 def create(runs: list[str], task: Task, pairs: int, seed: int, out: Path, pixels: int = PIXELS) -> Study:
     """Builds the study of `runs` (2 to 4) in the new folder `out`: for samples `pairs` questions, for completions
-    as many for each occlusion, and repeated and attention questions on top. Raises UserError; leaves nothing half-made.
+    as many for each occlusion, and repeated and attention questions on top. `seed` is from 0 to 2^63 - 1.
+    Raises UserError; leaves nothing half-made.
     """
     if pairs < 1:
         raise UserError(f"--pairs must be at least 1, got {pairs}")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed must be from 0 to 2^63 - 1, got {seed}")
     check_new_folder(out)
     models = model_names(runs)
     if task == "sample":
