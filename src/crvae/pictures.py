@@ -21,7 +21,7 @@ from crvae.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LONGEST_SIDE = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500}
+LONGEST_SIDE = {".webp": 16_383, ".jpg": 65_500, ".jpeg": 65_500, ".gif": 65_535}
 """Ending -> the most pixels that each side of such a picture can have. PNG is not limited."""
 
 

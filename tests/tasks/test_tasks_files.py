@@ -17,7 +17,7 @@ from crvae.errors import UserError
 from crvae.files import new_folder
 from crvae.models.priors import build_prior
 from crvae.storage.models import load
-from crvae.tasks.grids import labelled_grid, save_animation
+from crvae.tasks.grids import columns_size, labelled_grid, save_animation
 from crvae.tasks.inputs import distinct, read_images
 from crvae.tasks.latents import Latents, load_latents, save_latents, weights_name
 
@@ -182,3 +182,16 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "whole"]
     with pytest.raises(UserError, match="already exists"), new_folder(tmp_path / "out"):
         pass
+
+
+@pytest.mark.parametrize(("rows", "columns", "side"), [(1, 2, 28), (3, 4, 64), (2, 6, 100)])
+def test_the_size_of_a_grid_is_known_before_it_is_drawn(rows: int, columns: int, side: int):
+    grid = labelled_grid(torch.zeros(rows, columns, 3, side, side, dtype=torch.uint8), columns=["a"] * columns)
+    assert columns_size(rows, columns, side, side) == grid.size
+
+
+def test_an_animation_that_its_format_cannot_hold_is_refused(tmp_path):
+    for ending, most in ((".webp", 16_383), (".gif", 65_535)):
+        with pytest.raises(UserError, match=f"{most:,} a side"):
+            save_animation([Image.new("RGB", (1, most + 1))], tmp_path / f"long{ending}")
+    assert not list(tmp_path.iterdir())

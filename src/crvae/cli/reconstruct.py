@@ -51,7 +51,7 @@ def run(args: list[str]) -> int:
         from crvae.devices import best_device
         from crvae.pictures import check_size, save_picture, to_8_bit
         from crvae.storage.models import load
-        from crvae.tasks.grids import GAP, TEXT, labelled_grid
+        from crvae.tasks.grids import columns_size, labelled_grid
 
     model = load(command.run, best_device())
     with progress() as advance:
@@ -59,9 +59,7 @@ def run(args: list[str]) -> int:
             command.data, model, option="--data", limit=command.count, pixel_limit=command.pixel_limit, progress=advance
         ).x
         columns = 2 * min(PAIRS, len(x))
-        shown = -(-64 // x.shape[-1]) * x.shape[-1]  # as labelled_grid enlarges it
-        lines = -(-2 * len(x) // columns)
-        size = (columns * (shown + GAP) + GAP, TEXT + 4 * GAP + lines * (shown + GAP))
+        size = columns_size(-(-2 * len(x) // columns), columns, *x.shape[-2:])
         check_size(size, command.out.suffix, f"--out {command.out}")
         parts = told(x.split(128), "reconstructing", len(x), advance)
         x_hat = torch.cat([model.reconstruct(part.to(model.device)).cpu() for part in parts])

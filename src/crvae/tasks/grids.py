@@ -11,28 +11,27 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from crvae.files import write_bytes
-from crvae.pictures import as_picture, lettered
+from crvae.pictures import as_picture, check_size, lettered
 
 GAP = 2
 """Pixels of white between images."""
 TEXT = 13
 """Height of the labels, in pixels."""
+TOP = TEXT + 3 * GAP
+"""Height of the line of labels above the columns."""
 
 
 def labelled_grid(
     images: UInt8[Tensor, "r k c h w"], rows: Sequence[str] = (), columns: Sequence[str] = ()
 ) -> Image.Image:
     """`r` rows of `k` images with their labels at the left and above; images below 64 pixels are enlarged without smoothing."""
-    height, width = images.shape[-2:]
-    factor = -(-64 // width)
-    height, width = height * factor, width * factor
+    height, width = _shown(*images.shape[-2:])
     rows, columns = [[lettered(label) for label in labels] for labels in (rows, columns)]
     font = ImageFont.load_default(TEXT)
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     left = 2 * GAP + max((round(measure.textlength(row, font)) for row in rows), default=-2 * GAP)
-    top = TEXT + 3 * GAP if columns else 0
-    size = (left + len(images[0]) * (width + GAP) + GAP, top + len(images) * (height + GAP) + GAP)
-    canvas = Image.new("RGB", size, "white")
+    top = TOP if columns else 0
+    canvas = Image.new("RGB", _around(len(images), len(images[0]), height, width, left, top), "white")
     draw = ImageDraw.Draw(canvas)
     for index, label in enumerate(columns):
         centre = left + GAP + index * (width + GAP) + width // 2
@@ -47,8 +46,27 @@ def labelled_grid(
     return canvas
 
 
+def columns_size(rows: int, columns: int, height: int, width: int) -> tuple[int, int]:
+    """Width and height of the `labelled_grid` of so many images of these pixels, with labels above and none at the left."""
+    return _around(rows, columns, *_shown(height, width), 0, TOP)
+
+
+def _shown(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which an image of so many pixels is shown."""
+    factor = -(-64 // width)
+    return height * factor, width * factor
+
+
+def _around(rows: int, columns: int, height: int, width: int, left: int, top: int) -> tuple[int, int]:
+    return left + columns * (width + GAP) + GAP, top + rows * (height + GAP) + GAP
+
+
 def save_animation(frames: Sequence[Image.Image], path: Path, seconds: float = 0.25) -> None:
-    """Writes an endless animation, GIF or WebP as `path` ends, each frame shown for `seconds`; whole or not at all."""
+    """Writes an endless animation, GIF or WebP as `path` ends, each frame shown for `seconds`; whole or not at all.
+
+    Raises UserError as `check_size`.
+    """
+    check_size(frames[0].size, path.suffix, str(path))
     kind = {".gif": "GIF", ".webp": "WEBP"}[path.suffix.lower()]
     lossless = {"lossless": True} if kind == "WEBP" else {}
     buffer, (first, *others) = io.BytesIO(), frames
