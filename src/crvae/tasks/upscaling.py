@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 
 import torch
 from jaxtyping import Float, UInt8
@@ -21,7 +22,7 @@ def load_upsampler(run: str, device: str | torch.device = "cpu") -> Upsampler:
     """The Upsampler of a Stage2 run. Raises UserError if there is none, or only a Stage1 model."""
     model = load(run, device)
     if not isinstance(model, Upsampler):
-        raise UserError(f"{run} is a Stage1 model: give a Stage2 run (crvae train RECIPE --stage1 {run} ...)")
+        raise UserError(f"{run} is a Stage1 model: give a Stage2 run (crvae train RECIPE --stage1 {quote(run)} ...)")
     return model
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -53,7 +54,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
         )
     if os.path.exists(out):  # every rank sees it, not only the one that would create it
         raise UserError(
-            f"--out {out} already exists. Choose another folder, or continue that run: crvae train --resume {out}"
+            f"--out {out} already exists. Choose another folder, or continue that run: crvae train --resume {quote(str(out))}"
         )
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     config = config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
@@ -129,7 +130,7 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
             print(f"crvae: {complaint}", file=sys.stderr)
     if prior is not None and training.images < config.train.images:
         seen = f"{training.images:,} of {config.train.images:,} images"
-        raise UserError(f"{folder} has seen {seen}. Finish its training first: crvae train --resume {folder}")
+        raise UserError(f"{folder} has seen {seen}. Finish its training first: crvae train --resume {quote(folder)}")
     if first and (images or prior is not None):
         run.configure(config)
         if prior is not None:
@@ -181,7 +182,7 @@ def _fit(training: Training, folder: Path) -> None:
     except OSError as error:
         raise UserError(
             f"cannot write to {folder} any more ({error}). Its checkpoints are intact. Fix the cause, then run:"
-            f" crvae train --resume {folder}"
+            f" crvae train --resume {quote(str(folder))}"
         ) from error
 
 
