@@ -63,7 +63,7 @@ def provenance(runs: list[str]) -> list[dict]:
         about = {"command": f"crvae {environment['command']}", "commit": environment["commit"]}
         about |= {name: environment[name] for name in ("device", "precision")}
         lines = (run / "metrics.jsonl").read_text().splitlines()
-        last = [line for line in lines if "prior" not in json.loads(line)][-1]
+        last = next(line for line in reversed(lines) if "prior" not in json.loads(line))
         end = json.loads(last, parse_float=lambda word: float(f"{float(word):.4g}"))
         about["end"] = {name: value for name, value in end.items() if name not in ("seconds", "learning_rate")}
         found.append(about | {"seconds": json.loads(lines[-1])["seconds"]})

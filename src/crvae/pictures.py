@@ -96,8 +96,7 @@ def save_image(image: UInt8[Tensor, "c h w"], path: Path) -> None:
 
 def save_picture(picture: Image.Image, path: Path) -> None:
     """Writes a picture as one of `crvae.files.PICTURES`, as `path` ends; whole or not at all. Raises UserError as `check_size`."""
-    check_size(picture.size, path.suffix, str(path))
-    write_bytes(path, encoded(picture, path.suffix))
+    write_bytes(path, encoded(picture, path.suffix, str(path)))
 
 
 def save_figure(figure: Figure, path: Path, *, dpi: int) -> None:
@@ -124,9 +123,9 @@ def check_size(size: tuple[int, int], ending: str, name: str = "the picture") ->
         )
 
 
-def encoded(picture: Image.Image, ending: str) -> bytes:
+def encoded(picture: Image.Image, ending: str, name: str = "the picture") -> bytes:
     """The content of a file with one of the endings `crvae.files.PICTURES`. Raises UserError as `check_size`."""
-    check_size(picture.size, ending)
+    check_size(picture.size, ending, name)
     buffer = io.BytesIO()
     match ending.lower():
         case ".png":

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from crvae.data import open_data, preparation
+from crvae.data import open_data
 from crvae.data.sources import npm, rows_of_tables, scratch
 from crvae.errors import UserError
+from crvae.workplace import workplace
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
@@ -146,5 +147,5 @@ def test_names_in_brackets_are_shown(crvae, tmp_path, encoded, picture):
 
 def test_the_working_folder_is_short_enough_for_any_name():
     for name in ("a", "\u6e2c" * 80, "x" * 255):
-        assert len(os.fsencode(preparation._workplace(Path(name)).name)) <= 255
-    assert preparation._workplace(Path("dir/a")) == Path("dir/.a.preparing")
+        assert len(os.fsencode(workplace(Path(name), "preparing").name)) <= 255
+    assert workplace(Path("dir/a"), "preparing") == Path("dir/.a.preparing")

@@ -6,8 +6,10 @@ from jaxtyping import install_import_hook
 
 install_import_hook(["crvae.tasks"], "beartype.beartype")
 
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig  # noqa: E402
 from crvae.models import Autoencoder, PaperDiscriminator  # noqa: E402
@@ -48,6 +50,17 @@ def exported(tmp_path_factory, model, discriminator):
     """The two as a folder that the commands take."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     save(folder, model, recipe="test", images=0, discriminator=discriminator)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path, model):
+    """A folder of three samples of the model."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index, image in enumerate(model.sample(3, seed=8)):
+        array = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(np.ascontiguousarray(array)).save(folder / f"picture{index}.png")
     return folder
 
 

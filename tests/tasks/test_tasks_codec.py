@@ -20,9 +20,10 @@ from crvae.models.priors import build_prior
 from crvae.pictures import to_8_bit
 from crvae.storage.models import save
 from crvae.tasks import integer_model
-from crvae.tasks.codec import Codec, model_name
+from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import HEADER, Crz, Frame, pack, unpack
 from crvae.tasks.inputs import read_images
+from crvae.tasks.naming import model_name
 from crvae.tasks.profiling import posterior_of
 from fuzzing import many
 

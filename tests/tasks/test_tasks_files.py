@@ -19,7 +19,8 @@ from crvae.models.priors import build_prior
 from crvae.storage.models import load
 from crvae.tasks.grids import columns_size, labelled_grid, save_animation
 from crvae.tasks.inputs import distinct, read_images
-from crvae.tasks.latents import Latents, load_latents, save_latents, weights_name
+from crvae.tasks.latents import Latents, load_latents, save_latents
+from crvae.tasks.naming import weights_name
 
 LONG = st.builds(lambda text, count: text * count, st.text(min_size=1, max_size=3), st.integers(1, 150))
 

@@ -7,21 +7,10 @@ import fcntl
 import json
 import os
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from crvae.cli import main
-
-
-@pytest.fixture
-def pictures(tmp_path, model):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for index, image in enumerate(model.sample(3, seed=8)):
-        array = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
-        Image.fromarray(np.ascontiguousarray(array)).save(folder / f"picture{index}.png")
-    return folder
 
 
 def test_a_picture_that_its_format_cannot_hold_is_refused_before_the_work(

@@ -121,10 +121,8 @@ def run(args: list[str]) -> int:
         chosen = masks(command.mask, model.config.size, images.boxes)
         job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
         rate = write(job, command.out, advance)
-    print(
-        f"{command.out}: {counted(len(images.names), 'image')}, {counted(len(chosen), 'mask')}, {rate:.2f} images/s",
-        file=sys.stderr,
-    )
+    done = f"{counted(len(images.names), 'image')}, {counted(len(chosen), 'mask')}, {rate:.2f} images/s"
+    print(f"{command.out}: {done}", file=sys.stderr)
     return 0
 
 

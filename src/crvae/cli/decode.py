@@ -116,8 +116,8 @@ def _maker(run: str, file: Path) -> Model:
     from crvae.devices import best_device
     from crvae.storage.folders import built_in
     from crvae.storage.models import load
-    from crvae.tasks.codec import model_name
     from crvae.tasks.crz_file import unpack
+    from crvae.tasks.naming import model_name
 
     if run:
         return load(run, best_device())

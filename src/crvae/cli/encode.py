@@ -55,27 +55,16 @@ class Encode:
     pixel_limit: float = 200.0
     """Image files above this many megapixels are skipped undecoded."""
 
+    @property
+    def single(self) -> bool:
+        """Whether OUT is one .crz file."""
+        return self.format == "crz" and self.out.suffix.lower() == ".crz"
+
 
 def run(args: list[str]) -> int:
     """Writes the file."""
     command = parse(Encode, args, name="encode")
-    if not 1 <= command.count <= 1_000_000:
-        raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
-    for option in ("bytes", "data", "limit"):
-        if getattr(command, option) is not None and command.format != "crz":
-            raise UserError(f"--{option} goes with --format crz only")
-    if command.data is not None and command.bytes is None:
-        raise UserError("--data is what --bytes chooses the quantisation steps on: give --bytes")
-    single = command.format == "crz" and command.out.suffix.lower() == ".crz"
-    if command.format == "safetensors" or single:
-        check_new_file(command.out, "OUT", (f".{command.format}",))
-    else:
-        check_new_folder(command.out, "OUT")
-    check_run(command.run)
-    for option in ("bytes", "limit"):
-        value = getattr(command, option)
-        if value is not None and value < HEADER:
-            raise UserError(f"--{option} must be {HEADER} or more, the size of a file's header, got {value}")
+    _check(command)
 
     with waiting("loading"):
         import torch
@@ -84,7 +73,8 @@ def run(args: list[str]) -> int:
         from crvae.models.autoencoder import SAMPLE_BATCH
         from crvae.models.gaussian import DiagonalGaussian, blocks
         from crvae.storage.models import load
-        from crvae.tasks.latents import Latents, save_latents, weights_name
+        from crvae.tasks.latents import Latents, save_latents
+        from crvae.tasks.naming import weights_name
         from crvae.tasks.profiling import posterior_of
         from crvae.tasks.traversal import steps_of
 
@@ -97,11 +87,11 @@ def run(args: list[str]) -> int:
             command.images,
             model,
             option="--images",
-            limit=min(command.count, 2) if single else command.count,
+            limit=min(command.count, 2) if command.single else command.count,
             pixel_limit=command.pixel_limit,
             progress=advance,
         )
-        if single and len(images.names) != 1:
+        if command.single and len(images.names) != 1:
             raise UserError(
                 f"OUT {command.out} is one file, and --images {command.images} has several images: "
                 "name a new folder, or give one image"
@@ -117,6 +107,26 @@ def run(args: list[str]) -> int:
     save_latents(Latents(kept, images.names, command.run, weights_name(model)), command.out)
     print(f"{command.out}: {counted(len(kept), 'image')}, {kept.shape[1]} of {total} blocks", file=sys.stderr)
     return 0
+
+
+def _check(command: Encode) -> None:
+    """Raises UserError if the options do not fit together, OUT cannot be written or RUN is not there."""
+    if not 1 <= command.count <= 1_000_000:
+        raise UserError(f"--count must be from 1 to 1 million, got {command.count}")
+    for option in ("bytes", "data", "limit"):
+        if getattr(command, option) is not None and command.format != "crz":
+            raise UserError(f"--{option} goes with --format crz only")
+    if command.data is not None and command.bytes is None:
+        raise UserError("--data is what --bytes chooses the quantisation steps on: give --bytes")
+    if command.format == "safetensors" or command.single:
+        check_new_file(command.out, "OUT", (f".{command.format}",))
+    else:
+        check_new_folder(command.out, "OUT")
+    check_run(command.run)
+    for option in ("bytes", "limit"):
+        value = getattr(command, option)
+        if value is not None and value < HEADER:
+            raise UserError(f"--{option} must be {HEADER} or more, the size of a file's header, got {value}")
 
 
 def _others(command: Encode, model: Model, advance: Progress) -> torch.Tensor | None:
@@ -139,10 +149,9 @@ def _crz(
     """Writes a file for each image: into a new folder, or if OUT is one file, that one. `others`: what --bytes is chosen on."""
     from crvae.tasks.codec import Codec
 
-    single = command.out.suffix.lower() == ".crz"
     codec = Codec(model)
     files = codec.compress(posterior, command.limit, command.steps, _coarser(command, codec, posterior, others))
-    if single:
+    if command.single:
         write_bytes(command.out, files[0])
     else:
         with new_folder(command.out, "OUT") as folder:
@@ -156,7 +165,9 @@ def _crz(
         )
     average = sum(map(len, files)) / len(files)
     size = (
-        f"{len(files[0])} bytes" if single else f"{counted(len(files), 'image')}, {average:.1f} bytes each on average"
+        f"{len(files[0])} bytes"
+        if command.single
+        else f"{counted(len(files), 'image')}, {average:.1f} bytes each on average"
     )
     print(f"{command.out}: {size}", file=sys.stderr)
 

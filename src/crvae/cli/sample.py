@@ -52,7 +52,6 @@ def run(args: list[str]) -> int:
     if ending in OTHERS:
         raise UserError(f"--out {command.out}: a picture's name must end in {' or '.join(PICTURES)}")
     check_new_file(command.out) if grid else check_new_folder(command.out)
-
     check_run(command.run)
 
     import math

@@ -81,6 +81,7 @@ def run(args: list[str]) -> int:
     """Writes the picture, the animation, or plot and JSON."""
     command = parse(Traverse, args, name="traverse")
     count = _checked(command)
+    check_run(command.run)
     if command.walk == "attributes":
         return _attributes(command, count)
     if command.walk == "rate":
@@ -98,7 +99,6 @@ def run(args: list[str]) -> int:
     check_new_file(command.out, endings=(".png",) if profiling else (".png", ".jpg", ".jpeg", ".gif", ".webp"))
     if profiling:
         _check_beside(command.out)
-    check_run(command.run)
 
     with waiting("loading"):
         from crvae.devices import best_device
@@ -178,9 +178,12 @@ def _picked(command: Traverse, model) -> int:
 
 
 def _attributes(command: Traverse, count: int) -> int:
-    import json
+    for option, value in (("--data", command.data), ("--classifier", command.classifier)):
+        if value is None:
+            raise UserError(f"{option} is missing: attributes are read from --data, and seen by --classifier")
+    check_new_folder(command.out)
 
-    check_run(command.run)
+    import json
 
     with waiting("loading"):
         from crvae.data import open_data
@@ -193,10 +196,6 @@ def _attributes(command: Traverse, count: int) -> int:
         from crvae.tasks.attributes import attributes
         from crvae.training.classifier import load_classifier
 
-    for option, value in (("--data", command.data), ("--classifier", command.classifier)):
-        if value is None:
-            raise UserError(f"{option} is missing: attributes are read from --data, and seen by --classifier")
-    check_new_folder(command.out)
     model = load(command.run, best_device(), command.prior)
     classifier = load_classifier(command.classifier or "").to(model.device)
     train, held_out = read_faces(command.data or "", model, classifier.config.attributes, count)
@@ -245,9 +244,11 @@ def _profile(command: Traverse, model, images) -> None:
 
 
 def _rate(command: Traverse, count: int) -> int:
-    import json
+    if command.data is None:
+        raise UserError("--data is missing: rate and distortion are measured on images")
+    check_new_folder(command.out)
 
-    check_run(command.run)
+    import json
 
     with waiting("loading"):
         from crvae.devices import best_device
@@ -257,9 +258,6 @@ def _rate(command: Traverse, count: int) -> int:
         from crvae.tasks.rate import plot, rate, table
         from crvae.training.classifier import load_classifier
 
-    if command.data is None:
-        raise UserError("--data is missing: rate and distortion are measured on images")
-    check_new_folder(command.out)
     model = load(command.run, best_device(), command.prior)
     values = None
     if command.classifier is not None:

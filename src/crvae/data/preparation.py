@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -12,7 +10,6 @@ import multiprocessing
 import os
 import re
 import signal
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -28,6 +25,7 @@ from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, sc
 from crvae.data.source import Item, Source
 from crvae.errors import UserError, reason
 from crvae.files import put, write_text
+from crvae.workplace import lock, workplace
 
 Report = Callable[[int], None]
 """Is told how many more items are done."""
@@ -45,14 +43,15 @@ def write_prepared(source: Source, out: Path, *, workers: int, report: Report = 
     on there. Raises UserError if `out` exists, another request was interrupted there, or no image is usable.
     """
     must_not_exist(out)
-    folder = _workplace(out)
+    folder = workplace(out, "preparing")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+        handle = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     except OSError as error:
         raise UserError(f"OUT {out} cannot be written ({reason(error)}): choose another place") from None
     try:
-        _lock(lock, out)
+        busy = f"another process is preparing {out}: wait for it, or choose another OUT"
+        lock(handle, out, busy, "do not prepare it twice at once")
         _same_request(source, folder)
         _work(source, folder, workers, report)
         card = _finish(source, folder)
@@ -66,32 +65,13 @@ def write_prepared(source: Source, out: Path, *, workers: int, report: Report = 
             f"{folder} cannot be written ({reason(error)}): make room and run the same command again"
         ) from None
     finally:
-        os.close(lock)
+        os.close(handle)
 
 
 def must_not_exist(out: Path) -> None:
     """Raises UserError if there is something under the name `out`."""
     if out.exists() or out.is_symlink() or not out.name:
         raise UserError(f"{out} already exists. Choose another OUT, or remove it first")
-
-
-def _lock(lock: int, out: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"another process is preparing {out}: wait for it, or choose another OUT") from None
-    except OSError as error:
-        warnings.warn(
-            f"the file system of {out} has no locks ({error.strerror}): do not prepare it twice at once", stacklevel=2
-        )
-
-
-def _workplace(out: Path) -> Path:
-    """The hidden sibling in which `out` is made; its name is short where the long one would be longer than 255 bytes."""
-    name = f".{out.name}.preparing"
-    if len(os.fsencode(name)) > 255:
-        name = f".{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:32]}.preparing"
-    return out.with_name(name)
 
 
 _FILE = r"(?:card\.json|request\.json|chunk-\d+\.json|(?:train|validation|test)-\d+\.parquet)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from crvae.errors import UserError
 from crvae.models.gaussian import DiagonalGaussian, blocks
 from crvae.models.prior import LearnedPrior
 from crvae.tasks import integer_model
-from crvae.tasks.crz_file import HEADER, NAME, Crz, Frame, frame_size, pack, unpack
+from crvae.tasks.crz_file import HEADER, Crz, Frame, frame_size, pack, unpack
+from crvae.tasks.naming import model_name
 from crvae.tasks.traversal import Model, stage1_of, steps_of
 
 STEPS = 64
@@ -200,17 +200,3 @@ def trimmed(parts: list[Quantised]) -> list[Quantised]:
 def size(parts: list[Quantised]) -> int:
     """Bytes that a file of these blocks should have."""
     return HEADER + sum(frame_size(int(part.bits / 8 + 0.7)) for part in trimmed(parts))
-
-
-def model_name(model: Model) -> bytes:
-    """A hash of all that decoding depends on: the weights, and the learned prior's centre and deviation, not its network."""
-    digest = hashlib.blake2b(digest_size=NAME)
-    prior = model.prior
-    parts = {key: value for key, value in model.state_dict().items() if ".prior." not in f".{key}"}
-    if isinstance(prior, LearnedPrior):
-        parts |= {"prior.shift": prior.shift, "prior.scale": prior.scale}
-    for key in sorted(parts):
-        value = parts[key].detach().cpu().contiguous()
-        digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.numpy().tobytes())
-    return digest.digest()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -30,6 +28,7 @@ from crvae.tasks.completion import Completions, Search, complete
 from crvae.tasks.grids import labelled_grid
 from crvae.tasks.inputs import Images
 from crvae.tasks.occlusion import blend, occlude
+from crvae.workplace import lock, workplace
 
 ROWS_AT_ONCE = {"cpu": 64}
 """Restarts that are searched together, over all images, on a kind of device; 512 on others. More no longer fit a CPU's caches."""
@@ -83,7 +82,7 @@ def write(job: Job, out: Path, progress: Progress) -> float:
         if name in TAKEN:
             raise UserError(f"--mask {name}: this name is kept for a sub-folder, rename the PNG")
     check_new_folder(out)
-    folder = _workplace(out)
+    folder = workplace(out, "partial")
     try:
         with _locked(folder, out):
             return _write(folder, out, job, progress)
@@ -111,14 +110,6 @@ def _write(folder: Path, out: Path, job: Job, progress: Progress) -> float:
     return rate
 
 
-def _workplace(out: Path) -> Path:
-    """The hidden sibling in which `out` is made; its name is short if the long one would be longer than 255 bytes."""
-    name = f".{out.name}.partial"
-    if len(os.fsencode(name)) > 255:
-        name = f".{hashlib.sha256(os.fsencode(out.name)).hexdigest()[:32]}.partial"
-    return out.with_name(name)
-
-
 @contextmanager
 def _locked(folder: Path, out: Path) -> Iterator[None]:
     """Makes the folder if it is not there, and holds a lock on it. Raises UserError if another process holds it, or made `out`."""
@@ -126,7 +117,7 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
         try:
-            _lock(handle, out)
+            lock(handle, out, BUSY.format(out=out), "do not run this command twice at once")
             if not folder.is_dir() or not os.path.samestat(folder.stat(), os.fstat(handle)):
                 continue  # the process that held the lock has renamed or removed the folder
             try:
@@ -140,18 +131,6 @@ def _locked(folder: Path, out: Path) -> Iterator[None]:
         finally:
             os.close(handle)
     raise UserError(BUSY.format(out=out))
-
-
-def _lock(handle: int, out: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(BUSY.format(out=out)) from None
-    except OSError as error:
-        warnings.warn(
-            f"the file system of {out} has no locks ({error.strerror}): do not run this command twice at once",
-            stacklevel=2,
-        )
 
 
 def _begin(folder: Path, job: Job, inputs: str) -> dict[str, Any]:

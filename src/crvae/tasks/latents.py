@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from crvae.errors import UserError
 from crvae.files import write_bytes
 from crvae.models.gaussian import blocks
 from crvae.storage.folders import check_run
+from crvae.tasks.naming import weights_name
 from crvae.tasks.traversal import Model, stage1_of, steps_of
 
 VALUES = 1 << 30
@@ -68,16 +68,6 @@ class Latents:
         z[:, :there] = self.blocks
         prior = model.prior
         return prior.mean_fill(z.view(count, *shape).to(prior.device), steps or there).cpu()
-
-
-def weights_name(model: Model) -> str:
-    """A hash of the weights, in hexadecimal digits. The prior is left out: another prior neither makes nor decodes other latents."""
-    digest = hashlib.blake2b(digest_size=6)
-    for key, value in sorted(model.state_dict().items()):
-        if ".prior." not in f".{key}":
-            digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def save_latents(latents: Latents, path: Path) -> None:
