@@ -36,6 +36,18 @@ LONG: dict[str, Plan] = {
         ("fashion", "fashion-fast", "Fashion-MNIST"),
     )
 }
+LONG |= {
+    f"{name}-eightfold-parts": replace(
+        LONG[f"{name}-eightfold"],
+        title=f"What mutual information and KL weights add on {data}, at eight times the budget",
+        rows=SHORT[parts].rows[:3],
+    )
+    for name, parts, data in (
+        ("avatars", "emoji-parts", "avatars"),
+        ("emoji", "emoji-parts", "emoji"),
+        ("fashion", "fashion-parts", "Fashion-MNIST"),
+    )
+}
 FACES = LONG["avatars-eightfold"]
 FACES_PAIR, CLOTHES_PAIR = (
     replace(plan, rows=plan.rows[::2], title=f"{plan.title}, dense and recurrent")

@@ -87,6 +87,7 @@ KL_WEIGHTS = Row("crvae-gan-mi-kl", FAST, kl("2.4e-5", "1.6e-5"))
 PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
 """The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
+DIGITS = tuple(Row(row, row, ("--model.width", "8")) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae"))
 TENTH = ("--train.halve-every-images", "300000", "--prior.kind", "autoregressive", "--prior.images", "300000")
 """The supplement's 50 of 200 epochs, at a tenth of its length."""
 
@@ -105,9 +106,14 @@ SHORT: dict[str, Plan] = {
         "Is it the recurrence? The same without it, and over blocks in a random order",
         _controls(MI),
     ),
-    "figure3": _emoji(
+    "figure3": Plan(
         "Figure 3: VAE, cVAE and crVAE without adversarial loss",
+        "data/emoji64",
+        EMOJI,
         (Row("vae", "emoji-vae"), Row("cvae", "emoji-cvae"), Row("crvae", "emoji-crvae")),
+        "is",
+        scored=443,
+        views={"N(0, I)": ("--scores", f"{SAMPLES},reconstruction,kl")},
     ),
     "figure5": _fashion(
         "Figure 5: mutual-information regularisation of the dense model, on u = FC_gen(z) and on z",
@@ -258,16 +264,15 @@ SHORT: dict[str, Plan] = {
         "Likelihoods of binarised digits",
         "data/mnist28",
         {"cpu": 120_000, "gpu": 12_000_000},
-        (Row("mnist-vae", "mnist-vae"), Row("mnist-cvae", "mnist-cvae"), Row("mnist-crvae", "mnist-crvae")),
+        DIGITS,
         "elbo,nll",
-        scored=1_000,
-        originals=False,
+        views={"N(0, I)": ("--scores", "elbo,nll,kl")},
     ),
     "mnist-priors": Plan(
         "Likelihoods of binarised digits under the autoregressive prior and under N(0, I)",
         "data/mnist28",
         {"cpu": 1_200_000, "gpu": 12_000_000},
-        tuple(Row(row, row, ("--model.width", "8")) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae")),
+        DIGITS,
         "elbo,nll",
         views={"own prior": ("--scores", "elbo,nll"), "N(0, I)": ("--scores", "elbo,nll", "--prior", "normal")},
         shared=dict.fromkeys(BUDGETS, TENTH),
