@@ -175,6 +175,21 @@ def test_metadata_that_cannot_be_read_are_named(images, crvae, tmp_path):
         path.unlink()
 
 
+@pytest.mark.parametrize("archived", [False, True])
+def test_metadata_that_are_too_large_are_not_read(archived, images, crvae, monkeypatch, tmp_path):
+    import shutil
+
+    from crvae.data.sources import tree
+
+    monkeypatch.setattr(tree, "METADATA_BYTES", 64)
+    (images / "metadata.csv").write_text("file_name,hair\n" + "cat/0.png,red\n" * 9)
+    source = shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path, "images") if archived else images
+    code, _, err = crvae("prepare", source, tmp_path / "out", "--size", 8)
+    assert code == 0
+    assert "1 not looked at: table of labels that cannot be read (metadata.csv)" in err.replace("images/", "")
+    assert set(open_data(tmp_path / "out").card.columns) == {"label"}
+
+
 def test_celeba_has_forty_attributes_and_knows_where_eyes_are(celeba, crvae, tmp_path):
     assert crvae("prepare", "celeba", tmp_path / "out", "--root", celeba, "--size", 64)[0] == 0
     card = open_data(tmp_path / "out").card

@@ -30,6 +30,14 @@ def test_hashes_counts_and_labels_are_those_of_the_files(prepared):
     assert len(data.fingerprint) == 64
 
 
+@pytest.mark.parametrize("name", ["a::b", "file:a", "memory:", "a#b", "a?b*"])
+def test_a_folder_is_found_whatever_it_is_called(name, prepared, tmp_path, monkeypatch):
+    shutil.copytree(prepared, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path in (name, tmp_path / name):
+        assert open_data(path).split("train").images([0]).shape[0] == 1
+
+
 def test_the_fingerprint_follows_the_content(prepared, tmp_path):
     card = json.loads((prepared / "card.json").read_text())
     shutil.copytree(prepared, tmp_path / "copy")

@@ -300,7 +300,8 @@ def test_the_commands(speaking, tmp_path, capsys):
     bad = tmp_path / "a file.crz"
     bad.write_bytes(one.read_bytes()[:-1])
     assert main(["decode", str(bad), "--run", run]) == 2
-    assert f"`crvae decode '{bad}' --steps 3` shows the blocks before it" in capsys.readouterr().err
+    assert "in block 4: add --steps 3 to decode those before it" in capsys.readouterr().err
+    assert main(["decode", str(bad), "--run", run, "--steps", "3", "--out", str(tmp_path / "three.png")]) == 0
     assert not (tmp_path / "n").exists()
     assert not (tmp_path / "bad").exists()
 

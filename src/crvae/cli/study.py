@@ -160,8 +160,11 @@ def _report(args: list[str]) -> int:
     ballots = Ballots(command.database or default_url(command.study), fingerprint(command.study), create=False)
     votes = ballots.votes()
     ballots.close()
+    out = command.out or command.study / "report"
+    if not votes and (out / "report.json").exists():
+        raise UserError(f"nobody has voted yet: the report in {out} is of other votes and stays as it is. Give --out")
     results = tally(study, key, votes, command.interval)
-    written = report.write(results, study, key, votes, command.out or command.study / "report")
+    written = report.write(results, study, key, votes, out)
     if command.json:
         print(json.dumps(results))
     else:

@@ -238,7 +238,8 @@ def open_data(path: str | os.PathLike[str]) -> PreparedData:
     """
     name = os.fspath(path)
     try:
-        files, root = fsspec.core.url_to_fs(name)
+        here = os.path.exists(name)  # a folder of this name comes before what fsspec reads into it: `a::b` is a chain
+        files, root = (fsspec.filesystem("file"), os.path.abspath(name)) if here else fsspec.core.url_to_fs(name)
         if not files.exists(f"{root}/{CARD}"):
             if not files.exists(root):
                 raise UserError(f"the data {name} do not exist: make them with `crvae prepare SOURCE {quote(name)}`")

@@ -68,13 +68,11 @@ class Source(ABC):
         """The image's file, or the image itself where there is none. Raises Unusable, OSError."""
 
 
-def read_file(path: Path, form: Form) -> bytes:
-    """A whole file. Raises Unusable if it is larger than any image within the pixel limit, OSError as reading does."""
+def read_file(path: Path, limit: int) -> bytes:
+    """A whole file. Raises Unusable if it has more than `limit` bytes, those of any image, OSError as reading does."""
     with open(path, "rb", buffering=0) as file:
-        small = os.fstat(file.fileno()).st_size <= form.byte_limit
+        small = os.fstat(file.fileno()).st_size <= limit
         data = file.read() if small else b""
-    if not small or len(data) > form.byte_limit:
-        raise Unusable(
-            f"is a file of more than {form.byte_limit >> 20} MiB, which no image within the pixel limit needs"
-        )
+    if not small or len(data) > limit:
+        raise Unusable(f"is a file of more than {limit >> 20} MiB, which no image within the pixel limit needs")
     return data

@@ -94,4 +94,4 @@ def _read(file: Path, pixels: int) -> UInt8[Tensor, "c h w"]:
     """One image file as it is, grey or colour."""
     form = Form(sizes=(1,), pixel_limit=pixels)
     image = torch.from_numpy(np.array(open_picture(file, form))).permute(2, 0, 1)
-    return image[:1] if is_grey(read_file(file, form)) else image
+    return image[:1] if is_grey(read_file(file, form.byte_limit)) else image

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
-from shlex import quote
 
 from crvae.errors import UserError
 
@@ -111,7 +110,5 @@ def _length(value: int) -> bytes:
 
 
 def _broken(name: str, good: int) -> str:
-    before = (
-        f"`crvae decode {quote(name)} --steps {good}` shows the blocks before it" if good else "encode the image again"
-    )
+    before = f"add --steps {good} to decode those before it" if good else "encode the image again"
     return f"{name} is cut or damaged in block {good + 1}: {before}"

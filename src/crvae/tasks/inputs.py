@@ -110,7 +110,7 @@ def squared(picture: Image.Image, form: Form) -> Float[Tensor, "c h w"]:
 def open_picture(file: Path, form: Form, *, shrink: bool = False, paper: str = "white") -> Image.Image:
     """One image file as it is, 8-bit, by the rules of `crvae prepare`. Raises UserError for one that breaks them."""
     try:
-        return decode(read_bytes(file, form), form, shrink=shrink, paper=paper)
+        return decode(read_bytes(file, form.byte_limit), form, shrink=shrink, paper=paper)
     except Unusable as error:
         raise UserError(f"{file} {error}: replace or remove it") from None
     except OSError as error:

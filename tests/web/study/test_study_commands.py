@@ -106,6 +106,18 @@ def test_a_report_reads_the_database_that_was_named_and_leaves_it_as_it_was(stud
     assert {name: content for name, content in after.items() if "/report/" not in name} == before
 
 
+def test_a_report_of_no_votes_replaces_none(study, tmp_path, capsys):
+    serve_two_raters(study)
+    assert main(["study", "report", str(study)]) == 0
+    Ballots(f"sqlite:///{tmp_path / 'new.db'}", fingerprint(study)).close()
+    before = files(study)
+    report = ["study", "report", str(study), "--database", f"sqlite:///{tmp_path / 'new.db'}"]
+    assert main(report) == 2
+    assert "nobody has voted yet" in capsys.readouterr().err
+    assert files(study) == before
+    assert main([*report, "--out", str(tmp_path / "elsewhere")]) == 0
+
+
 def test_a_votes_file_without_tables_is_refused(study, capsys):
     (study / "votes.db").touch()
     assert main(["study", "report", str(study)]) == 2

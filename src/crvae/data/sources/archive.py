@@ -19,16 +19,13 @@ from crvae.data.registry import source
 from crvae.data.source import Item, Source
 from crvae.data.sources.folder import Labels
 from crvae.data.sources.scratch import no_room, scratch
-from crvae.data.sources.tree import Tree, grow, is_metadata
+from crvae.data.sources.tree import Tree, grow, tables_beside
 from crvae.errors import UserError, brief
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 UNFOLDED = 4
 """Files and links of a tar together, as a multiple of its files; a small archive could else name folders within folders endlessly."""
-
-_METADATA_BYTES = 1 << 28
-"""A larger metadata table is not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +68,10 @@ def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
         OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError
     ) as error:  # fmt: skip
         raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): download it again") from None
-    metadata = {}
-    for name in filter(is_metadata, places) if labels is None else ():
-        try:
-            metadata[name] = _read(unpacked or path, places[name], _METADATA_BYTES)
-        except Unusable:
-            tally.add("table of labels that cannot be read", name)
-    listed = [name for name in places if name in metadata or labels is not None or not is_metadata(name)]
-    tree = grow(listed, str(path), labels, tally, metadata)
+    names, metadata = list(places), {}
+    if labels is None:
+        names, metadata = tables_beside(names, lambda name, limit: _read(unpacked or path, places[name], limit), tally)
+    tree = grow(names, str(path), labels, tally, metadata)
     ending = next(ending for ending in ENDINGS if path.name.lower().endswith(ending))
     name = printable(path.name[: -len(ending)])
     return Archive(name=name, form=form, path=path, tree=tree, places=places, unpacked=unpacked, **tree.declared)

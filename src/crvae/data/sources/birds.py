@@ -60,7 +60,7 @@ class Birds(Source):
     def open(self, item: Item) -> bytes:
         root = self.roots[item.key.split("/", 1)[0]]
         try:
-            return read_file(root / str(item.at), self.form)
+            return read_file(root / str(item.at), self.form.byte_limit)
         except OSError:
             if not root.is_dir():
                 raise UserError(f"{root} has vanished: bring it back and run the same command") from None

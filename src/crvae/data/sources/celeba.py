@@ -60,7 +60,7 @@ class CelebA(Source):
 
     def open(self, item: Item) -> bytes:
         try:
-            return read_file(self.images / item.key, self.form)
+            return read_file(self.images / item.key, self.form.byte_limit)
         except OSError:
             if not self.images.is_dir():
                 raise UserError(f"{self.images} has vanished: bring it back and run the same command") from None

@@ -14,7 +14,7 @@ from crvae.data.images import Form
 from crvae.data.registry import source
 from crvae.data.source import Item, Source, read_file
 from crvae.data.sources import table_files
-from crvae.data.sources.tree import Tree, grow, is_image, is_metadata
+from crvae.data.sources.tree import Tree, grow, is_image, tables_beside
 from crvae.errors import UserError
 
 Labels = Annotated[
@@ -44,7 +44,7 @@ class Folder(Source):
 
     def open(self, item: Item) -> bytes:
         try:
-            return read_file(self.root / str(item.at), self.form)
+            return read_file(self.root / str(item.at), self.form.byte_limit)
         except OSError:
             if not self.root.is_dir():
                 raise UserError(f"SOURCE {self.root} has vanished: bring it back and run the same command") from None
@@ -90,8 +90,8 @@ def folder(
     if image_column is not None:
         raise UserError(f"--image-column does not apply to {root}, which holds no tables: leave it out")
     metadata: dict[str, bytes] = {}
-    for name in filter(is_metadata, names) if labels is None else ():
-        metadata[name] = (path / name).read_bytes()
+    if labels is None:
+        names, metadata = tables_beside(names, lambda name, limit: read_file(path / name, limit), tally)
     tree = grow(names, str(root), labels, tally, metadata)
     return Folder(name=printable(path.resolve().name), form=form, root=path, tree=tree, **tree.declared)
 

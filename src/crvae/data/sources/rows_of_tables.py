@@ -66,7 +66,7 @@ class Rows(Source):
         if isinstance(value, dict):
             content, path = value.get("bytes"), value.get("path")
             if content is None and path and _cached(path):
-                return read_file(Path(path), self.form)
+                return read_file(Path(path), self.form.byte_limit)
             value = content
         if not isinstance(value, bytes):
             raise Unusable("has no image bytes in its row")

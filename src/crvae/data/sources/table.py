@@ -21,6 +21,9 @@ COLUMN = re.compile(r"(?!key$|content$|image)[^\W_][\w.-]{0,63}")
 METADATA = ("metadata.csv", "metadata.jsonl")
 """Tables of labels that image folders carry by convention: a column `file_name`, relative to where the table lies."""
 
+METADATA_BYTES = 1 << 28
+"""A larger table is not read."""
+
 
 @dataclass(frozen=True)
 class Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 from crvae.data.accounts import Ignored, Tally, ending, printable
 from crvae.data.source import UNKNOWN, Item
 from crvae.data.sources.splits import class_of, in_folders, split_in, wrapper
-from crvae.data.sources.table import METADATA, Table, plain, read_metadata, read_table
+from crvae.data.sources.table import METADATA, METADATA_BYTES, Table, plain, read_metadata, read_table
+from crvae.data.unusable import Unusable
 from crvae.errors import UserError
 
 EXTENSIONS = (
@@ -168,6 +169,25 @@ def no_image(name: str) -> str:
 def is_hidden(name: str) -> bool:
     rooted = f"/{name}"
     return "/." in rooted or "/__" in rooted
+
+
+def tables_beside(
+    names: Iterable[str], read: Callable[[str, int], bytes], tally: Tally
+) -> tuple[list[str], dict[str, bytes]]:
+    """The names without those of metadata tables that cannot be read, which are tallied, and name -> content of the others.
+
+    `read` takes a name and the most bytes it may have; it raises Unusable or OSError.
+    """
+    kept, content = [], {}
+    for name in names:
+        if is_metadata(name):
+            try:
+                content[name] = read(name, METADATA_BYTES)
+            except (Unusable, OSError):
+                tally.add("table of labels that cannot be read", name)
+                continue
+        kept.append(name)
+    return kept, content
 
 
 def is_metadata(name: str) -> bool:
