@@ -247,7 +247,10 @@ def test_mistakes_are_one_sentence_and_leave_nothing(images, refused, tmp_path):
         ((tmp_path / "broken", out), ("no usable image", "a.png")),
         ((tmp_path / "file.txt", out), ("file.txt",)),
         ((tmp_path / "bad.zip", out), ("bad.zip",)),
-        ((tmp_path / "newer.zip", out), ("newer.zip", "cannot be opened as an archive", "zip file version 9.9")),
+        (
+            (tmp_path / "newer.zip", out),
+            ("newer.zip", "cannot be opened as an archive", "zip file version 9.9", "unpack it and give the folder"),
+        ),
         ((images, images), ("already exists",)),
         ((images, tmp_path / "file.txt" / "out"), ("file.txt", "cannot be written")),
         ((images, out, "--size", 4), ("--size",)),

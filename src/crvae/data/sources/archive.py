@@ -67,7 +67,8 @@ def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
     except (
         OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError
     ) as error:  # fmt: skip
-        raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): download it again") from None
+        advice = "unpack it and give the folder" if isinstance(error, NotImplementedError) else "download it again"
+        raise UserError(f"SOURCE {path} cannot be opened as an archive ({brief(error)}): {advice}") from None
     names, metadata = list(places), {}
     if labels is None:
         names, metadata = tables_beside(names, lambda name, limit: _read(unpacked or path, places[name], limit), tally)

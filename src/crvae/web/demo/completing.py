@@ -80,8 +80,8 @@ def completing_tab(
             with gr.Column(min_width=260):
                 seen = frame("What the model sees", picture(examples[0]))
                 with gr.Row():
-                    restarts = gr.Slider(1, MOST_RESTARTS, 4, step=1, label="Restarts", min_width=150)
-                    steps = gr.Slider(10, MOST_STEPS, 200, step=10, label="Most steps", min_width=150)
+                    restarts = gr.Slider(1, MOST_RESTARTS, 4, step=1, label="Restarts", min_width=240)
+                    steps = gr.Slider(10, MOST_STEPS, 200, step=10, label="Most steps", min_width=240)
                     seed = seed_field()
                 with gr.Row(elem_classes="buttons"):
                     begin = gr.Button("Complete", variant="primary", min_width=140, scale=0, interactive=False)
