@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.plan import Plan
-from experiments.short_plans import BOTH_PRIORS, BUDGETS, SHORT, avatars, length
+from experiments.short_plans import BOTH_PRIORS, BUDGETS, NARROW, SHORT, avatars, length
 
 FP32 = ("--train.precision", "fp32")
 """On a GPU: autocast's copies are a third of what so small a network launches."""
@@ -19,7 +19,15 @@ AT_LENGTH = {"cpu": length(240_000, 2_000_000), "gpu": (*length(240_000, 2_000_0
 PAPER_LONG = ("--train.halve-every-images", "160000", "--prior.kind", "flow", "--prior.images", "1000000")
 """The paper's 60 of 150 epochs, as a share of 400,000 images; a prior that the paper does not have, beside N(0, I)."""
 
-HALF_SCHEDULE = ("--train.halve-every-images", "1500000", "--prior.kind", "autoregressive", "--prior.images", "600000")
+HALF_SCHEDULE = (
+    *NARROW,
+    "--train.halve-every-images",
+    "1500000",
+    "--prior.kind",
+    "autoregressive",
+    "--prior.images",
+    "600000",
+)
 """The supplement's 50 of 200 epochs, at half of its length."""
 
 LONG: dict[str, Plan] = {

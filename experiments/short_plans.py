@@ -87,8 +87,10 @@ KL_WEIGHTS = Row("crvae-gan-mi-kl", FAST, kl("2.4e-5", "1.6e-5"))
 PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
 """The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
-DIGITS = tuple(Row(row, row, ("--model.width", "8")) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae"))
-TENTH = ("--train.halve-every-images", "300000", "--prior.kind", "autoregressive", "--prior.images", "300000")
+DIGITS = tuple(Row(row, row) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae"))
+NARROW = ("--model.width", "8")
+"""A quarter of the paper's width on digits, for a CPU."""
+TENTH = (*NARROW, "--train.halve-every-images", "300000", "--prior.kind", "autoregressive", "--prior.images", "300000")
 """The supplement's 50 of 200 epochs, at a tenth of its length."""
 
 SHORT: dict[str, Plan] = {
@@ -267,6 +269,7 @@ SHORT: dict[str, Plan] = {
         DIGITS,
         "elbo,nll",
         views={"N(0, I)": ("--scores", "elbo,nll,kl")},
+        shared={"cpu": NARROW},
     ),
     "mnist-priors": Plan(
         "Likelihoods of binarised digits under the autoregressive prior and under N(0, I)",
