@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.plan import Plan
-from experiments.short_plans import BOTH_PRIORS, BUDGETS, NARROW, SHORT, avatars, length
+from experiments.short_plans import BOTH_PRIORS, BUDGETS, NARROW, SHORT, avatars, halving, length
 
 FP32 = ("--train.precision", "fp32")
 """On a GPU: autocast's copies are a third of what so small a network launches."""
@@ -16,18 +16,10 @@ EIGHTFOLD = dict.fromkeys(BUDGETS, 240_000)
 AT_LENGTH = {"cpu": length(240_000, 2_000_000), "gpu": (*length(240_000, 2_000_000), *FP32)}
 """Options of a fast recipe at this length."""
 
-PAPER_LONG = ("--train.halve-every-images", "160000", "--prior.kind", "flow", "--prior.images", "1000000")
+PAPER_LONG = halving(160_000, "flow", 1_000_000)
 """The paper's 60 of 150 epochs, as a share of 400,000 images; a prior that the paper does not have, beside N(0, I)."""
 
-HALF_SCHEDULE = (
-    *NARROW,
-    "--train.halve-every-images",
-    "1500000",
-    "--prior.kind",
-    "autoregressive",
-    "--prior.images",
-    "600000",
-)
+HALF_SCHEDULE = (*NARROW, *halving(1_500_000, "autoregressive", 600_000))
 """The supplement's 50 of 200 epochs, at half of its length."""
 
 LONG: dict[str, Plan] = {

@@ -19,6 +19,11 @@ def length(images: int, latents: int) -> tuple[str, ...]:
     return ("--objective.adversarial-after-images", str(images * 7 // 10), "--prior.images", str(latents))
 
 
+def halving(every: int, prior: str, latents: int) -> tuple[str, ...]:
+    """Options for the paper's schedule at another length, halved every so many images, and for the prior learned after it."""
+    return ("--train.halve-every-images", str(every), "--prior.kind", prior, "--prior.images", str(latents))
+
+
 NORMAL = frozenset(("--prior", "normal"))
 SAMPLES = "kid,prdc,is"
 BOTH_PRIORS = {
@@ -84,13 +89,13 @@ NEARBY = {"gamma": 0.02, "tau": 0.0, "steps": 60, "restarts": 1, "start": "poste
 CONSTRUCTIONS = (Row("vae-gan", "fast-vae-gan"), Row("cvae-gan", "fast-cvae-gan"), Row("crvae-gan-mi", FAST))
 KL_WEIGHTS = Row("crvae-gan-mi-kl", FAST, kl("2.4e-5", "1.6e-5"))
 """The release's 1.5 : 1, with the recipes' own mean."""
-PAPER = ("--train.halve-every-images", "40000", "--prior.kind", "flow", "--prior.images", "250000")
+PAPER = halving(40_000, "flow", 250_000)
 """The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
 DIGITS = tuple(Row(row, row) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae"))
 NARROW = ("--model.width", "8")
 """A quarter of the paper's width on digits, for a CPU."""
-TENTH = (*NARROW, "--train.halve-every-images", "300000", "--prior.kind", "autoregressive", "--prior.images", "300000")
+TENTH = (*NARROW, *halving(300_000, "autoregressive", 300_000))
 """The supplement's 50 of 200 epochs, at a tenth of its length."""
 
 SHORT: dict[str, Plan] = {

@@ -69,7 +69,7 @@ class Source(ABC):
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """A whole file. Raises Unusable if it has more than `limit` bytes, those of any image, OSError as reading does."""
+    """A whole file. Raises Unusable if it has more than `limit` bytes, in words about an image; OSError as reading does."""
     with open(path, "rb", buffering=0) as file:
         small = os.fstat(file.fileno()).st_size <= limit
         data = file.read() if small else b""
