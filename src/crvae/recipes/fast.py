@@ -16,11 +16,19 @@ IMAGES, ALONE, LATENTS = 60_000, 42_000, 500_000
 """Images that the autoencoder sees, of these before the discriminator; latents that the prior sees."""
 
 # at full length on the demo's faces, two processes on a 2-core Intel Xeon with AVX512-BF16 and AMX, 2,000 held-out avatars
+# avatars, at half the length, three seeds (docs/evidence.md: make objectives, make avatars; docs/research/order.md: make nested)
 MEASURED = {
-    "crvae-gan-mi": "avatars, 10 min 17 s of two cores: PSNR 26.7 dB, KID 0.90; clear, varied faces"
-} | dict.fromkeys(
-    ("vae-gan", "cvae-gan"), "avatars, at half the length: as clear and varied as crvae-gan-mi (docs/evidence.md)"
-)
+    "crvae-gan-mi": "avatars, 10 min 17 s of two cores: PSNR 26.7 dB, KID 0.90; clear, varied faces",
+    **dict.fromkeys(
+        ("vae-gan", "cvae-gan", "crvae-gan"), "avatars, at half the length: as clear and varied as crvae-gan-mi"
+    ),
+    "vae": "avatars, at half the length: PSNR 25.0 dB, a little softer than vae-gan",
+    "cvae": "avatars, at half the length: PSNR 25.1 dB, a little softer than cvae-gan",
+    "crvae": "avatars, at half the length: PSNR 24.9 dB, a little softer than crvae-gan",
+    "vae-gan-nested": "avatars, at half the length: PSNR 24.4 dB, 22.6 dB by the first block alone",
+    "cvae-gan-nested": "avatars, at half the length: PSNR 24.2 dB, 23.4 dB by the first block alone",
+    "crvae-gan-mi-nested": "avatars, at half the length: PSNR 24.1 dB, 23.4 dB by the first block alone",
+}
 
 NESTED = 0.5
 """Share of images that the -nested recipes decode from some of their first blocks alone."""
@@ -73,7 +81,7 @@ def _recipes() -> dict[str, Recipe]:
         f"fast-{name}": Recipe(
             f"your own pictures, 64x64: {what} and a learned prior",
             f"{IMAGES // 1000}k images",
-            MEASURED.get(name, "not measured"),
+            MEASURED[name],
             _fast(f"fast-{name}", latent, beta, kappa),
         )
         for name, (latent, beta, kappa, what) in rows.items()
@@ -82,7 +90,7 @@ def _recipes() -> dict[str, Recipe]:
         f"fast-{name}-nested": Recipe(
             f"your own pictures, 64x64: {what}, any prefix of whose blocks decodes, and a learned prior",
             f"{IMAGES // 1000}k images",
-            "not measured",
+            MEASURED[f"{name}-nested"],
             _fast(f"fast-{name}-nested", latent, beta, kappa, NESTED),
         )
         for name, (latent, beta, kappa, what) in rows.items()

@@ -1,0 +1,66 @@
+"""The verdicts of docs/evidence.md: one rule, and a page that says what the results say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scipy import stats
+
+from experiments import comparisons
+from experiments.comparisons import Comparison, Table, filled, verdict, with_interval, written
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "score", "expected"),
+    [
+        ([3.0, 3.1, 3.2], [1.0, 1.2, 1.1], "is", "**yes**"),
+        ([3.0, 3.1, 3.2], [1.0, 1.2, 1.1], "kid", "**no**"),
+        ([1.0, 1.2, 1.1], [3.0, 3.1, 3.2], "kid", "**yes**"),
+        ([1.1, 1.1, 3.0], [1.0, 1.0, 1.0], "is", "rather yes"),
+        ([1.1, 1.1, 3.0], [1.0, 1.0, 1.0], "lpips", "rather no"),
+        ([1.1, 0.9, 3.0], [1.0, 1.0, 1.0], "is", "no difference"),
+        ([1.01, 1.02, 1.01], [1.0, 1.0, 1.0], "is", "no difference"),  # sure, but small
+    ],
+)
+def test_a_verdict_is_of_the_differences_seed_by_seed(ours, theirs, score, expected):
+    assert verdict(ours, theirs, score) == expected
+
+
+def test_a_verdict_agrees_with_the_paired_t_test():
+    ours, theirs = [1.00, 1.30, 1.12], [1.45, 1.52, 1.60]
+    sure = stats.ttest_rel(ours, theirs).pvalue < 0.05
+    assert (verdict(ours, theirs, "kid") == "**yes**") == sure
+
+
+def test_seeds_are_matched_by_their_numbers_whatever_order_a_table_lists_them_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparisons, "RESULTS", tmp_path)
+    for name, seeds, scores in (("a", [0, 1, 2], [1.0, 2.0, 3.0]), ("b", [2, 1, 0], [2.5, 1.5, 0.5])):
+        (tmp_path / name).mkdir()
+        kept = {"seeds": seeds, "scores": {"row": {"N(0, I)": [{"is": {"value": value}} for value in scores]}}}
+        (tmp_path / name / "scores.json").write_text(json.dumps(kept))
+    table = Table({"is": "inception score"}, [Comparison("faces", "N(0, I)", ("a", "row"), ("b", "row"))])
+    assert "| **yes** |" in written(table)  # 0.5 with each seed; by place it would be -1.5, 0.5 and 2.5
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.621, 1.652, 1.583], "1.62 (1.53 to 1.70)"),
+        ([0.0332, 0.0325, 0.0338], "0.0332 (0.0316 to 0.0348)"),
+        ([12.0, 11.4, 12.6], "12.0 (10.5 to 13.5)"),
+        ([0.0, 0.0, 0.0], "0.00 (0.00 to 0.00)"),
+    ],
+)
+def test_a_value_is_written_with_its_interval(values, expected):
+    assert with_interval(values) == expected
+
+
+def test_the_page_says_what_the_results_say():
+    page = comparisons.PAGE.read_text()
+    assert filled(page) == page, "run python -m experiments.comparisons"
+
+
+def test_a_page_without_a_place_for_a_table_is_refused():
+    with pytest.raises(SystemExit, match="no place for the table dense"):
+        filled("# Evidence\n")
