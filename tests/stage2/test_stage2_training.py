@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import shutil
+import signal
 
 import pytest
 import torch
@@ -16,7 +19,8 @@ from crvae.config.stage1 import ModelConfig
 from crvae.models import Autoencoder
 from crvae.recipes import RECIPES
 from crvae.storage.models import save
-from processes import ranks
+from crvae.training import adoption
+from processes import Command, ranks
 from reference.same import assert_same_end, last_state
 
 VARIANTS = {
@@ -50,6 +54,30 @@ def test_a_run_carries_its_stage1(upsampled, trained):
     }
     assert terms <= set(line)
     assert set(line["learning_rate"]) == {"upsampler", "discriminator"}
+
+
+def dies_at_file(count: int) -> None:
+    """Makes this process kill itself before it copies so many files of its Stage1."""
+    left, write = [count], adoption.write_bytes
+
+    def dying(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(*args, **kwargs)
+
+    adoption.write_bytes = dying
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_killed_while_its_stage1_is_copied_there_is_no_run_yet(tmp_path, stage2, count):
+    """So the same command can be typed again; a run without its Stage1 could neither be resumed nor begun anew."""
+    out = tmp_path / "run"
+    command = Command(stage2(out), tmp_path / "log", prepare=functools.partial(dies_at_file, count))
+    assert command.wait() == -signal.SIGKILL, command.said()
+    assert not out.exists()
+    assert main(stage2(out)) == 0
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_the_published_model_holds_its_stage1_unchanged(upsampled, trained, tmp_path):

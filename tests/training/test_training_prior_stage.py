@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from lightning_fabric.plugins.environments import LightningEnvironment
 
 import crvae
@@ -18,9 +21,10 @@ from crvae.data import open_data
 from crvae.errors import UserError
 from crvae.models import Autoencoder
 from crvae.pictures import from_8_bit
-from crvae.training import launch
+from crvae.training import launch, prior_stage
 from crvae.training.cluster import Place
 from crvae.training.prior_stage import PriorStage, shuffled
+from crvae.training.stage1 import Stage1
 from processes import Command, ranks, until
 from reference.same import assert_same_end
 
@@ -142,6 +146,79 @@ def test_stopped_anywhere_in_the_prior_it_goes_on_bit_for_bit(tmp_path, colour, 
     assert_same_end(other, run)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_the_autoencoder_is_published_stops_the_run(
+    tmp_path, colour, tiny, whole, monkeypatch, number, code
+):
+    run, published = tmp_path / "run", Stage1.publish
+
+    def publish(self, folder, images, data):
+        published(self, folder, images, data)
+        if images >= self.config.train.images:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stage1, "publish", publish)
+        assert main(train(colour, run, tiny)) == code
+    assert not (run / "prior").exists()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_end(whole, run)
+
+
+def test_a_prior_that_is_not_finite_names_its_own_rate_and_checkpoints(tmp_path, colour, tiny, whole, capsys):
+    run = tmp_path / "run"
+    assert main(train(colour, run, tiny, "--prior.rate", "1e30")) == 2
+    said = capsys.readouterr().err
+    assert f"checkpoint is in {run}/prior. Lower prior.rate in {run}/config.yaml" in said
+    assert "latents" in said
+    config = run / "config.yaml"
+    usual = yaml.safe_load((whole / "config.yaml").read_text())["prior"]["rate"]
+    body = yaml.safe_load(config.read_text())
+    body["prior"]["rate"] = usual
+    config.write_text(yaml.safe_dump(body, sort_keys=False))
+    assert main(["train", "--resume", str(run)]) == 0  # what the message says helps
+    assert crvae.load(run).sample(2, seed=0).isfinite().all()
+
+
+def dies(moment: str) -> None:
+    """Makes this process kill itself while one prior takes another's place."""
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def half(folder: Path, **_: object) -> None:
+        if folder.name.startswith(".prior"):
+            newest = sorted(path for path in folder.iterdir() if path.name.isdigit())[-1]
+            for file in newest.iterdir():
+                file.unlink()
+            die()
+
+    if moment == "before the old one goes":
+        launch.forget_prior = die
+    elif moment == "in the middle of it":
+        prior_stage.shutil.rmtree = half
+    elif moment == "before it is configured":
+        launch.Run.configure = die
+    else:
+        launch.prior_training = die
+
+
+@pytest.mark.parametrize("other", [["--prior.kind", "autoregressive"], ["--prior.rate", "0.01"]])
+@pytest.mark.parametrize(
+    "moment", ["before the old one goes", "in the middle of it", "before it is configured", "before it is trained"]
+)
+def test_a_kill_while_a_prior_takes_the_place_of_another(tmp_path, whole, other, moment):
+    """The run then goes on to the old prior or to the new one, never to a mixture."""
+    run, new = tmp_path / "run", tmp_path / "new"
+    for folder in (run, new):
+        shutil.copytree(whole, folder)
+    assert main(["prior", str(new), *PRIOR, *other]) == 0
+    command = Command(["prior", str(run), *PRIOR, *other], tmp_path / "log", prepare=functools.partial(dies, moment))
+    assert command.wait() == -signal.SIGKILL, command.said()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same_end(new if moment == "before it is trained" else whole, run)
+
+
 def test_killed_between_the_two_phases(tmp_path, whole):
     run = tmp_path / "run"
     shutil.copytree(whole, run)
@@ -178,6 +255,17 @@ def test_more_training_of_the_autoencoder_fits_the_prior_anew(tmp_path, colour, 
     assert main(["train", "--resume", str(run), "--train.images", "192"]) == 0
     assert main(train(colour, other, tiny, "--train.images", "192")) == 0
     assert_same_end(other, run)
+
+
+def test_grids_of_a_prior_that_is_forgotten_go(tmp_path, whole):
+    """Longer training of the autoencoder ends behind the old prior's grid, which would count as one of its own."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    assert (run / "samples" / f"{320:012d}.png").exists()
+    (run / "samples" / "mine.png").write_bytes(b"kept")
+    assert main(["train", "--resume", str(run), "--train.images", "400"]) == 0
+    grids = [path.name for path in sorted((run / "samples").iterdir())]
+    assert grids == [*(f"{images:012d}.png" for images in (96, 160, 192, 288, 384, 400, 560)), "mine.png"]
 
 
 def test_crvae_prior_fits_and_replaces(tmp_path, whole, trained, colour):

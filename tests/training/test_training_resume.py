@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crvae.cli import main
-from crvae.training import checkpoint, launch
+from crvae.training import checkpoint, launch, loop
 from processes import Command, until
 from reference.same import assert_same_end, difference, last_state
 
@@ -67,6 +68,38 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, colour, tiny, trained, n
     assert main(["train", "--resume", str(run), "--train.images", total]) == 0
     assert main(train(colour, tmp_path / "whole", tiny, "everything", "--train.images", total)) == 0
     assert_same_end(tmp_path / "whole", run)
+
+
+@pytest.mark.parametrize("step", [2, 3, 6, 10])
+def test_stopped_at_any_step_a_run_keeps_every_report_and_snapshot(tmp_path, colour, tiny, trained, monkeypatch, step):
+    """Reports every 32 images, snapshots every 96, checkpoints every 64, the end at 160, 16 a step: stops on and off them."""
+    run, steps = tmp_path / "run", [0]
+    original = loop.TrainingStep.__call__
+
+    def stopping(self, *args):
+        steps[0] += 1
+        if steps[0] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.TrainingStep, "__call__", stopping)
+        assert main(train(colour, run, tiny, "everything")) == 143
+    assert main(["train", "--resume", str(run)]) == 0
+    whole = tmp_path / "whole"
+    assert main(train(colour, whole, tiny, "everything")) == 0
+    assert_same_end(whole, run)
+    grids, lines = (
+        [[path.name for path in sorted((one / "samples").iterdir())] for one in (whole, run)],
+        [
+            [json.loads(line)["images"] for line in (one / "metrics.jsonl").read_text().splitlines()]
+            for one in (whole, run)
+        ],
+    )
+    assert grids[0] == grids[1]
+    assert lines[0] == lines[1]
+    for name in grids[0]:
+        assert (whole / "samples" / name).read_bytes() == (run / "samples" / name).read_bytes()
 
 
 def test_a_total_below_what_was_seen_is_refused_and_changes_nothing(tmp_path, colour, tiny, capsys):

@@ -144,9 +144,19 @@ def test_other_data_and_precision_need_a_word(tmp_path, capsys, grey, trained):
     for number in range(40):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "pictures" / f"{number}.png")
     assert main(["prepare", str(tmp_path / "pictures"), str(other), "--size", "32", "--workers", "1"]) == 0
+    few = tmp_path / "few"
+    for path in sorted((tmp_path / "pictures").iterdir())[:6]:
+        (tmp_path / "six").mkdir(exist_ok=True)
+        shutil.copy(path, tmp_path / "six")
+    assert main(["prepare", str(tmp_path / "six"), str(few), "--size", "32", "--workers", "1"]) == 0
     go_on = ["train", "--resume", str(run), "--train.images", "176"]
+    refused(
+        capsys, [*go_on, "--data", str(few)], "the batch of 16 is larger than", "the dataset that the run began with"
+    )
     refused(capsys, [*go_on, "--data", str(other)], "is not the dataset that the run began with", "--inexact")
-    refused(capsys, [*go_on, "--data", str(grey)], "28-pixel images, the recipe needs 32")
+    for word in ([], ["--inexact"]):  # a resumed run takes no option that would make them fit
+        said = "28-pixel images, the recipe needs 32: pass --data with the dataset that the run began with"
+        refused(capsys, [*go_on, "--data", str(grey), *word], said)
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("precision: fp32", "precision: bf16"))
     refused(capsys, go_on, "precision was fp32, is now bf16", "--inexact")

@@ -19,14 +19,14 @@ def adopt(config: Stage2Config, stage1: str) -> Stage2Config:
 
 
 def keep(config: Stage2Config, stage1: str, folder: Path) -> None:
-    """Copies the Stage1 model into the run at `folder`, as `stage1/`. Raises UserError if it changed meanwhile."""
+    """Copies the Stage1 model into a run's new folder, as `stage1/`. Raises UserError if it changed meanwhile."""
     target = folder / "stage1"
     target.mkdir()
     for file in model_folder(stage1).iterdir():
         if file.name in FILES:
             write_bytes(target / file.name, file.read_bytes())
     if fingerprint(target) != config.stage1:
-        raise UserError(f"--stage1 {stage1} changed while it was read. Remove {folder} and start again")
+        raise UserError(f"--stage1 {stage1} changed while it was read. Run the same command again")
 
 
 def fingerprint(stage1: str | Path) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -68,9 +69,8 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
         if fabric.is_global_zero:
             path = data if "://" in data else os.path.abspath(data)
             about = environment(path, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
-            training.run = Run.create(Path(out), config, about)
-            if config.stage == 2:
-                keep(config, stage1, Path(out))
+            fill = partial(keep, config, stage1) if config.stage == 2 else None
+            training.run = Run.create(Path(out), config, about, fill)
         training.save()
         _fit(training, Path(out))
         if has_prior_stage(config):
@@ -106,7 +106,7 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
         prepared = open_data(data or about["data"]["path"])
     except UserError as error:
         raise UserError(f"{error}" if data else f"{error}. If the data were moved, pass --data") from None
-    check(config, prepared)
+    check(config, prepared, resumed=True)
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     found = {"world": fabric.world_size, "precision": precision}
     changed = [f"{name} was {about[name]}, is now {now}" for name, now in found.items() if about[name] != now]
@@ -132,9 +132,9 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
         seen = f"{training.images:,} of {config.train.images:,} images"
         raise UserError(f"{folder} has seen {seen}. Finish its training first: crvae train --resume {quote(folder)}")
     if first and (images or prior is not None):
-        run.configure(config)
         if prior is not None:
-            forget_prior(run)
+            forget_prior(run)  # before: a kill must not leave one prior's checkpoints under another's configuration
+        run.configure(config)
     fabric.barrier()
     if not (has_prior_stage(config) and training.images >= config.train.images and has_begun(run)):
         if first:
@@ -218,36 +218,46 @@ def too_late(config: Any) -> int:
     return after if after > (train.images - 1) // train.batch * train.batch else 0
 
 
-def check(config: Any, data: PreparedData) -> None:
-    """Raises UserError if the dataset is not of the recipe's size or colour, or smaller than a batch."""
+def check(config: Any, data: PreparedData, resumed: bool = False) -> None:
+    """Raises UserError if the dataset is not of the recipe's size or colour, or smaller than a batch.
+
+    The sentence ends with what to type: for a run that is `resumed`, whose options are fixed, other data.
+    """
+
+    def refuse(problem: str, remedy: str) -> NoReturn:
+        raise UserError(f"{problem}: {'pass --data with the dataset that the run began with' if resumed else remedy}")
+
     model, card = config.model, data.card
     check_log(config.train.log)
     if config.stage == 1:
         prior_config(config.prior)
     if has_prior_stage(config) and config.prior.batch % place().world:
         raise UserError(
-            f"--prior.batch must be a multiple of the number of devices ({place().world}), got {config.prior.batch}"
+            f"{'prior.batch of the run' if resumed else '--prior.batch'} must be a multiple of the number of devices"
+            f" ({place().world}), got {config.prior.batch}"
         )
     count = len(data.split("train"))
     if config.train.batch > count:
-        raise UserError(
-            f"--train.batch {config.train.batch} is larger than the train split of {data.path} ({counted(count, 'image')}):"
-            f" use {fitting_batch(config, count)}"
+        refuse(
+            f"{'the batch of' if resumed else '--train.batch'} {config.train.batch} is larger than the train split of"
+            f" {data.path} ({counted(count, 'image')})",
+            f"use {fitting_batch(config, count)}",
         )
     if card.size != model.size:
-        raise UserError(
-            f"{data.path} holds {card.size}-pixel images, the recipe needs {model.size}: prepare it with --size {model.size}"
+        refuse(
+            f"{data.path} holds {card.size}-pixel images, the recipe needs {model.size}",
+            f"prepare it with --size {model.size}",
         )
     if card.channels != model.channels:
         kinds = {1: "grey", 3: "colour"}
-        raise UserError(
-            f"{data.path} holds {kinds[card.channels]} images, the recipe needs {kinds[model.channels]}:"
-            f" set --model.channels {card.channels}"
+        refuse(
+            f"{data.path} holds {kinds[card.channels]} images, the recipe needs {kinds[model.channels]}",
+            f"set --model.channels {card.channels}",
         )
     if config.stage == 2 and model.output_size not in card.sizes:
-        raise UserError(
-            f"{data.path} holds no {model.output_size}-pixel images beside its {card.size}-pixel ones: prepare it with"
-            f" --size {model.size} --pair {model.output_size}"
+        refuse(
+            f"{data.path} holds no {model.output_size}-pixel images beside its {card.size}-pixel ones",
+            f"prepare it with --size {model.size} --pair {model.output_size}",
         )
 
 

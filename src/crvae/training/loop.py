@@ -69,23 +69,28 @@ class Training:
 
                 # read one step late, so that the device never waits: was the last step finite, does any rank want to stop?
                 flags = self._flags(finite, signals.number)
-                self._heed(pending, meter, before, newest=flags)
+                stop = self._heed(pending, meter, before)
                 pending = flags
 
                 done = self.images >= config.images
-                if done or self._passed(before, config.report_images):
-                    self._heed(pending, meter, self.images)
+                report = done or self._passed(before, config.report_images)
+                keep = done or self._passed(before, config.checkpoint_images)
+                if report or keep or stop:  # what is written is of the newest step
+                    stop = self._heed(flags, meter, self.images) or stop
+                if report:
                     reporter.report(self.images, meter.take(), self.step.rates(self.images))
-                if self._passed(before, config.checkpoint_images) or done:
-                    self._heed(pending, meter, self.images)
+                if keep or stop:
                     self.save()
-                    if not done:
-                        self.publish(snapshot=False)
+                if keep and not (done or stop):
+                    self.publish(snapshot=False)
                 if config.snapshot_images and self._passed(before, config.snapshot_images) and not done:
                     reporter.picture(self.publish(snapshot=True))
-            reporter.picture(
-                self.publish(snapshot=True)
-            )  # also where a run was killed between its last checkpoint and this
+                if stop:  # after what belongs to this step: a run that is resumed here does not come by again
+                    raise Interrupted(stop)
+            # also where a run was killed between its last checkpoint and this
+            reporter.picture(self.publish(snapshot=True))
+            if self.stage.part.later:  # else the run is whole, and a signal comes too late
+                self._stopped_before_the_next_stage(signals.number)
 
     def _passed(self, before: int, every: int) -> bool:
         return before // every != self.images // every
@@ -97,27 +102,27 @@ class Training:
         flags = torch.stack([(~finite).float(), torch.tensor(float(number), device=finite.device)])
         return flags if self.fabric.world_size == 1 else self.fabric.all_reduce(flags, reduce_op="max")  # type: ignore[return-value]
 
-    def _heed(self, flags: Tensor | None, meter: Meter, images: int, newest: Tensor | None = None) -> None:
-        """Stops training where the flags, of the step up to `images`, say so: with a UserError, or saved and with Interrupted.
-
-        newest: the flags of the step after it, if there was one. What is saved is the state after it, so it must be finite too.
-        """
+    def _heed(self, flags: Tensor | None, meter: Meter, images: int) -> int:
+        """The number of a signal that a rank has got by the step up to `images`, or 0. Raises UserError if the step was not finite."""
         if flags is None:
-            return
+            return 0
         broken, number = flags.tolist()
-        if number and not broken and newest is not None:
-            broken, images = newest[0].item(), self.images
         if broken:
             folder = self.run.folder if self.run else "the run"
             typed = quote(str(self.run.folder)) if self.run else "RUN"
+            part = self.stage.part
             raise UserError(
-                f"{meter.culprit()} is not finite at {images} images. The weights were not updated with it, and the last good"
-                f" checkpoint is in {folder}/checkpoints. Lower train.rate in {folder}/config.yaml, then run:"
+                f"{meter.culprit()} is not finite at {images} {part.counted}. The weights were not updated with it, and the last good"
+                f" checkpoint is in {folder}/{part.checkpoints}. Lower {part.rate} in {folder}/config.yaml, then run:"
                 f" crvae train --resume {typed}"
             )
-        if number:
-            self.save()
-            raise Interrupted(int(number))
+        return int(number)
+
+    def _stopped_before_the_next_stage(self, number: int) -> None:
+        """Raises Interrupted if a rank got a signal since the last step: all of this stage is saved."""
+        fine = torch.ones((), dtype=torch.bool, device=self.fabric.device)
+        if stop := int(self._flags(fine, number)[1]):
+            raise Interrupted(stop)
 
     # ---- state ----------------------------------------------------------------------------------------------------
 

@@ -84,7 +84,7 @@ class PriorStage:
     @property
     def part(self) -> Part:
         before = self.config.train.seen
-        return Part("fitting the prior", "latents", "prior", checkpoints=CHECKPOINTS, before=before, cost=COST)
+        return Part("fitting the prior", "latents", "prior", CHECKPOINTS, "prior.rate", before=before, cost=COST)
 
     def batches(self, data: PreparedData, start: int, rank: int, world: int) -> Iterator[Stored]:
         means, log_variances = self._posteriors(data)
@@ -162,8 +162,11 @@ def has_begun(run: Run) -> bool:
 
 
 def forget_prior(run: Run) -> None:
-    """Removes the checkpoints of the run's prior, for another autoencoder or another prior."""
-    shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
+    """Removes the checkpoints of the run's prior, for another autoencoder or another prior: all at once, whenever a kill comes."""
+    old, gone = run.folder / CHECKPOINTS, run.folder / f".{CHECKPOINTS}.tmp"  # which Run.open sweeps
+    if old.exists():
+        old.rename(gone)
+        shutil.rmtree(gone)
 
 
 def prior_training(config: Stage1Config, run: Run | None, folder: Path, data: PreparedData, fabric: Fabric) -> Training:

@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -39,8 +40,13 @@ class Run:
         self._lock: Any = None
 
     @classmethod
-    def create(cls, folder: Path, config: BaseModel, environment: dict[str, Any]) -> Run:
-        """Makes `folder` with config.yaml and environment.json. Raises UserError if it exists or cannot be made."""
+    def create(
+        cls, folder: Path, config: BaseModel, environment: dict[str, Any], fill: Callable[[Path], None] | None = None
+    ) -> Run:
+        """Makes `folder` with config.yaml, environment.json and what `fill` writes into it, all of it at once.
+
+        Raises UserError if it exists or cannot be made.
+        """
         if os.path.exists(folder):
             raise UserError(
                 f"--out {folder} already exists. Choose another folder, or continue that run:"
@@ -51,6 +57,8 @@ class Run:
             write_text(temporary / "environment.json", json.dumps(environment, indent=2) + "\n")
             for name in ("checkpoints", "samples"):
                 (temporary / name).mkdir()
+            if fill is not None:
+                fill(temporary)
         run = cls(folder)
         run.lock()
         return run
@@ -59,7 +67,7 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """Opens a run to resume it. Raises UserError if it is not a run, or if another process trains it."""
         if not os.path.isfile(folder / "config.yaml"):
-            raise UserError(f"--resume {folder} is not a run: it has no config.yaml")
+            raise UserError(f"{folder} is not a run: it has no config.yaml")
         run = cls(folder)
         run.lock()
         for left in (*folder.glob(".*.tmp"), *run.samples.glob(".*.tmp")):  # by a process that was killed
@@ -136,9 +144,12 @@ class Run:
         return found
 
     def forget_after(self, images: int) -> None:
-        """Drops the reports of a future that a resumed run will live again."""
+        """Drops the reports and the snapshots of a future that a resumed run will live again."""
         kept = [json.dumps(line) + "\n" for line in self.reports() if line["images"] <= images]
         write_text(self.metrics, "".join(kept))
+        for grid in self.samples.glob("*.png"):
+            if grid.stem.isdecimal() and int(grid.stem) > images:
+                grid.unlink()
 
     def report(self, line: dict[str, Any]) -> None:
         append_line(self.metrics, json.dumps(line))

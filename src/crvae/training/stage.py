@@ -70,6 +70,8 @@ class Part:
     """The term that a line of progress names."""
     checkpoints: str = "checkpoints"
     """The folder of its checkpoints, in the run's."""
+    rate: str = "train.rate"
+    """What its learning rate is called in the run's configuration."""
     before: int = 0
     """Images that earlier stages see: in reports and snapshots its own count is added to them."""
     cost: float = 1.0
