@@ -101,9 +101,9 @@ def test_a_discriminator_that_would_never_start_is_refused_before_training(
     said = capsys.readouterr().err
     assert run.exists() != refused
     if refused:
-        assert "starts after 80 images, and the run has 80" in said
-        assert "--objective.adversarial-after-images 40" in said
-        offered = ["--objective.adversarial-after-images", "40"]
+        assert "starts after 80 images, and the last batch of the run begins at 64" in said
+        assert "--objective.adversarial-after-images 48" in said
+        offered = ["--objective.adversarial-after-images", "48"]
         assert main(command(colour, run, tiny, "--train.images", images, *offered)) == 0
     else:
         assert json.loads((run / "model" / "config.json").read_text())["discriminator_images"] == 16
@@ -177,3 +177,14 @@ def test_rates_of_a_last_batch_that_reaches_beyond_the_end():
     """97 images in batches of 16 are 112: without a cool-down nothing is divided by its length, 0."""
     assert shape(112, TrainConfig(images=97, batch=16)) == 1
     assert shape(112, TrainConfig(images=97, batch=16, cool_down=0.5)) == pytest.approx(COOL)
+
+
+@pytest.mark.parametrize(("images", "after"), [("16", "8"), ("20", "18"), ("96", "90")])
+@pytest.mark.parametrize("way", [0, 1])
+def test_whatever_the_refusal_offers_trains(tmp_path, colour, tiny, capsys, images, after, way):
+    """Both ways, typed as they are written: a run of one batch, too, and a recipe whose other terms need the discriminator."""
+    run, words = tmp_path / "run", ["--train.images", images]
+    assert main(command(colour, run, tiny, *words, "--objective.adversarial-after-images", after)) == 2
+    said = capsys.readouterr().err.strip().partition("Pass ")[2].removesuffix(" to train without it")
+    offered = said.split(", or ")[way].split()
+    assert main(command(colour, run, tiny, *words, "--objective.adversarial-after-images", after, *offered)) == 0

@@ -44,7 +44,7 @@ class Complete:
     pixel_limit: float = 200.0
     """Image files above this many megapixels are skipped undecoded."""
     gamma: float = 2.5
-    """Weight of -log N(z; 0, I), in nats, against squared errors summed over an image in [-1, 1]."""
+    """Weight of -log p(z) under the prior, in nats, against squared errors summed over an image in [-1, 1]."""
     tau: float = 20.0
     """Weight of log(1 - D), 0 where the run has no discriminator, or an untrained one."""
     steps: int = 150

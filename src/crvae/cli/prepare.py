@@ -21,7 +21,10 @@ from crvae.progress import progress
 
 @dataclass(frozen=True)
 class Prepare:
-    """Turn a source of images into a prepared dataset: squares of one size, split, labelled, in Parquet shards."""
+    """Turn a source of images into a prepared dataset: squares of one size, split, labelled, in Parquet shards.
+
+    Or show what is in one: crvae prepare --inspect DATA [--sheet PNG] [--json]
+    """
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """A folder, ZIP or tar of images (class folders become labels, train/ and validation/ become splits), a Parquet or
@@ -33,11 +36,13 @@ class Prepare:
     """Height and width of the images, in pixels (8 to 512)."""
     pair: int | None = None
     """Height and width, in pixels, of a second, larger image of each row, from the same crop, for Stage2."""
-    channels: Literal[1, 3] | None = None
+    channels: Annotated[Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}", help_behavior_hint="")] = None
     """1 for grey, 3 for colour; by default 1 for the MNIST sets and 3 for all others."""
-    crop: Literal["center", "box", "none"] | None = None
-    """center: the largest centred square; box: a square around the set's bounding box (default of birds and celeba);
-    none: the whole picture, squeezed into a square."""
+    crop: Annotated[
+        Literal["center", "box", "none"] | None, tyro.conf.arg(metavar="{center,box,none}", help_behavior_hint="")
+    ] = None
+    """center: the largest centred square (default); box: a square around the set's bounding box (default of birds and
+    celeba); none: the whole picture, squeezed into a square."""
     margin: float | None = None
     """Added on every side of a bounding box, as a share of its side: 0.25 by default for birds, 0 for celeba."""
     square: Literal["longer", "shorter"] = "longer"
@@ -80,7 +85,8 @@ class Inspect:
 def run(args: list[str]) -> int:
     """Prepares data, or inspects prepared data."""
     if any(arg.split("=")[0] == "--inspect" for arg in args):
-        return inspect(parse(Inspect, args, name="prepare"))
+        asked = {"-h", "--help"} & set(args)  # also where --inspect has no DATA before it
+        return inspect(parse(Inspect, sorted(asked) or args, name="prepare"))
     command = parse(command_type(), args, name="prepare")
     from rich.console import Console
 

@@ -26,7 +26,7 @@ class Prior:
 
 
 def run(args: list[str]) -> int:
-    command = parse(Prior, args, name="prior RUN")
+    command = parse(Prior, args, name="prior")
     with waiting("loading"):
         from crvae.training.launch import resume
 

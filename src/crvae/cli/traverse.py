@@ -46,9 +46,10 @@ class Traverse:
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
     walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile", "attributes", "rate"]]
-    """progressive: block after block from zero (Figure 9); interpolate: one block towards another (Figure 10); style: one block
-    drawn anew (Figure 11); profile: a plot and, beside it, the same as JSON; attributes: what each block knows and decides of
-    the attributes of --data; rate: rate and distortion after each block, on the images of --data."""
+    """progressive: block after block from the prior's mean (Figure 9); interpolate: one block towards another (Figure 10);
+    style: one block drawn anew, given the others if the prior is learned (Figure 11); profile: a plot and, beside it, the same
+    as JSON; attributes: what each block knows and decides of the attributes of --data; rate: rate and distortion after each
+    block, on the images of --data."""
     out: Path
     """.png or .jpg for a grid with labelled rows and columns, .gif or .webp for an animation; the profile's plot: .png;
     attributes and rate: a new folder for a plot, a table and JSON."""

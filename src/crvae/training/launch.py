@@ -48,10 +48,12 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     prepared = open_data(data)
     check(config, prepared)
     if after := too_late(config):
+        train, kappa = config.train, config.objective.mutual_information
         raise UserError(
-            f"the discriminator starts after {after:,} images, and the run has"
-            f" {config.train.images:,}: it would never be trained. Pass --objective.adversarial-after-images"
-            f" {config.train.images // 2}, or --objective.adversarial 0 to train without it"
+            f"the discriminator starts after {after:,} images, and the last batch of the run begins at"
+            f" {_last_batch(train):,}: it would never be trained. Pass --objective.adversarial-after-images"
+            f" {train.images * 7 // 10 // train.batch * train.batch}, or --objective.adversarial 0"
+            f"{' --objective.mutual-information 0' if kappa else ''} to train without it"
         )
     if os.path.exists(out):  # every rank sees it, not only the one that would create it
         raise UserError(
@@ -214,8 +216,13 @@ def too_late(config: Any) -> int:
     """The images after which the run's discriminator starts, where that is after the run's last batch; else 0."""
     if config.stage != 1 or not config.objective.adversarial:
         return 0
-    after, train = config.objective.adversarial_after_images, config.train
-    return after if after > (train.images - 1) // train.batch * train.batch else 0
+    after = config.objective.adversarial_after_images
+    return after if after > _last_batch(config.train) else 0
+
+
+def _last_batch(train: Any) -> int:
+    """The images seen when the run's last batch begins."""
+    return (train.images - 1) // train.batch * train.batch
 
 
 def check(config: Any, data: PreparedData, resumed: bool = False) -> None:
