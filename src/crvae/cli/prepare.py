@@ -16,6 +16,7 @@ from crvae.data.accounts import describe
 from crvae.data.card import Card
 from crvae.data.registry import all_sources
 from crvae.data.request import CORES, prepare_source
+from crvae.errors import near
 from crvae.progress import progress
 
 
@@ -23,7 +24,7 @@ from crvae.progress import progress
 class Prepare:
     """Turn a source of images into a prepared dataset: squares of one size, split, labelled, in Parquet shards.
 
-    Or show what is in one: crvae prepare --inspect DATA [--sheet PNG] [--json]
+    Or show what is in one: crvae prepare --inspect DATA
     """
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
@@ -36,13 +37,16 @@ class Prepare:
     """Height and width of the images, in pixels (8 to 512)."""
     pair: int | None = None
     """Height and width, in pixels, of a second, larger image of each row, from the same crop, for Stage2."""
-    channels: Annotated[Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}", help_behavior_hint="")] = None
-    """1 for grey, 3 for colour; by default 1 for the MNIST sets and 3 for all others."""
-    crop: Annotated[
-        Literal["center", "box", "none"] | None, tyro.conf.arg(metavar="{center,box,none}", help_behavior_hint="")
+    channels: Annotated[
+        Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}", help_behavior_hint="(default: 3; 1 for the MNIST sets)")
     ] = None
-    """center: the largest centred square (default); box: a square around the set's bounding box (default of birds and
-    celeba); none: the whole picture, squeezed into a square."""
+    """1 for grey, 3 for colour."""
+    crop: Annotated[
+        Literal["center", "box", "none"] | None,
+        tyro.conf.arg(metavar="{center,box,none}", help_behavior_hint="(default: center; box for birds and celeba)"),
+    ] = None
+    """center: the largest centred square; box: a square around the set's bounding box; none: the whole picture, squeezed
+    into a square."""
     margin: float | None = None
     """Added on every side of a bounding box, as a share of its side: 0.25 by default for birds, 0 for celeba."""
     square: Literal["longer", "shorter"] = "longer"
@@ -84,7 +88,7 @@ class Inspect:
 
 def run(args: list[str]) -> int:
     """Prepares data, or inspects prepared data."""
-    if any(arg.split("=")[0] == "--inspect" for arg in args):
+    if any(_inspecting(arg) for arg in args):
         asked = {"-h", "--help"} & set(args)  # also where --inspect has no DATA before it
         return inspect(parse(Inspect, sorted(asked) or args, name="prepare"))
     command = parse(command_type(), args, name="prepare")
@@ -99,6 +103,12 @@ def run(args: list[str]) -> int:
     console = Console(stderr=True, highlight=False)
     console.print("\n".join(summary(card, command.out)), markup=False, soft_wrap=True)
     return 0
+
+
+def _inspecting(arg: str) -> bool:
+    """Whether it is --inspect, or was meant to be."""
+    option = arg.split("=")[0]
+    return option.startswith("--") and (option == "--inspect" or bool(near(option, ["--inspect"])))
 
 
 def summary(card: Card, out: Path) -> list[str]:
