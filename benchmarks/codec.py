@@ -2,8 +2,8 @@
 
 Every classical codec may shrink the picture before it encodes it, and is shown enlarged again. Of all shrinkings and qualities that fit
 it gets, image by image, the one with the lowest LPIPS-style distance. `cut`: the first blocks of a .crz file of the finest steps.
-`on average`: steps chosen on other images for so many bytes on average. With `--classifier`: the share of the data's attributes that it
-sees in what is shown.
+`on average`: blocks and steps chosen on other images for so many bytes on average. With `--classifier`: the share of the data's
+attributes that it sees in what is shown.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def progressive(run: str, name: str, options: argparse.Namespace) -> tuple[dict[
     found = {
         name: {budget: own(codec, codec.compress(posterior, budget)) for budget in BUDGETS},
         f"{name}, on average": {
-            budget: own(codec, codec.compress(posterior, coarser=coarser)) for budget, coarser in steps.items()
+            budget: own(codec, codec.compress(posterior, None, *chosen)) for budget, chosen in steps.items()
         },
         f"{name}, cut": {budget: own(codec, [cut(data, budget) for data in whole]) for budget in BUDGETS},
     }

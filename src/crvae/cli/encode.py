@@ -47,7 +47,7 @@ class Encode:
     """crz: images that --bytes chooses the steps on: prepared data (their validation images), or a folder of images; by default those
     of --images."""
     limit: int | None = None
-    """crz: the most bytes of each file; where it would take more, its steps are coarser."""
+    """crz: the most bytes of each file; if it would take more, it has fewer blocks or coarser steps."""
     steps: int | None = None
     """Keep only the first blocks, as many time steps as this; by default all."""
     count: int = 10_000
@@ -150,7 +150,7 @@ def _crz(
     from crvae.tasks.codec import Codec
 
     codec = Codec(model)
-    files = codec.compress(posterior, command.limit, command.steps, _coarser(command, codec, posterior, others))
+    files = codec.compress(posterior, command.limit, *_chosen(command, codec, posterior, others))
     if command.single:
         write_bytes(command.out, files[0])
     else:
@@ -158,11 +158,8 @@ def _crz(
             for name, data in zip(names, files, strict=True):
                 write_bytes(folder / f"{name}.crz", data)
     if empty := sum(len(data) == HEADER for data in files):
-        print(
-            f"crvae: --limit {command.limit} is less than the first block takes in {empty:,} of"
-            f" {counted(len(files), 'file')}: they show the average image",
-            file=sys.stderr,
-        )
+        where = f"in {empty:,} of {counted(len(files), 'file')}"
+        print(f"crvae: {_reason(command)} {where}: they show the average image", file=sys.stderr)
     average = sum(map(len, files)) / len(files)
     size = (
         f"{len(files[0])} bytes"
@@ -172,19 +169,30 @@ def _crz(
     print(f"{command.out}: {size}", file=sys.stderr)
 
 
-def _coarser(command: Encode, codec: Codec, posterior: DiagonalGaussian, others: torch.Tensor | None) -> int:
-    """The steps for --bytes, chosen on `others`, the images of --data, or on those that are encoded."""
+def _reason(command: Encode) -> str:
+    """Why files have no block: the smaller of --limit and --bytes."""
+    given = [(value, name) for name, value in (("limit", command.limit), ("bytes", command.bytes)) if value is not None]
+    if not given:
+        return "the first block says nothing"
+    value, name = min(given, key=lambda pair: pair[0])
+    return f"--{name} {value} is less than the first block takes"
+
+
+def _chosen(
+    command: Encode, codec: Codec, posterior: DiagonalGaussian, others: torch.Tensor | None
+) -> tuple[int | None, int]:
+    """How many blocks, and how much coarser: for --bytes chosen on `others`, the images of --data, or on those that are encoded."""
     import torch
 
     from crvae.models.gaussian import DiagonalGaussian
     from crvae.tasks.profiling import posterior_of
 
     if command.bytes is None:
-        return 0
+        return command.steps, 0
     if others is not None:
         posterior = posterior_of(codec.model, others)
     count = len(posterior.mean)
     rows = torch.linspace(0, count - 1, min(count, CHOSEN_ON)).long()
     some = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows], posterior.steps)
     with waiting("choosing steps"):
-        return codec.steps_for(some, command.bytes)
+        return codec.steps_for(some, command.bytes, command.steps)
