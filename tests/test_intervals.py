@@ -10,7 +10,7 @@ import torch
 from scipy.stats import binom
 
 from crvae.errors import UserError
-from crvae.intervals import jackknife, mean, share
+from crvae.intervals import jackknife, mean, share, widened
 
 
 def test_a_mean_has_the_interval_of_students_t():
@@ -34,6 +34,15 @@ def test_a_share_has_wilsons_interval(hits, of):
     assert found["value"] == p
     assert found["low"] == pytest.approx((centre - half) / (1 + z * z / of), abs=1e-6)
     assert found["high"] == pytest.approx((centre + half) / (1 + z * z / of), abs=1e-6)
+
+
+def test_a_widened_interval_holds_both():
+    (found,) = jackknife(lambda part: (float(part.mean()),), torch.zeros(20, 1))
+    assert found["low"] == found["high"] == 0  # no group changes it
+    wide = widened(found, share(1, 20))
+    assert (wide["value"], wide["low"], wide["high"]) == (0, 0, share(1, 20)["high"])
+    assert wide["interval"] == "jackknife of 10 groups, widened to hold Wilson's score"
+    assert widened(share(1, 20), found)["low"] == 0
 
 
 @pytest.mark.parametrize("method", ["jackknife", "mean"])

@@ -55,7 +55,8 @@ def jackknife(statistic: Callable[..., Sequence[float]], *samples: Float[Tensor,
 
     Group g of all samples is left out at once; what the statistic then varies by says how it varies from sample to sample. The
     statistic must be deterministic, the samples in random order, of 2 * GROUPS rows or more. Valid for smooth statistics and
-    U-statistics; resampling with replacement is not, since distances count doubled images as matches.
+    U-statistics; resampling with replacement is not, since distances count doubled images as matches. A statistic that no left
+    out group changes, such as a share of 0, gets an interval of no width.
     """
     values = statistic(*samples)
     kept = [[sample[torch.arange(len(sample)) % GROUPS != group] for sample in samples] for group in range(GROUPS)]
@@ -65,6 +66,16 @@ def jackknife(statistic: Callable[..., Sequence[float]], *samples: Float[Tensor,
         {"value": value, "low": value - half, "high": value + half, "interval": f"jackknife of {GROUPS} groups"}
         for value, half in zip(values, halves.tolist(), strict=True)
     ]
+
+
+def widened(found: Interval, other: Interval) -> Interval:
+    """The estimate of `found`, and the interval from the lower of both low bounds to the higher of both high bounds."""
+    return {
+        "value": found["value"],
+        "low": min(found["low"], other["low"]),
+        "high": max(found["high"], other["high"]),
+        "interval": f"{found['interval']}, widened to hold {other['interval']}",
+    }
 
 
 def _student(freedom: int) -> float:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from scipy.stats import binom
 
 from crvae.evaluation.image_scores import fid, inception_score, kid, precision_and_recall
 from crvae.evaluation.score import Score
+from crvae.intervals import share
 
 ABOUT = {"features": "toy", "features_sha256": "0" * 64, "resizer": "none"}
 
@@ -139,6 +141,39 @@ def test_precision_and_recall_on_toy_clouds():
     assert dropped["recall"].value == 0.5
     for score in (same, far, dropped):
         assert all(0 <= part.low <= part.value <= part.high <= 1 for part in score.values())
+
+
+@pytest.mark.parametrize(("near", "count"), [(0.0, 40), (0.02, 100), (0.2, 40), (0.9, 40)])
+def test_the_interval_of_precision_holds_the_mean_of_many_draws(near, count):
+    """A share `near` of the generated images is like the real ones, the others are far from them."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(80):
+        real, fake = torch.randn(2, count, 4, generator=generator)
+        far = torch.rand(count, generator=generator) >= near
+        fake[far] += 5 * torch.randn(int(far.sum()), 4, generator=generator) + 40
+        found.append(precision_and_recall(real, fake, 0, **ABOUT)["precision"])
+    truth = sum(score.value for score in found) / len(found)
+    missed = sum(not score.low <= truth <= score.high for score in found)
+    assert missed <= binom.ppf(0.999, len(found), 0.05)
+    assert all(0 <= score.low < score.high <= 1 for score in found)
+
+
+def test_at_the_ends_of_the_scale_an_interval_is_wilsons():
+    generator = torch.Generator().manual_seed(0)
+    real = torch.randn(40, 2, generator=generator)
+    for fake, value in ((real + 1000, 0), (real / 1000, 1)):  # all far away, all in the middle
+        score = precision_and_recall(real, fake, 0, **ABOUT)["precision"]
+        expected = share(40 * value, 40)
+        assert (score.value, score.low, score.high) == (value, expected["low"], expected["high"])
+        assert score.interval == "jackknife of 10 groups, widened to hold Wilson's score"
+
+
+def test_precision_is_a_share_of_generated_images_and_recall_of_real_ones():
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(200, 2, generator=generator), torch.randn(20, 2, generator=generator) + 1000
+    found = precision_and_recall(real, fake, 0, **ABOUT)
+    assert (found["precision"].high, found["recall"].high) == (share(0, 20)["high"], share(0, 200)["high"])
 
 
 def test_a_score_as_json_has_no_number_that_json_lacks():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from crvae.evaluation.features import classified, compared
 from crvae.evaluation.registry import CLASSIFIER, GENERATED, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
-from crvae.intervals import jackknife
+from crvae.intervals import Interval, jackknife, share, widened
 
 BLOCK = 1000
 """KID compares disjoint blocks of at most so many images, and averages."""
@@ -127,12 +127,22 @@ def precision_and_recall(
             images=len(fake),
             seed=seed,
             details={"neighbours": NEIGHBOURS},
-            **(interval | {"low": max(0.0, interval["low"]), "high": min(1.0, interval["high"])}),
+            **_of_share(interval, of),
             **_torch_fidelity(),
             **about,
         )
-        for name, interval in zip(("precision", "recall"), intervals, strict=True)
+        for name, interval, of in zip(("precision", "recall"), intervals, (len(fake), len(real)), strict=True)
     }
+
+
+def _of_share(found: Interval, of: int) -> Interval:
+    """The jackknife's interval of a share of `of` images, widened to hold Wilson's, within 0 and 1.
+
+    The jackknife alone misses the truth near 0 and 1, and has no width at them; Wilson's alone is too narrow between them, since
+    the images share their neighbours and are not independent.
+    """
+    wide = widened(found, share(round(found["value"] * of), of))
+    return {**wide, "low": max(0.0, wide["low"]), "high": min(1.0, wide["high"])}
 
 
 def inception_score(logits: Float[Tensor, "n k"], seed: int, **about: Any) -> Score:
