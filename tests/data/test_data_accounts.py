@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from making import contents, made
 
 from crvae.data import open_data
-from crvae.data.accounts import Tally, describe, printable
+from crvae.data.accounts import LABELS_READ, Tally, describe, printable, unread
 from crvae.data.sources.tree import grow
 from crvae.errors import UserError
 from fuzzing import many
@@ -124,6 +124,24 @@ def test_a_phones_folder_is_counted_by_ending(fill, tmp_path, crvae):
     assert "16 not looked at: ending .heic (IMG_0000.HEIC, IMG_0001.HEIC" in err
     code, out, _ = crvae("prepare", "--inspect", tmp_path / "again")
     assert "16 not looked at: ending .heic" in out
+
+
+def test_a_table_of_labels_that_was_read_is_not_called_not_looked_at(fill, tmp_path, crvae):
+    root = fill(tmp_path / "set", 6)
+    lines = [f"{path.name},{('red', 'grey')[i % 2]}" for i, path in enumerate(sorted(root.glob("*.png")))]
+    (root / "metadata.csv").write_text("\n".join(["file_name,hair", *lines]))
+    (root / "notes.txt").write_text("a note")
+    code, _, err = crvae("prepare", root, tmp_path / "out", "--size", 8)
+    assert code == 0
+    assert "1 read: table of labels (metadata.csv)" in err
+    assert "1 not looked at: ending .txt (notes.txt)" in err
+    assert "not looked at: table of labels" not in err
+    card = open_data(tmp_path / "out").card
+    assert {kind.reason for kind in card.not_looked_at} == {LABELS_READ, "ending .txt"}
+    assert unread(card.not_looked_at) == 1
+    code, out, _ = crvae("prepare", "--inspect", tmp_path / "out")
+    assert code == 0
+    assert "1 read: table of labels (metadata.csv)" in out
 
 
 def test_all_copies_move_together_in_a_small_set(tmp_path, encoded, picture):

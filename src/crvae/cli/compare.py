@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -40,13 +41,15 @@ def run(args: list[str]) -> None:
         from rich.console import Console
 
         from crvae.evaluation.comparison import compare
-        from crvae.evaluation.report import write_report
+        from crvae.evaluation.report import warnings, write_report
 
     with progress() as advance, new_folder(command.out) as folder:
         comparison = compare(command.runs, request, folder, advance)
         write_report(comparison, folder)
     for entry in comparison.entries:
         say_beside(entry.run, entry.not_looked_at)
+    for warning in warnings(comparison):
+        print(f"crvae: {warning}", file=sys.stderr)
     if command.json:
         print(json.dumps(comparison.json()))
     Console(stderr=True).print(f"done: {command.out / 'report.html'}", highlight=False)

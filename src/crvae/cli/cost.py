@@ -50,8 +50,7 @@ def run(args: list[str]) -> None:
     if not command.limit >= 1:
         raise UserError(f"--limit must be at least 1 second, got {command.limit}")
     with waiting("loading"):
-        from crvae.evaluation.cost import cost
-        from crvae.evaluation.latency import QUIET
+        from crvae.evaluation.cost import cost, not_quiet
 
     costs = []
     for number, config in enumerate(configs, 1):
@@ -62,12 +61,8 @@ def run(args: list[str]) -> None:
                 config, limit=command.limit, quick=command.quick, progress=advance, what=f"measuring {config.recipe}"
             )
         costs.append(measured)
-        if (costs[-1].others or 0) > QUIET:
-            print(
-                f"crvae: the machine was not quiet: other programs kept {costs[-1].others:.1f} processors busy while {config.recipe}"
-                " was measured, so latencies are too long",
-                file=sys.stderr,
-            )
+        if warning := not_quiet(measured.others, config.recipe):
+            print(f"crvae: {warning}", file=sys.stderr)
     if command.json:
         print(json.dumps([dataclasses.asdict(cost) for cost in costs], indent=2))
     else:

@@ -12,7 +12,7 @@ import tyro
 
 from crvae.cli.parsing import parse
 from crvae.cli.stopping import advise
-from crvae.data.accounts import describe
+from crvae.data.accounts import describe, unread
 from crvae.data.card import Card
 from crvae.data.registry import all_sources
 from crvae.data.request import CORES, prepare_source
@@ -114,7 +114,7 @@ def _inspecting(arg: str) -> bool:
 def summary(card: Card, out: Path) -> list[str]:
     """What was prepared and what was not, in lines."""
     counts = ", ".join(f"{split.count:,} {name}" for name, split in card.splits.items())
-    ignored = sum(kind.count for kind in card.not_looked_at)
+    ignored = unread(card.not_looked_at)
     repeated = card.files.repeated if card.files else card.duplicates.images
     lines = [f"{out}: {counts}; {len(card.skipped):,} skipped, {repeated:,} repeated, {ignored:,} not looked at"]
     lines += [f"  note: {note}" for note in card.notes]

@@ -1,4 +1,4 @@
-"""What becomes of every file of a source: used, repeated, skipped with a reason, or not looked at, counted by kind."""
+"""What becomes of every file of a source: used, repeated, skipped with a reason, read, or not looked at, counted by kind."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Protocol
 FIRST = 5
 """How many names are given with a count."""
 
+LABELS_READ = "table of labels, read"
+"""The reason of a file that gives no image, but whose labels are used."""
+
 
 @dataclass(frozen=True)
 class Ignored:
-    """Files of one kind that are not looked at."""
+    """Files of one kind that are not looked at, or are tables of labels."""
 
     reason: str
     """Completes "N files: ..."."""
@@ -34,7 +37,7 @@ class Kind(Protocol):
 
 @dataclass
 class Tally:
-    """Counts what is not looked at, while a source lists its files."""
+    """Counts what gives no image, while a source lists its files."""
 
     _kinds: dict[str, list[str]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -72,9 +75,18 @@ def ending(name: str) -> str:
 
 
 def describe(ignored: Iterable[Kind]) -> list[str]:
-    """One line for each kind: `16 files not looked at: ending .heic (IMG_0004.HEIC, IMG_0005.HEIC, …)`."""
+    """One line for each kind: `16 not looked at: ending .heic (IMG_0004.HEIC, IMG_0005.HEIC, …)`.
+
+    Tables of labels that were read have their own words: `1 read: table of labels (metadata.csv)`.
+    """
     lines = []
     for kind in ignored:
         names = ", ".join(kind.first) + ", …" * (kind.count > len(kind.first))
-        lines.append(f"{kind.count:,} not looked at: {kind.reason} ({names})")
+        what = "read: table of labels" if kind.reason == LABELS_READ else f"not looked at: {kind.reason}"
+        lines.append(f"{kind.count:,} {what} ({names})")
     return lines
+
+
+def unread(ignored: Iterable[Kind]) -> int:
+    """How many files were not looked at: all of `ignored` but the tables of labels that were read."""
+    return sum(kind.count for kind in ignored if kind.reason != LABELS_READ)

@@ -16,14 +16,14 @@ from crvae.data import open_data
 from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.evaluation.autoencoding import reconstructions
-from crvae.evaluation.cost import EXPECTED, cost
+from crvae.evaluation.cost import EXPECTED, Cost, cost
 from crvae.evaluation.curves import save_curves
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.evaluate import asked, evaluate_subject
 from crvae.evaluation.features import spaced
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.published import published
-from crvae.evaluation.registry import Request
+from crvae.evaluation.registry import SCORES, STAGE1, Request
 from crvae.evaluation.score import Score
 from crvae.evaluation.stability import Stability, stability
 from crvae.pictures import from_8_bit, save_grid, save_picture
@@ -36,6 +36,9 @@ from crvae.training.run import Run
 
 SAMPLES = 40
 """Samples shown of each run."""
+
+LATENCY = 128
+"""Images in the batch whose latency is measured, as in the paper."""
 
 SHOWN = 10
 """Reconstructed images, and latents of the stability figure, that are shown."""
@@ -54,6 +57,12 @@ class Entry:
     cost: dict[str, float] = field(default_factory=dict)
     device: str = ""
     """Where time and memory were measured."""
+    others: float | None = None
+    """Processors that other programs kept busy meanwhile."""
+    batch: int = 0
+    """Images of the training step whose memory was measured."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Key of a score or cost -> why there is none."""
     not_looked_at: tuple[str, ...] = ()
     """What else lies in a folder of images."""
     pictures: dict[str, str] = field(default_factory=dict)
@@ -105,12 +114,12 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
     request = replace(request, images=min(counts))  # a score of fewer images is another score
     for subject in subjects:
         asked(subject, request)
-    for entry in entries:
-        _measure(entry, progress)
+    _measure(entries, progress)
     result = {}
     for entry, subject in zip(entries, subjects, strict=True):
         result = evaluate_subject(subject, request, lambda what, *n, name=entry.name: progress(f"{name}: {what}", *n))
         entry.scores = result["scores"]
+        entry.missing |= _not_scored(entry, subject, request)
         images = subject.images(min(SAMPLES, result["images"]), request.seed)
         entry.pictures["samples"] = f"samples-{entry.name}.png"
         save_grid(from_8_bit(images), folder / entry.pictures["samples"], columns=10)
@@ -135,6 +144,7 @@ def _about(name: str, subject: Subject) -> Entry:
     """What the run's files tell of it."""
     entry = Entry(name, subject.name, not_looked_at=subject.beside)
     if subject.model is None:
+        entry.missing["parameters"] = entry.missing["training_images_per_second"] = "not a model"
         return entry
     body = read_config(model_folder(subject.name))
     entry.recipe, entry.images_seen = str(body.get("recipe", "")), int(body.get("images", 0))
@@ -144,7 +154,22 @@ def _about(name: str, subject: Subject) -> Entry:
     speeds = [line["images_per_second"] for line in reports if "images_per_second" in line and "prior" not in line]
     if speeds:
         entry.cost["training_images_per_second"] = median(speeds)
+    else:
+        entry.missing["training_images_per_second"] = "no reports of training"
     return entry
+
+
+def _not_scored(entry: Entry, subject: Subject, request: Request) -> dict[str, str]:
+    """Why the subject lacks each score that it does not have."""
+    found = {}
+    for kind in SCORES.values():
+        if STAGE1 in kind.needs and subject.autoencoder is None:
+            why = "not a Stage1 model"
+        else:
+            lacking = kind.lacking(request, subject).partition(":")[0]
+            why = f"needs {lacking}" if lacking else "not asked for"
+        found |= {key: why for key in kind.gives if key not in entry.scores}
+    return found
 
 
 def _configuration(entry: Entry) -> Stage1Config | Stage2Config | None:
@@ -153,16 +178,34 @@ def _configuration(entry: Entry) -> Stage1Config | Stage2Config | None:
     return run.config(STAGES) if (run.folder / "config.yaml").is_file() else None
 
 
-def _measure(entry: Entry, progress: Progress) -> None:
-    """Time and memory of a Stage1 run's configuration (section 5), on this machine, now."""
-    config = _configuration(entry)
-    if config is None or config.stage != 1:
-        return
-    measured = cost(config, limit=EXPECTED, progress=progress, what=f"{entry.name}: measuring its cost")
-    entry.device = measured.device
-    entry.cost |= {f"{work}_ms": times["128"] for work, times in measured.latency_ms.items() if "128" in times}
+def _measure(entries: Sequence[Entry], progress: Progress) -> None:
+    """Time and memory of the Stage1 runs' configurations (section 5), on this machine, now: once for all seeds of one."""
+    measured: dict[str, Cost] = {}
+    for entry in entries:
+        config = _configuration(entry)
+        if config is None or config.stage != 1:
+            why = "not a run: not measured" if config is None else "Stage2: not measured"
+            entry.missing |= dict.fromkeys(("inference_ms", "generation_ms", "training_memory_gb"), why)
+            continue
+        any_seed = config.model_copy(update={"train": config.train.model_copy(update={"seed": 0})}).model_dump_json()
+        if any_seed not in measured:
+            what = f"{entry.name}: measuring its cost, seconds of at most"
+            measured[any_seed] = cost(config, limit=EXPECTED, only=LATENCY, progress=progress, what=what)
+        _tell(entry, measured[any_seed], config.train.batch)
+
+
+def _tell(entry: Entry, measured: Cost, batch: int) -> None:
+    """Writes what was measured to the entry, and why something was not."""
+    entry.device, entry.others, entry.batch = measured.device, measured.others, batch
+    late = f"not measured within {EXPECTED:.0f} s"
+    entry.missing |= {"inference_ms": late, "generation_ms": late}
+    entry.cost |= {
+        f"{work}_ms": times[str(LATENCY)] for work, times in measured.latency_ms.items() if str(LATENCY) in times
+    }
+    entry.missing["training_memory_gb"] = late if Path("/proc/self/status").is_file() else "the system does not say"
     if measured.peak_memory_bytes is not None:
         entry.cost["training_memory_gb"] = measured.peak_memory_bytes / 1e9
+    entry.missing = {key: why for key, why in entry.missing.items() if key not in entry.cost}
 
 
 def _reconstructions(comparison: Comparison, subjects: Sequence[Subject], folder: Path) -> None:
@@ -190,15 +233,19 @@ def _stability(entries: Sequence[Entry], subjects: Sequence[Subject], folder: Pa
     for entry, subject in zip(entries, subjects, strict=True):
         model = subject.autoencoder
         if model is None or not (Path(entry.run) / "samples").is_dir():
+            why = "not a Stage1 model" if model is None else "no snapshots"
+            entry.missing |= dict.fromkeys(("movement", "variety"), why)
             continue
         distance = distance or PerceptualDistance(model.device)
         config = _configuration(entry)
         until = float("inf") if config is None else config.train.seen
         found = stability(entry.run, model.image_shape, distance, until)
-        if found is not None:
-            entry.scores |= found.scores
-            entry.pictures["stability"] = f"stability-{entry.name}.png"
-            save_picture(_figure(found), folder / entry.pictures["stability"])
+        if found is None:
+            entry.missing |= dict.fromkeys(("movement", "variety"), "fewer than two snapshots")
+            continue
+        entry.scores |= found.scores
+        entry.pictures["stability"] = f"stability-{entry.name}.png"
+        save_picture(_figure(found), folder / entry.pictures["stability"])
 
 
 def _figure(found: Stability):

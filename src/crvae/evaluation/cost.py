@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.errors import UserError
-from crvae.evaluation.latency import Others, Times, in_turns
+from crvae.evaluation.latency import QUIET, Others, Times, in_turns
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.priors import build_prior, prior_config
 from crvae.progress import Progress, silent
@@ -53,18 +53,30 @@ class Cost:
     """Processors that other programs kept busy while the latencies were measured."""
 
 
+def not_quiet(others: float | None, measured: str) -> str:
+    """A sentence if `others`, of the `Cost` of what is named `measured`, made its latencies too long; else nothing."""
+    if others is None or others <= QUIET:
+        return ""
+    return (
+        f"the machine was not quiet: other programs kept {others:.1f} processors busy while {measured} was measured,"
+        " so latencies are too long"
+    )
+
+
 def cost(
     config: Config,
     *,
     limit: float = math.inf,
     quick: bool = False,
+    only: int | None = None,
     progress: Progress = silent,
     what: str = "measuring",
 ) -> Cost:
     """Counts and measures everything, in about `limit` seconds. Latency and memory are this machine's, in the recipe's precision.
 
-    `quick` leaves out memory and the largest batch. `progress` is told `what` and the seconds so far. Raises UserError if a
-    frozen network that the recipe trains with cannot be fetched, or a training step does not fit into memory.
+    `quick` leaves out memory and the largest batch. `only` is the one batch at which latency is measured, without the counts
+    of operations. `progress` is told `what` and the seconds so far. Raises UserError if a frozen network that the recipe trains
+    with cannot be fetched, or a training step does not fit into memory.
     """
     begun, expected = time.perf_counter(), limit if math.isfinite(limit) else EXPECTED
 
@@ -79,12 +91,13 @@ def cost(
         from crvae.evaluation.cost_stage2 import parameters as count
     else:
         flops, count = flops_per_image, parameters
-    counted, operations = count(config), flops(config)  # type: ignore[arg-type]
+    counted, operations = count(config), {} if only else flops(config)  # type: ignore[arg-type]
     tick()
     others = Others()
     share = 0.3 if quick else 0.5
     left = max(1.0, share * (limit - (time.perf_counter() - begun)))
-    times = latency(config, fabric, BATCHES[:-1] if quick else BATCHES, budget=3 if quick else 6, limit=left, tick=tick)
+    batches = (only,) if only else BATCHES[:-1] if quick else BATCHES
+    times = latency(config, fabric, batches, budget=3 if quick or only else 6, limit=left, tick=tick)
     used = others.used()
     memory = None if quick else peak_memory(config, max(1.0, limit - (time.perf_counter() - begun)), tick)
     return Cost(

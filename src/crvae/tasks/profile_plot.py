@@ -9,6 +9,9 @@ from crvae.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FONT, LINE, CHARACTER = 8, 10, 5.2
+"""Of the numbers beside points, in points: size, height of a line, width of a character."""
+
 
 def plot(profile: dict[str, Any], title: str) -> Figure:
     """What `crvae.tasks.profile` returned, as a plot. Raises UserError if matplotlib is missing."""
@@ -49,9 +52,10 @@ def plot(profile: dict[str, Any], title: str) -> Figure:
     axes[3].set_title("perceived change, likewise")
 
     axes[4].plot(first["rate"], first["error"], marker="o", color="tab:green")
-    for t, (rate, error) in enumerate(zip(first["rate"], first["error"], strict=True)):
-        axes[4].annotate(f"t = {t}", (rate, error), fontsize=7, xytext=(3, 3), textcoords="offset points")
-    axes[4].set(title="first t blocks alone", xlabel="rate, nats an image", ylabel="reconstruction error")
+    axes[4].margins(0.12)  # room for the first and the last label
+    axes[4].set(
+        title="first t blocks alone; beside each point: t", xlabel="rate, nats an image", ylabel="reconstruction error"
+    )
 
     for index, band in enumerate(bands):
         values = [unexplained[index] for unexplained in first["unexplained"]]
@@ -65,7 +69,30 @@ def plot(profile: dict[str, Any], title: str) -> Figure:
         axis.title.set_fontsize(10)
     for axis in axes[4:]:
         axis.title.set_fontsize(10)
+    figure.draw_without_rendering()  # puts the axes in their places
+    _number(axes[4], first["rate"], first["error"])
     return figure
+
+
+def _number(axis: Any, x: list[float], y: list[float]) -> None:
+    """Writes the numbers of points, from 0, beside them. Points that lie too close for that share a label: `6-8`."""
+    points = axis.transData.transform(list(zip(x, y, strict=True))) * 72 / axis.figure.dpi
+    groups: list[list[int]] = []
+    for t, (across, up) in enumerate(points):
+        if groups:
+            left, height = points[groups[-1][0]]
+            width = CHARACTER * (len(_range(groups[-1])) + 0.5)
+            if -width < across - left < width and abs(up - height) < LINE:
+                groups[-1].append(t)
+                continue
+        groups.append([t])
+    for group in groups:
+        place = (x[group[0]], y[group[0]])
+        axis.annotate(_range(group), place, fontsize=FONT, xytext=(3, 4), textcoords="offset points")
+
+
+def _range(group: list[int]) -> str:
+    return str(group[0]) if len(group) == 1 else f"{group[0]}-{group[-1]}"
 
 
 def _bars(axis: Any, places: Any, values: list[dict[str, float]], colour: str = "tab:blue") -> None:
