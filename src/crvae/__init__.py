@@ -6,6 +6,7 @@
 >>> model = crvae.load("runs/photos")      # a run, an exported folder, a built-in name, or "hub:owner/name"
 >>> images = model.sample(64, seed=0)      # b c h w in [-1, 1]
 >>> crvae.show(images)                     # one picture
+>>> x = crvae.read("photos", model)        # your own pictures, as the model takes them
 >>> crvae.evaluate(model, "data/photos")   # KID, FID, reconstruction, ...
 
 Nothing heavy is imported before it is used.
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from crvae.models.upsampler import Upsampler
     from crvae.pictures import show
     from crvae.storage.models import load, load_discriminator
+    from crvae.tasks.reading import read
     from crvae.training.calls import resume, train
 
 __version__ = "0.1.0"
@@ -39,6 +41,7 @@ __all__ = [
     "models",
     "open_data",
     "prepare",
+    "read",
     "resume",
     "show",
     "tasks",
@@ -53,6 +56,7 @@ _HOME = {
     "load_discriminator": "crvae.storage.models",
     "open_data": "crvae.data.prepared",
     "prepare": "crvae.data.request",
+    "read": "crvae.tasks.reading",
     "resume": "crvae.training.calls",
     "show": "crvae.pictures",
     "train": "crvae.training.calls",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from crvae.progress import Progress
@@ -11,9 +10,6 @@ if TYPE_CHECKING:
     from crvae.models.autoencoder import Autoencoder
     from crvae.models.upsampler import Upsampler
     from crvae.tasks.inputs import Images
-
-SHOWN = 5
-"""Skipped files that are named."""
 
 
 def images_of(
@@ -25,12 +21,8 @@ def images_of(
     """
     from crvae.data.images import pixels
     from crvae.tasks.inputs import read_images
+    from crvae.tasks.reading import tell_skipped
 
     images = read_images(source, model, option=option, limit=limit, pixels=pixels(pixel_limit), progress=progress)
-    for sentence in images.skipped[:SHOWN]:
-        print(f"skipped: {sentence}", file=sys.stderr)
-    if len(images.skipped) > SHOWN:
-        print(f"skipped: {len(images.skipped) - SHOWN:,} more", file=sys.stderr)
-    for line in images.not_looked_at[:SHOWN]:
-        print(line, file=sys.stderr)
+    tell_skipped(images)
     return images

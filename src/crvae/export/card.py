@@ -13,6 +13,7 @@ from crvae.export.onnx import Checked
 from crvae.export.provenance import Provenance
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.prior import LearnedPrior
 from crvae.models.upsampler import Upsampler
 
 UNKNOWN = "unknown"
@@ -27,14 +28,18 @@ def model_card(
     graphs: list[Checked],
     threads: int,
     discriminator: Discriminator | None,
+    weights: bool,
 ) -> str:
-    """README.md of a model called `name`: what it is, how to use it, where it comes from, how good it is, what it is not."""
+    """README.md of a model called `name`: what it is, how to use it, where it comes from, how good it is, what it is not.
+
+    `weights`: whether the folder has safetensors, which `crvae.load` opens. `graphs`: its ONNX graphs, none or all.
+    """
     sections = [
-        _front_matter(licence, model),
+        _front_matter(licence, model, weights),
         f"# {_line(name)}\n\n![Samples from the prior](samples.png)",
         "Samples from the prior, seed 0, not selected.",
         _about(model, about, discriminator),
-        _usage(name),
+        _usage(model, weights=weights, graphs=bool(graphs)),
         _training(about),
         _data(about),
         _scores(about),
@@ -46,9 +51,9 @@ def model_card(
     return "\n\n".join(section.strip("\n") for section in sections) + "\n"
 
 
-def _front_matter(licence: str, model: Autoencoder | Upsampler) -> str:
+def _front_matter(licence: str, model: Autoencoder | Upsampler, weights: bool) -> str:
     content = {
-        "library_name": "crvae",
+        "library_name": "crvae" if weights else "onnx",
         "license": licence.lower() or UNKNOWN,
         "pipeline_tag": "unconditional-image-generation",
         "tags": ["variational-autoencoder", "channel-recurrent", f"{model.image_shape[1]}x{model.image_shape[2]}"],
@@ -78,10 +83,12 @@ def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: Dis
     return _table(("what", "value"), list(rows.items()))
 
 
-def _usage(name: str) -> str:
-    return f"""
-## Use
+def _usage(model: Autoencoder | Upsampler, *, weights: bool, graphs: bool) -> str:
+    parts = ["## Use", *([WITH_CRVAE] if weights else []), *([_with_onnx(model)] if graphs else [])]
+    return "\n\n".join([*parts, f"Written by crvae {__version__}."])
 
+
+WITH_CRVAE = """
 ```python
 import crvae
 
@@ -89,7 +96,38 @@ model = crvae.load("FOLDER")          # this folder, or "hub:OWNER/NAME"
 images = model.sample(16, seed=0)     # b c h w in [-1, 1]
 ```
 
-`crvae sample FOLDER --count 64 --out samples.png` does it from the command line. Written by crvae {__version__}."""
+`crvae sample FOLDER --count 64 --out samples.png` does it from the command line.""".strip()
+
+
+def _with_onnx(model: Autoencoder | Upsampler) -> str:
+    """How to sample with the graphs alone, without crvae and PyTorch."""
+    learned = isinstance(model.prior, LearnedPrior)
+    first, shape = ("noise", model.prior.noise_shape) if learned else ("z", model.latent_shape)
+    calls = [f"{first} = np.random.default_rng(0).standard_normal({(16, *shape)}, np.float32)"]
+    if learned:
+        calls.append('z = run("prior.onnx", noise=noise)                # draws of the learned prior')
+    calls.append('images = run("decoder.onnx", z=z)                 # b c h w in [-1, 1]')
+    if isinstance(model, Upsampler):
+        calls.append('images = run("upsampler.onnx", images=images)  # large images')
+    row = "row.transpose(1, 2, 0)" if model.image_shape[0] == 3 else "row[0]"
+    return f"""
+The ONNX graphs need no crvae. Run `pip install onnxruntime pillow`, then in this folder:
+
+```python
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+
+def run(file, **inputs):
+    return onnxruntime.InferenceSession(file).run(None, inputs)[0]
+
+
+{chr(10).join(calls)}
+row = np.concatenate(list(images), axis=2)             # c h (b w)
+row = ((row.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
+Image.fromarray({row}).save("images.png")
+```""".strip()
 
 
 def _training(about: Provenance) -> str:

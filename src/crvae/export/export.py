@@ -85,6 +85,7 @@ def export(run: str, out: Path, request: Request, progress: Progress = silent) -
             graphs=graphs,
             threads=torch.get_num_threads(),
             discriminator=discriminator,
+            weights="safetensors" in request.formats,
         )
         write_text(folder / "README.md", card)
 

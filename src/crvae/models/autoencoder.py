@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
+from crvae.errors import UserError
 from crvae.models import patch, trunk
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.models.given import check_count, check_images, check_latents
 from crvae.models.latent import construct
 from crvae.models.layers import initialise
 from crvae.models.origin import Origin, as_html
@@ -75,7 +77,9 @@ class Autoencoder(nn.Module):
         return next(self.parameters()).device
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> DiagonalGaussian:
-        """Images -> posterior q(z|x)."""
+        """Images -> posterior q(z|x). Raises UserError if their shape, type or device is not the model's."""
+        weight = next(self.parameters())
+        check_images(x, self.image_shape, dtype=weight.dtype, device=weight.device)
         if self.config.likelihood == "bernoulli":
             x = (x + 1) / 2
         return self.latent.posterior(self.encoder(x))
@@ -90,8 +94,15 @@ class Autoencoder(nn.Module):
         return raw if self.config.likelihood == "bernoulli" else torch.tanh(raw)
 
     def decode(self, z: Float[Tensor, " b *d"], steps: int | None = None) -> Float[Tensor, "b c h w"]:
-        """z -> images. With `steps` t, only the first t blocks are used, the rest are at the prior's mean."""
+        """z -> images. With `steps` t, only the first t blocks are used, the rest are at the prior's mean.
+
+        Raises UserError if the shape, type or device of z is not the model's, or t is not from 0 to T.
+        """
+        weight = next(self.parameters())
+        check_latents(z, self.latent_shape, dtype=weight.dtype, device=weight.device)
         if steps is not None:
+            if isinstance(steps, int) and not 0 <= steps <= self.config.steps:
+                raise UserError(f"steps must be from 0 to {self.config.steps}, got {steps}")
             z = self.prior.mean_fill(z, steps)
         outputs = self.outputs(self.transform(z)).float()
         return 2 * torch.sigmoid(outputs) - 1 if self.config.likelihood == "bernoulli" else outputs
@@ -101,15 +112,17 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Images decoded from their posterior's mean."""
+        """Images decoded from their posterior's mean. Raises UserError as `encode`."""
         return self.decode(self.encode(x).mean)
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h w"]:
         """`count` images from the prior. The same seed gives the same images, and the first of them whatever `count`.
 
-        `truncation` scales z about the prior's mean: below 1 gives more usual, less varied images.
+        `truncation` scales z about the prior's mean: below 1 gives more usual, less varied images. Raises UserError if `count`
+        is below 1.
         """
+        check_count(count)
         z, mean = self.prior.sample(count, seed), self.prior.mean
         z = mean + truncation * (z - mean)
         return torch.cat([self.decode(part) for part in z.split(SAMPLE_BATCH)])

@@ -16,6 +16,7 @@ from crvae.config.stage2 import Stage2DiscriminatorConfig, UpsamplerConfig
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.models.given import check_images
 from crvae.models.origin import Origin, as_html
 from crvae.models.prior import Prior
 
@@ -143,34 +144,50 @@ class Upsampler(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """Small images -> large ones, in [-1, 1]."""
+        """Small images -> large ones, in [-1, 1]. Raises UserError if their shape, type or device is not the model's."""
+        self._check(x, self.input_shape)
         return self.network(x).float().clamp(-1, 1)
 
     @torch.no_grad()
     def upscale(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """Small images of any number, Stage1's outputs or others, -> large ones, without gradients."""
+        """Small images of any number, Stage1's outputs or others, -> large ones, without gradients.
+
+        Raises UserError if their shape, type or device is not the model's.
+        """
+        self._check(x, self.input_shape)
         return torch.cat([self(part) for part in x.split(SAMPLE_BATCH)])
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> DiagonalGaussian:
-        """Images -> Stage1's posterior q(z|x). Large ones are first reduced, with antialiasing."""
+        """Small or large images -> Stage1's posterior q(z|x). Large ones are first reduced, with antialiasing.
+
+        Raises UserError if their shape, type or device is not the model's.
+        """
+        self._check(x, self.input_shape, self.image_shape)
         size = self.config.size
         if x.shape[-1] != size:
             x = F.interpolate(x, size=(size, size), mode="bicubic", antialias=True).clamp(-1, 1)
         return self.stage1.encode(x)
 
     def decode(self, z: Float[Tensor, " b *d"], steps: int | None = None) -> Float[Tensor, "b c h2 w2"]:
-        """z -> large images. With `steps` t, only the first t blocks are used, the rest are at the prior's mean."""
+        """z -> large images. With `steps` t, only the first t blocks are used, the rest are at the prior's mean.
+
+        Raises UserError if the shape, type or device of z is not the model's, or t is not from 0 to T.
+        """
         return self(self.stage1.decode(z, steps))
 
     @torch.no_grad()
     def reconstruct(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-        """Small or large images -> large ones decoded from their posterior's mean."""
+        """Small or large images -> large ones decoded from their posterior's mean. Raises UserError as `encode`."""
         return self.decode(self.encode(x).mean)
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h2 w2"]:
         """`count` large images from the prior: Stage1's `sample` of the same arguments, upsampled."""
         return self.upscale(self.stage1.sample(count, seed, truncation))
+
+    def _check(self, x: object, *shapes: tuple[int, ...]) -> None:
+        weight = next(self.parameters())
+        check_images(x, *shapes, dtype=weight.dtype, device=weight.device)
 
     def _repr_html_(self) -> str:
         config, stage1 = self.config, self.stage1.config

@@ -16,6 +16,7 @@ from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import standard_draws
+from crvae.models.given import check_images
 from crvae.models.prior import Prior
 from crvae.tasks.descent import OPTIMISERS
 from crvae.tasks.occlusion import occlude
@@ -89,7 +90,7 @@ def complete(
     done and the most that there can be.
 
     Puts the networks in evaluation mode. Raises UserError if the images are not of the model's shape, the mask not of
-    theirs, empty or full, or where tau has no discriminator.
+    theirs, empty or full, or tau is above 0 without a discriminator.
     """
     if discriminator is not None and discriminator.untrained:
         discriminator, search = None, replace(search or Search(), tau=0.0)
@@ -97,7 +98,9 @@ def complete(
         search = Search() if discriminator is not None else Search(tau=0.0)
     mask = check(model, x, mask).to(model.device)
     if search.tau and discriminator is None:
-        raise UserError("--tau above 0 needs the run's discriminator: use --tau 0, or a run that has one")
+        raise UserError(
+            f"Search(tau={search.tau:g}) needs a discriminator. Pass discriminator=crvae.load_discriminator(RUN), or Search(tau=0)"
+        )
     realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
     x = x.to(model.device, memory_format=torch.channels_last)  # as the decoder's output
     model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,10 +125,7 @@ def complete(
 
 def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, ...]) -> Float[Tensor, "b 1 h w"]:
     """The mask, one for each image. Raises UserError as `complete` says."""
-    if x.ndim != 4 or tuple(x.shape[1:]) != model.image_shape:
-        raise UserError(
-            f"the images are {tuple(x.shape)}, the model needs (images, {', '.join(map(str, model.image_shape))})"
-        )
+    check_images(x, model.image_shape, dtype=next(model.parameters()).dtype)
     wide = mask.float()
     while wide.ndim < 4:
         wide = wide[None]

@@ -1,0 +1,65 @@
+"""What a caller gives a model, checked by shape, type and device alone: no value is read, so a check never waits for a device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crvae.errors import UserError
+
+
+def check_images(x: object, *shapes: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> None:
+    """Raises UserError if `x` is not images `b c h w` of one of `shapes` `c h w`, of the model's `dtype` and `device`."""
+    if not _fits(x, shapes, dtype, device):
+        _refuse(x, "images", shapes, " in [-1, 1]", dtype, device)
+
+
+def check_latents(z: object, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> None:
+    """Raises UserError if `z` is not latents `b *d` of `shape` `*d`, of the model's `dtype` and `device`."""
+    if not _fits(z, (shape,), dtype, device):
+        _refuse(z, "z", (shape,), "", dtype, device)
+
+
+def check_count(count: int) -> None:
+    """Raises UserError if `count` is not at least 1."""
+    if count < 1:
+        raise UserError(f"count must be at least 1, got {count}")
+
+
+def _fits(given: object, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device | None) -> bool:
+    return (
+        isinstance(given, Tensor)
+        and tuple(given.shape[1:]) in shapes
+        and (given.dtype == dtype or (given.is_floating_point() and torch.is_autocast_enabled(given.device.type)))
+        and device in (None, given.device)
+    )
+
+
+def _refuse(
+    given: object,
+    name: str,
+    shapes: tuple[tuple[int, ...], ...],
+    values: str,
+    dtype: torch.dtype,
+    device: torch.device | None,
+) -> None:
+    """Raises the UserError that says what `given` is and what it must be."""
+    form = " or ".join(f"b {_spaced(shape)}" for shape in shapes) + values
+    if not isinstance(given, Tensor):
+        raise UserError(f"{name} must be a tensor {form}, got {type(given).__name__}")
+    shape = tuple(given.shape)
+    if shape[1:] not in shapes:
+        advice = f". Pass {name}[None]" if shape in shapes else ""
+        raise UserError(f"{name} must be {form}, got {_spaced(shape) or 'a single number'}{advice}")
+    if given.dtype != dtype:
+        ours, theirs = (str(kind).removeprefix("torch.") for kind in (dtype, given.dtype))
+        stored = name == "images" and not given.is_floating_point()
+        advice = (
+            "Convert values 0 to 255 with crvae.pictures.from_8_bit(images)" if stored else f"Pass {name}.to({dtype})"
+        )
+        raise UserError(f"{name} must be {ours} {form}, got {theirs}. {advice}")
+    raise UserError(f"{name} must be on the model's device {device}, got {given.device}. Pass {name}.to(model.device)")
+
+
+def _spaced(shape: tuple[int, ...]) -> str:
+    return " ".join(map(str, shape))
