@@ -48,7 +48,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     prepared = open_data(data)
     check(config, prepared)
     if after := too_late(config):
-        train, kappa = config.train, config.objective.mutual_information
+        train, kappa = config.train, getattr(config.objective, "mutual_information", 0)
         raise UserError(
             f"the discriminator starts after {after:,} images, and the last batch of the run begins at"
             f" {_last_batch(train):,}: it would never be trained. Pass --objective.adversarial-after-images"
