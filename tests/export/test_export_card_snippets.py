@@ -16,7 +16,6 @@ from PIL import Image
 import crvae as package
 from crvae.cli import main
 from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig
-from crvae.config.stage2 import UpsamplerConfig
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.priors import build_prior
 from crvae.models.upsampler import Upsampler
@@ -30,26 +29,18 @@ PRIORS = {
 
 
 @pytest.fixture
-def saved(small, tmp_path):
+def saved(small, folder2, tmp_path):
     """saved(stage, prior, **options): the folder of a small model with a prior of this kind, "" for N(0, I)."""
 
     def make(stage: int, prior: str, **options):
-        stage1 = small(steps=2, **options)
+        model = small(steps=2, **options) if stage == 1 else package.load(folder2)
+        stage1 = model if stage == 1 else model.stage1
         if prior:
             torch.manual_seed(0)
-            stage1.prior = build_prior(PRIORS[prior], stage1.latent_shape, 2).eval()
-        folder = tmp_path / "model"
-        if stage == 1:
-            save(folder, stage1, recipe="test", images=1)
-        else:
-            config = UpsamplerConfig(size=32, output_size=56, width=4, blocks=1)
-            upsampler = Upsampler(config, stage1).eval()
-            for (
-                parameter
-            ) in upsampler.network.parameters():  # which begins as bicubic interpolation, grey for a grey image
-                torch.nn.init.normal_(parameter, std=0.5)
-            save_upsampler(folder, upsampler, recipe="test", images=1)
-        return folder
+            stage1.prior = build_prior(PRIORS[prior], stage1.latent_shape, stage1.config.steps).eval()
+        write = save if stage == 1 else save_upsampler
+        write(tmp_path / "model", model, recipe="test", images=1)
+        return tmp_path / "model"
 
     return make
 
@@ -75,8 +66,8 @@ def without_crvae(snippet: str, folder) -> None:
 
 
 CASES = [
-    (1, "", {"size": 28, "channels": 1}),
     (2, "flow", {}),
+    pytest.param(1, "", {"size": 28, "channels": 1}, marks=pytest.mark.slow),
     pytest.param(1, "flow", {}, marks=pytest.mark.slow),
     pytest.param(1, "autoregressive", {"latent": "dense"}, marks=pytest.mark.slow),
     pytest.param(2, "", {}, marks=pytest.mark.slow),
@@ -99,7 +90,7 @@ def test_onnx_alone(saved, tmp_path, stage, prior, options):
     expected = drawn(package.load(folder))
     assert found.reshape(expected.shape).shape == expected.shape
     assert abs(found.reshape(expected.shape) - expected).max() <= 1  # where a value lies between two
-    assert expected.std() > 5
+    assert expected.std() > 2, "what is compared must depend on z"
 
 
 def test_weights_alone_and_both(saved, tmp_path, monkeypatch):

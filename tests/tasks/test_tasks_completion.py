@@ -9,7 +9,6 @@ from scipy.stats import norm
 
 import crvae
 from crvae.errors import UserError
-from crvae.pictures import to_8_bit
 from crvae.tasks.completion import PATIENCE, Search, complete, starts
 from crvae.tasks.occlusion import rectangle
 from crvae.tasks.realism import Realism
@@ -188,7 +187,5 @@ def test_bad_masks_are_refused(model, x, wrong, says):
 def test_images_of_another_size_and_tau_without_a_discriminator_are_refused(model, x, mask):
     with pytest.raises(UserError, match="images must be b 3 32 32"):
         complete(model, x[..., :16, :16], mask[:16, :16], search=Search(tau=0.0))
-    with pytest.raises(UserError, match="from_8_bit"):
-        complete(model, to_8_bit(x), mask, search=Search(tau=0.0))
     with pytest.raises(UserError, match=r"Search\(tau=20\).*Search\(tau=0\)"):
         complete(model, x, mask, None, Search(steps=5))

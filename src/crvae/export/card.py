@@ -105,8 +105,8 @@ def _with_onnx(model: Autoencoder | Upsampler) -> str:
     first, shape = ("noise", model.prior.noise_shape) if learned else ("z", model.latent_shape)
     calls = [f"{first} = np.random.default_rng(0).standard_normal({(16, *shape)}, np.float32)"]
     if learned:
-        calls.append('z = run("prior.onnx", noise=noise)                # draws of the learned prior')
-    calls.append('images = run("decoder.onnx", z=z)                 # b c h w in [-1, 1]')
+        calls.append('z = run("prior.onnx", noise=noise)                 # draws of the learned prior')
+    calls.append('images = run("decoder.onnx", z=z)                  # b c h w in [-1, 1]')
     if isinstance(model, Upsampler):
         calls.append('images = run("upsampler.onnx", images=images)  # large images')
     row = "row.transpose(1, 2, 0)" if model.image_shape[0] == 3 else "row[0]"
@@ -124,7 +124,7 @@ def run(file, **inputs):
 
 
 {chr(10).join(calls)}
-row = np.concatenate(list(images), axis=2)             # c h (b w)
+row = np.concatenate(list(images), axis=2)         # c h (b w)
 row = ((row.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
 Image.fromarray({row}).save("images.png")
 ```""".strip()
