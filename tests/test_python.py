@@ -314,9 +314,11 @@ def test_the_examples_of_the_docstrings_run(tmp_path, painted, monkeypatch):
     names = types.SimpleNamespace(**{name: getattr(crvae, name) for name in crvae.__all__})
     names.train = lambda *places, **options: train(*places, **(options | SHORT))
     names.evaluate = lambda *places, **options: evaluate(*places, **({"scores": ["reconstruction"]} | options))
-    documented = [crvae.prepare, crvae.train, crvae.resume, crvae.evaluate, crvae.show]
+    painted(tmp_path / "one", 1, 70)
+    (tmp_path / "one" / "000.png").rename(tmp_path / "photo.png")
+    documented = [crvae.prepare, crvae.train, crvae.read, crvae.resume, crvae.evaluate, crvae.show]
     lines = [line for function in documented for line in examples(inspect.getdoc(function))]
-    assert len(lines) >= 6
+    assert len(lines) >= 8
     known: dict[str, object] = {"crvae": names}
     for line in lines:
         exec(line, known)
@@ -324,7 +326,9 @@ def test_the_examples_of_the_docstrings_run(tmp_path, painted, monkeypatch):
     assert np.isfinite(known["scores"]["psnr"].value)  # type: ignore[index]
     (tmp_path / "runs").rename(tmp_path / "runs-before")
     (tmp_path / "data").rename(tmp_path / "data-before")
+    assert known["x"].shape == (1, 3, 64, 64)  # type: ignore[union-attr]
     for line in examples(crvae.__doc__):
         if line != "import crvae":
             exec(line, known)
+    assert known["x"].shape == (200, 3, 64, 64)  # type: ignore[union-attr]
     assert known["images"].shape == (64, 3, 64, 64)  # type: ignore[union-attr]
