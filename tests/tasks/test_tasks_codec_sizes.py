@@ -58,9 +58,10 @@ def errors(codec: Codec, posterior: DiagonalGaussian, files: list[bytes]) -> np.
     return wrong.square().flatten(1).mean(1).numpy()
 
 
-def never_worse(means: list[float]) -> bool:
+def never_worse(codec: Codec, means: list[float]) -> bool:
     """Whether larger files are never worse; finer steps of an untrained network are not always nearer, by a few per cent."""
-    return all(after <= 1.05 * before for before, after in pairwise(means))
+    slack = 1.0 if codec.model.config.size == 64 else 1.05  # the built-in ones are trained
+    return all(after <= slack * before for before, after in pairwise(means))
 
 
 def test_no_file_exceeds_its_limit_and_more_bytes_are_never_worse(sized):
@@ -70,8 +71,12 @@ def test_no_file_exceeds_its_limit_and_more_bytes_are_never_worse(sized):
         files = codec.compress(posterior, limit)
         assert max(map(len, files)) <= limit
         means.append(errors(codec, posterior, files).mean())
-    assert never_worse(means)
+    assert never_worse(codec, means)
     assert files == codec.compress(posterior)
+    for row, data in enumerate(files):
+        one = DiagonalGaussian(posterior.mean[row : row + 1], posterior.log_variance[row : row + 1], codec.steps)
+        assert codec.compress(one, len(data)) == [data]
+        assert len(codec.compress(one, len(data) - 1)[0]) < len(data)
     with pytest.raises(UserError, match="--limit must be 12 or more"):
         codec.compress(posterior, HEADER - 1)
 
@@ -117,7 +122,7 @@ def test_an_average_is_met_on_as_many_blocks_as_asked_and_no_other_number_is_bet
             by_steps.append(errors(codec, posterior, files).mean())
         assert by_steps[-1] <= 1.02 * min(by_steps)
         means.append(by_steps[-1])
-    assert never_worse(means)
+    assert never_worse(codec, means)
     assert codec.steps_for(posterior, 4000) == (codec.steps, 0)
     assert codec.steps_for(posterior, int(finest[1]) + 1, 2) == (2, 0)
     with pytest.raises(UserError, match="--bytes must be 12 or more"):

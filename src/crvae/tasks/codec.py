@@ -141,8 +141,10 @@ class Codec:
         """
         room = wanted * len(mean)
         sizes, full = self._sizes(mean, indices)
-        if sizes[-1, coarser] <= room and sum(map(len, files := self._files(mean, indices, coarser))) <= room:
-            return indices.shape[1], coarser, files
+        if sizes[-1, coarser] <= room + 4 * indices.size:  # the coder may take a few bytes less
+            files = self._files(mean, indices, coarser)
+            if sum(map(len, files)) <= room:
+                return indices.shape[1], coarser, files
         choices = finest(sizes <= room, full, coarser)
         errors = self._errors(mean, indices, choices) if len(choices) > 1 else np.zeros(len(choices))
         while choices:
