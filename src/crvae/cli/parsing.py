@@ -63,6 +63,12 @@ def parse(command: type[Command], args: list[str], *, name: str, default: Any = 
         raise UserError(_invalid(refused, known)) from None
 
 
+def meant(arg: str, option: str) -> bool:
+    """Whether `arg` is `option`, with or without a value behind `=`, or a misspelling of it."""
+    typed = arg.split("=")[0]
+    return typed.startswith("--") and (typed == option or bool(near(typed, [option])))
+
+
 def _at_home(arg: str) -> str:
     """`~/x` and `--out=~/x` with the home folder; the shell leaves the second as it is."""
     option, equals, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)

@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from crvae.cli.parsing import parse
+from crvae.cli.parsing import meant, parse
 from crvae.cli.stopping import advise
 from crvae.data.accounts import describe, unread
 from crvae.data.card import Card
 from crvae.data.registry import all_sources
 from crvae.data.request import CORES, prepare_source
-from crvae.errors import near
 from crvae.progress import progress
 
 
@@ -88,7 +87,7 @@ class Inspect:
 
 def run(args: list[str]) -> int:
     """Prepares data, or inspects prepared data."""
-    if any(_inspecting(arg) for arg in args):
+    if any(meant(arg, "--inspect") for arg in args):
         asked = {"-h", "--help"} & set(args)  # also where --inspect has no DATA before it
         return inspect(parse(Inspect, sorted(asked) or args, name="prepare"))
     command = parse(command_type(), args, name="prepare")
@@ -103,12 +102,6 @@ def run(args: list[str]) -> int:
     console = Console(stderr=True, highlight=False)
     console.print("\n".join(summary(card, command.out)), markup=False, soft_wrap=True)
     return 0
-
-
-def _inspecting(arg: str) -> bool:
-    """Whether it is --inspect, or was meant to be."""
-    option = arg.split("=")[0]
-    return option.startswith("--") and (option == "--inspect" or bool(near(option, ["--inspect"])))
 
 
 def summary(card: Card, out: Path) -> list[str]:

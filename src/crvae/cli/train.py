@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from crvae.cli.parsing import parse
+from crvae.cli.parsing import meant, parse
 from crvae.cli.stopping import advise
 from crvae.config.prior import PriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, InputConfig, ModelConfig, ObjectiveConfig, TrainConfig
@@ -20,7 +20,7 @@ from crvae.config.stage2 import (
     Stage2TrainConfig,
     UpsamplerConfig,
 )
-from crvae.errors import UserError, near
+from crvae.errors import UserError
 from crvae.progress import waiting
 
 USAGE = """\
@@ -99,7 +99,7 @@ def run(args: list[str]) -> int:
         return 0 if args else 2
     if args[0].startswith("-"):
         asked = {"-h", "--help"} & set(args)  # as in the usage: --resume without a RUN before it
-        if not asked and not any(_resuming(arg) for arg in args):
+        if not asked and not any(meant(arg, "--resume") for arg in args):
             raise UserError(
                 f"the recipe comes first: crvae train {_recipe_among(args)} --data DATA --out RUN [options]."
                 " To continue a run: crvae train --resume RUN"
@@ -108,12 +108,6 @@ def run(args: list[str]) -> int:
         return finished(lambda: _resume(command), command.resume)
     config, command = _configure(args[0], args[1:])
     return finished(lambda: _start(config, command), command.out)
-
-
-def _resuming(arg: str) -> bool:
-    """Whether it is --resume, or was meant to be."""
-    option = arg.split("=")[0]
-    return option.startswith("--") and (option == "--resume" or bool(near(option, ["--resume"])))
 
 
 def _recipe_among(args: list[str]) -> str:

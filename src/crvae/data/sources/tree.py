@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crvae.data.accounts import Ignored, Tally, ending, printable
+from crvae.data.accounts import LABELS_READ, Ignored, Tally, ending, printable
 from crvae.data.source import UNKNOWN, Item
 from crvae.data.sources.splits import class_of, in_folders, split_in, wrapper
 from crvae.data.sources.table import METADATA, METADATA_BYTES, Table, plain, read_metadata, read_table
@@ -202,7 +202,7 @@ def _images(names: Iterable[str], tally: Tally, read: set[str]) -> tuple[list[st
             chosen.append(name)
         else:
             kind = ending(name)
-            tally.add("table of labels, read" if name in read and not is_hidden(name) else no_image(name), name)
+            tally.add(LABELS_READ if name in read and not is_hidden(name) else no_image(name), name)
             others += [(name, kind)] * (kind in _BESIDE)
     stems = {name.rpartition(".")[0] for name in chosen} if others else set()
     return chosen, Counter(kind for name, kind in others if name.rpartition(".")[0] in stems)
