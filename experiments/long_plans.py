@@ -40,7 +40,7 @@ LONG |= {
     f"{name}-eightfold-parts": replace(
         LONG[f"{name}-eightfold"],
         title=f"What mutual information and KL weights add on {data}, at eight times the budget",
-        rows=SHORT[parts].rows[:2],
+        rows=SHORT[parts].rows[:3],
     )
     for name, parts, data in (
         ("avatars", "emoji-parts", "avatars"),

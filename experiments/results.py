@@ -79,14 +79,14 @@ def emptied(path: Path) -> Path:
 
 def hours() -> dict[str, tuple[int, float]]:
     """Kind of machine -> runs behind the results, each counted once, and the hours of their training together."""
-    spent: dict[tuple[str, str], float] = {}
+    spent: set[tuple[str, str, float]] = set()
     for path in sorted(RESULTS.glob("*/provenance.json")):
         about = json.loads(path.read_text())
         scored_on = "cuda" if "NVIDIA" in (about.get("machine") or "") else "cpu"
         for run in about.get("runs", []):
             cuda = run.get("device", scored_on).startswith("cuda")
-            spent["GPU, several runs at once" if cuda else "one core a run", run["command"]] = run["seconds"]
-    kinds = {machine: [taken for (kind, _), taken in spent.items() if kind == machine] for machine, _ in spent}
+            spent.add(("GPU, several runs at once" if cuda else "one core a run", run["command"], run["seconds"]))
+    kinds = {machine: [taken for kind, _, taken in spent if kind == machine] for machine, _, _ in spent}
     return {machine: (len(taken), sum(taken) / 3600) for machine, taken in kinds.items()}
 
 

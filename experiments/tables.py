@@ -30,12 +30,12 @@ STAGE2_SCORES = "benchmarks/stage2_scores.py"
 
 
 def make(names: list[str], budget: str, seeds: list[int], jobs: int, piece: training.Piece) -> None:
-    """Everything of some plans, for each seed: `jobs` runs at once, whichever plan they are of; the reports one after the other."""
+    """Everything of some plans, for each seed: `jobs` runs at once, whichever plan they are of, beside them the classifiers of
+    the scores; the reports one after the other."""
     training.RUNS.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        training.classifier(piece, PLANS[name])
     alone: dict[Path, threading.Lock] = {}
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(1) as beside:
+        judges = [beside.submit(training.classifier, piece, PLANS[name]) for name in names]
         begun: list[list[Future[None]]] = []
         for name in names:
             plan, parts = PLANS[name], []
@@ -45,8 +45,9 @@ def make(names: list[str], budget: str, seeds: list[int], jobs: int, piece: trai
                 parts.append(pool.submit(_one, piece, lock, plan, row, images, seed, seed == seeds[0]))
             begun.append(parts)
         failed: BaseException | None = None  # of one plan, which keeps no other from its report
-        for name, parts in zip(names, begun, strict=True):
+        for name, judge, parts in zip(names, judges, begun, strict=True):
             try:
+                judge.result()
                 for part in parts:
                     part.result()
                 _report(piece, name, budget, seeds)

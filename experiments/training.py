@@ -25,6 +25,8 @@ RUNS = Path("runs/tables")
 KEPT = Path("docs/results/classifiers")
 """Classifiers small enough to last: a folder each, called as the prepared data."""
 CRVAE = (sys.executable, "-m", "crvae")
+_JUDGING = threading.Lock()
+"""Held while a classifier is trained, so that whoever needs it next waits for it."""
 
 
 class OutOfTime(Exception):
@@ -97,8 +99,9 @@ def classifier(piece: Piece, plan: Plan) -> tuple[str, ...]:
     if "is" not in plan.scores.split(","):
         return ()
     judge = _kept(plan.data) or RUNS / f"classifier-{Path(plan.data).name}"
-    if not judge.exists():
-        piece.run("classifier", plan.data, "--out", str(judge), *plan.judge, threads=CORES)
+    with _JUDGING:
+        if not judge.exists():
+            piece.run("classifier", plan.data, "--out", str(judge), *plan.judge, threads=CORES)
     return ("--classifier", str(judge))
 
 

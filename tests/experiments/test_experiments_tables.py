@@ -155,6 +155,9 @@ def test_hours_count_a_run_of_two_results_once(monkeypatch, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "provenance.json").write_text(json.dumps({"machine": machine, "runs": runs}))
     assert results.hours() == {"one core a run": (2, 2.0), "GPU, several runs at once": (1, 0.5)}
+    again = tmp_path / "z" / "provenance.json"  # the same command, trained anew
+    again.write_text(json.dumps({"machine": "2 cores", "runs": [shared | {"seconds": 3600}]}))
+    assert results.hours() == {"one core a run": (3, 3.0)}
 
 
 def test_large_pictures_lose_colours_until_they_are_small(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -35,6 +37,24 @@ def test_the_kept_classifier_is_taken_for_the_very_images_that_it_knows(colour, 
     kept, new = tmp_path / "kept" / colour.name, tmp_path / "runs" / f"classifier-{colour.name}"
     assert found == ("--classifier", str(kept if same else new))
     assert [words[0] for words in asked] == ([] if same else ["classifier"])
+
+
+def test_a_classifier_that_two_runs_wait_for_is_trained_once(colour, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(training, "RUNS", tmp_path / "runs")
+    asked = []
+
+    def train(_, *words, threads):
+        asked.append(words)
+        time.sleep(0.2)
+        (tmp_path / "runs" / f"classifier-{colour.name}").mkdir(parents=True)
+
+    monkeypatch.setattr(training.Piece, "run", train)
+    plan = Plan("t", str(colour), {"cpu": 1}, (), "is")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: training.classifier(training.Piece(0), plan), range(4)))
+    assert len(asked) == 1
+    assert len(set(found)) == 1
 
 
 def stopped(*_, **__):
