@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 
 import crvae
 from crvae.cli import COMMANDS, main
+from crvae.cli.parsing import options
+from crvae.cli.train import COMMANDS as COMMANDS_OF_TRAIN
 from crvae.recipes import RECIPES
 
 HEAVY = ("torch", "torchvision", "datasets", "lightning_fabric", "numpy", "pandas", "PIL", "gradio", "pydantic", "tyro")
@@ -211,3 +214,40 @@ def test_a_folder_without_images_and_a_broken_image(tmp_path, capsys):
     assert main(["prepare", str(tmp_path / "mixed"), str(tmp_path / "out"), "--size", "32", "--workers", "1"]) == 0
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert [skipped["file"] for skipped in card["skipped"]] == ["broken.png"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "emoji-vae --model.size 33",
+        "emoji-vae --model.size 28 --model.trunk patch --model.release",
+        "emoji-vae --model.steps 7",
+        "emoji-vae --model.width 3 --model.steps 16",
+        "emoji-vae --objective.kl-weights a",
+        "emoji-vae --objective.kl-weights 1,2",
+        "emoji-vae --objective.mutual-information-weights 1,-2",
+        "emoji-vae --objective.nested 0.5 --model.steps 1",
+        "emoji-vae --objective.mutual-information 1 --objective.adversarial 0",
+        "emoji-vae --discriminator.mixed-batch --objective.adversarial-on reconstructions",
+        "emoji-vae --input.binarise",
+        "emoji-vae-gan --model.likelihood bernoulli",
+        "emoji-vae --model.likelihood bernoulli --objective.perceptual 1",
+        "emoji-vae --train.accumulate 3",
+        "emoji-vae-gan --discriminator.mixed-batch --train.batch 10",
+        "emoji-vae-gan --discriminator.group 9",
+        "emoji-stage2-128 --model.output-size 64",
+        "emoji-stage2-128 --model.size 200",
+        "emoji-stage2-128 --model.width 1",
+        "emoji-stage2-128 --objective.adversarial 0",
+    ],
+)
+def test_what_does_not_fit_names_options_as_they_are_typed(line, capsys):
+    recipe, *given = line.split()
+    stage = RECIPES[recipe].config.stage
+    stage1 = ["--stage1", "s"] if stage == 2 else []
+    said = refused(capsys, ["train", recipe, *stage1, "--data", "d", "--out", "o", *given])
+    typed = re.findall(r"--[a-z][\w.-]*\w", said)
+    known = {name for option in options(COMMANDS_OF_TRAIN[stage]) for name in (option.name, option.flag)}
+    assert said.startswith(f"crvae: {typed[0]}"), said
+    assert set(typed) <= {*known, "--help"}, said
+    assert set(typed) & set(given), said

@@ -17,10 +17,12 @@ from crvae.config.stage1 import (
     Stage1Config,
     TrainConfig,
 )
+from crvae.config.stage2 import UpsamplerConfig
 from crvae.errors import UserError
 from crvae.models.discriminators import build_discriminator
 from crvae.models.latent import construct
 from crvae.models.priors import prior_config
+from crvae.recipes import named
 
 BAD = [
     (ModelConfig, {"width": 0}),
@@ -54,6 +56,7 @@ BAD = [
     (TrainConfig, {"seed": 2**32}),
     (TrainConfig, {"precision": "fp16"}),
     (TrainConfig, {"images": 0}),
+    (UpsamplerConfig, {"size": 64, "output_size": 64}),
 ]
 
 
@@ -80,6 +83,12 @@ def test_refused(kind, values: dict):
 def test_parts_that_do_not_go_together(parts: dict, word: str):
     with pytest.raises(ValidationError, match=word):
         Stage1Config(recipe="test", **parts)
+
+
+def test_what_does_not_fit_names_its_option_in_python():
+    with pytest.raises(UserError, match=r"^--model\.output-size must be above --model\.size \(64\), got 40$"):
+        named("emoji-stage2-128").with_options({"model__output_size": 40})
+    assert named("emoji-stage2-128").with_options({"model__output_size": 65}).model.output_size == 65
 
 
 def test_groups_must_fill_every_part_of_a_batch():

@@ -92,7 +92,7 @@ def some(names: Iterable[str], count: int) -> list[str]:
 def value(word: str) -> str:
     """A value for what the help calls `word`."""
     if word.startswith("{"):
-        return next(choice for choice in word.strip("{}").split(",") if choice != "None")
+        return word.strip("{}").split(",")[0]
     return VALUES.get(word.strip("["), "x")
 
 
@@ -200,6 +200,24 @@ def test_a_number_out_of_range_is_named_in_full(line):
         assert complaint([*line.split(), option, "-1"]).startswith(f"crvae: {option} must be "), option
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_the_word_none_is_not_a_value_of_numbers_and_choices(line):
+    """An option without a default holds None in Python; typed, it is a word as any other."""
+    found = choices(line)
+    options = [option for option, value in found.valued.items() if value != "x"]
+    before = [*line.split(), *(found.alone if line.startswith(("train", "prior")) else found.all())]
+    for option in some(options, 40 if line == "prepare" else 8):
+        for typed in ([option, "None"], [f"{option}=None"]):
+            assert re.match(rf"crvae: {option} must be .*, got 'None'", complaint([*before, *typed])), option
+
+
+def test_a_choice_without_a_default_says_its_words_in_order():
+    assert complaint(["prepare", "A", "B", "--crop", "centre"]).startswith(
+        "crvae: --crop must be center or box or none, got 'centre' (did you mean 'center'?) ("
+    )
+    assert complaint(["prepare", "A", "B", "--channels", "2"]).startswith("crvae: --channels must be 1 or 3, got '2' (")
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -207,7 +225,9 @@ def test_a_number_out_of_range_is_named_in_full(line):
         ("sample -x R --out o", "there is no option -x"),
         ("sample R -out o", "there is no option -out (did you mean '--out'?)"),
         ("sample R --out o -- --cuont", "'--cuont' is one word too many"),
-        ("sample R --out o -inf", "'-inf' is one word too many"),
+        ("sample R --out o -inf", "'-inf' is one word too many ("),
+        ("decode Z faces", "'faces' is one word too many. If it is where to write, pass --out faces ("),
+        ("decode Z --out=o faces", "'faces' is one word too many ("),
         ("evaluate --json no R --data d", "--json takes no value, got 'no'"),
         ("export R --half=true", "--half takes no value, got 'true'"),
         ("export R --half true", "--half takes no value, got 'true'"),

@@ -8,6 +8,7 @@ import pytest
 
 import crvae.cli.evaluate
 from crvae.cli import main
+from crvae.evaluation import comparison
 from crvae.evaluation.evaluate import evaluate
 from crvae.evaluation.registry import GENERATED, SCORES, STAGE1, Need, Request, in_order, score
 from reference import toys
@@ -86,6 +87,24 @@ def test_a_need_is_told_in_words_and_bounds_the_images(brightness, trained, colo
     assert "--scores seeded needs a seed: give one" in capsys.readouterr().err
     assert main(["evaluate", str(trained), *options, "--seed", "1"]) == 2
     assert "at least 30" in capsys.readouterr().err
+
+
+def test_what_is_compared_is_counted_once_and_the_smallest_is_named(trained, colour, tmp_path, capsys, monkeypatch):
+    """A score of the runs alone may need more images than the smallest folder has, in which that score is not computed."""
+    few = tmp_path / "few"
+    assert main(["sample", str(trained), "--count", "20", "--out", str(few)]) == 0
+    counted, count = [], comparison.asked
+    monkeypatch.setattr(
+        comparison, "asked", lambda subjects, request: counted.append(subjects) or count(subjects, request)
+    )
+    monkeypatch.setattr(comparison, "cost", lambda *_, **__: pytest.fail("measured"))
+    score("wide", needs=(STAGE1, Need(lambda request, subject: "", least=30)), gives={})(toys.brightness)
+    options = ["--data", str(colour), "--split", "train", "--out", str(tmp_path / "report")]
+    for runs in ([str(few), str(trained)], [str(trained), str(few)]):
+        capsys.readouterr()
+        assert main(["compare", *runs, *options]) == 2
+        assert f"crvae: {few} has 20 images, and wide needs at least 30: leave it out" in capsys.readouterr().err
+    assert [[subject.name for subject in subjects] for subjects in counted] == [[str(few), str(trained)], runs]
 
 
 def test_what_two_scores_share_is_made_once(trained, colour, monkeypatch):

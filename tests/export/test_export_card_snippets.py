@@ -1,4 +1,6 @@
-"""The Python of a card does what it says as it is typed: with crvae, with ONNX Runtime alone, or with either."""
+"""The Python of a card, and what is printed after an upload, do what they say as they are typed: with crvae, with ONNX Runtime
+alone, or with either.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -45,6 +48,13 @@ def saved(small, folder2, tmp_path):
     return make
 
 
+def opened(said: str, model: str) -> str:
+    """What the last line says to type after the upload of `model`."""
+    address, _, typed = said.splitlines()[-1].partition(": ")
+    assert address.endswith(f"/{model}")
+    return typed
+
+
 def blocks(card: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", card, re.M | re.S)
 
@@ -75,10 +85,15 @@ CASES = [
 
 
 @pytest.mark.parametrize(("stage", "prior", "options"), CASES, ids=str)
-def test_onnx_alone(saved, tmp_path, stage, prior, options):
+def test_onnx_alone(saved, tmp_path, hub, monkeypatch, capsys, stage, prior, options):
     """make test-export, for those that take longer"""
-    folder, out = saved(stage, prior, **options), tmp_path / "out"
-    assert main(["export", str(folder), str(out), "--format", "onnx"]) == 0
+    folder, pushed = saved(stage, prior, **options), tmp_path / "pushed"
+    assert main(["export", str(folder), str(pushed), "--format", "onnx", "--push", "someone/small"]) == 0
+    typed, _, card_is_in = opened(capsys.readouterr().err, "someone/small").partition(", then the Python of ")
+    assert card_is_in == "small/README.md"
+    monkeypatch.chdir(tmp_path)
+    eval(typed, {"huggingface_hub": huggingface_hub})
+    out = tmp_path / "small"
     card = (out / "README.md").read_text()
     assert "crvae.load" not in card
     assert "crvae sample" not in card
@@ -93,11 +108,13 @@ def test_onnx_alone(saved, tmp_path, stage, prior, options):
     assert expected.std() > 2, "what is compared must depend on z"
 
 
-def test_weights_alone_and_both(saved, tmp_path, monkeypatch):
+def test_weights_alone_and_both(saved, tmp_path, hub, monkeypatch, capsys):
     folder = saved(1, "")
     for name, formats, count in (("weights", "safetensors", 1), ("both", "safetensors,onnx", 2)):
         out = tmp_path / name
-        assert main(["export", str(folder), str(out), "--format", formats]) == 0
+        assert main(["export", str(folder), str(out), "--format", formats, "--push", f"someone/{name}"]) == 0
+        model = eval(opened(capsys.readouterr().err, f"someone/{name}"), {"crvae": package})
+        assert torch.equal(model.sample(2), package.load(folder).sample(2))
         card = (out / "README.md").read_text()
         with_crvae, *others = blocks(card)
         assert len(others) == count - 1

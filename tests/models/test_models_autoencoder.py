@@ -64,7 +64,7 @@ def test_decoding_the_first_blocks_puts_the_rest_at_the_priors_mean(latent: str)
         kept[:, t * 32 :] = 0
         torch.testing.assert_close(model.decode(z, steps=t), model.decode(kept.view(z.shape)), rtol=0, atol=1e-6)
     for bad in (-1, 5):
-        with pytest.raises(UserError, match="steps must be from 0 to 4"):
+        with pytest.raises(UserError, match="steps must be a whole number from 0 to 4"):
             model.decode(z, steps=bad)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
+from crvae.errors import UserError
 from crvae.models import DiagonalGaussian
 from crvae.models.gaussian import blocks, standard_log_prob
 
@@ -84,5 +85,5 @@ def test_a_truncated_posterior_says_nothing_of_the_blocks_behind():
         assert torch.equal(kl[:t], q.kl(per_step=True)[:t])
         assert (kl[t:] == 0).all()
     for t in (-1, 5):
-        with pytest.raises(ValueError, match="from 0 to 4"):
+        with pytest.raises(UserError, match="steps must be a whole number from 0 to 4"):
             q.truncate(t)

@@ -85,7 +85,7 @@ def test_fill_redraw_and_mean_fill_touch_their_blocks_alone(kind, latent):
             assert torch.equal(parts(redrawn)[s], parts(z)[s]) != (s == t - 1)
         torch.testing.assert_close(prior.redraw(z[:2], t, seed=1), redrawn[:2], rtol=1e-4, atol=1e-4)
     for call, bad in ((prior.fill, -1), (prior.fill, 5), (prior.mean_fill, 5), (prior.redraw, 0), (prior.redraw, 5)):
-        with pytest.raises(ValueError, match="to 4"):
+        with pytest.raises(UserError, match=f"to 4, the model's time steps, got {bad}$"):
             call(z, bad)
 
 

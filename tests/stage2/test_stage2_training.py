@@ -166,7 +166,7 @@ def test_what_a_user_can_mend(tmp_path, stage2, trained, upsampled, colour, pair
         (stage2(out, stage1=other), "--model.size 64"),
         (stage2(out, "--model.output-size", "96"), "--pair 96"),
         ([*stage2(out), "--data", str(colour)], "--pair 64"),
-        (stage2(out, "--model.output-size", "32"), "output-size must be above size"),
+        (stage2(out, "--model.output-size", "32"), "--model.output-size must be above --model.size (32), got 32"),
         (stage2(out, "--objective.adversarial", "0"), "--objective.adversarial"),
         (stage2(out, "--objective.perceptual", "1", "--objective.perceptual-network", "vgg99"), "vgg99"),
         (stage2(trained), "already exists"),

@@ -169,7 +169,7 @@ def test_large_images_are_reduced_before_stage1_sees_them(upsampler):
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match="output-size must be above size"):
+    with pytest.raises(ValidationError, match=r"--model\.output-size must be above --model\.size"):
         UpsamplerConfig(size=128, output_size=128)
     with pytest.raises(ValueError, match="images are"):
         Upsampler(UpsamplerConfig(), Autoencoder(ModelConfig(size=32, width=1, latent_channels=8)))

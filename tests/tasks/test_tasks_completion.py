@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
 import crvae
+from crvae.cli import main
 from crvae.errors import UserError
-from crvae.tasks.completion import PATIENCE, Search, complete, starts
+from crvae.tasks.completion import PATIENCE, complete, starts
 from crvae.tasks.occlusion import rectangle
 from crvae.tasks.realism import Realism
+from crvae.tasks.search import LIMITS, Search
 
 EXACT = {"optimiser": "lbfgs", "steps": 8}
 """L-BFGS runs in fp32 everywhere; Adam's steps are bf16 where the processor has it."""
@@ -189,3 +194,58 @@ def test_images_of_another_size_and_tau_without_a_discriminator_are_refused(mode
         complete(model, x[..., :16, :16], mask[:16, :16], search=Search(tau=0.0))
     with pytest.raises(UserError, match=r"Search\(tau=20\).*Search\(tau=0\)"):
         complete(model, x, mask, None, Search(steps=5))
+
+
+OUTSIDE = [
+    ("restarts", 0, "from 1 to 1,000"),
+    ("steps", 0, "from 1 to 100,000"),
+    ("steps", -1, "from 1 to 100,000"),
+    ("rate", 0.0, "from 1e-09 to 1,000.0"),
+    ("rate", float("nan"), "from 1e-09 to 1,000.0"),
+    ("gamma", -0.1, "from 0 to 1,000,000,000.0"),
+    ("tau", float("inf"), "from 0 to 1,000,000,000.0"),
+    ("seed", -1, "from 0 to 4,611,686,018,427,387,904"),
+]
+OTHERS = [
+    ("restarts", 2.5, "a whole number"),
+    ("steps", "many", "a whole number"),
+    ("rate", "fast", "a number"),
+    ("start", "posteriors", "prior or posterior"),
+    ("optimiser", "sgd", "adam or lbfgs"),
+]
+"""Values of other kinds."""
+
+
+def command_says(field: str, value: object, capsys) -> str:
+    """The sentence of `crvae complete` where an option has this value."""
+    words = ["--images", "x", "--mask", "center", "--out", "no-such-folder", f"--{field}", str(value)]
+    assert main(["complete", "no-such-run", *words]) == 2
+    return capsys.readouterr().err.removeprefix("crvae: ").partition(" (crvae complete --help")[0].strip()
+
+
+@pytest.mark.parametrize(("field", "value", "says"), OUTSIDE)
+def test_a_search_that_cannot_work_is_refused_in_the_commands_words(field, value, says, capsys):
+    with pytest.raises(UserError, match=f"^--{field} must be {says}, got ") as refused:
+        Search(**{field: value})
+    assert command_says(field, value, capsys) == str(refused.value)
+
+
+def test_a_search_takes_no_values_of_other_kinds(capsys):
+    """In another process: in this one kinds are also checked by jaxtyping, as a user's never are."""
+    good = "Search(steps=numpy.int64(3), tau=numpy.float32(0), gamma=0, start='posterior', optimiser='lbfgs')"
+    lines = ["import numpy, sys", "from crvae.errors import UserError", "from crvae.tasks import Search", good]
+    lines += ["for line in sys.argv[1:]:", "    try: eval(line); print('nothing')"]
+    lines += ["    except UserError as error: print(error)"]
+    wrong = [f"Search({field}={value!r})" for field, value, _ in OTHERS]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines), *wrong], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for (field, value, says), said in zip(OTHERS, done.stdout.splitlines(), strict=True):
+        assert said.startswith(f"--{field} must be {says}, got {value!r}")
+        assert said.replace(repr(value), repr(str(value))) == command_says(field, value, capsys)
+
+
+def test_a_search_at_its_limits_is_taken():
+    for field, (_, least, most) in LIMITS.items():
+        kind = type(getattr(Search, field))
+        assert getattr(Search(**{field: kind(least)}), field) == least
+        assert getattr(Search(**{field: kind(most)}), field) == most

@@ -8,7 +8,7 @@ import torch
 from crvae.errors import UserError
 from crvae.tasks.inputs import Images
 from crvae.tasks.sampling import sample_images, samples
-from crvae.tasks.traversal import interpolation, progression, replace_block, styles
+from crvae.tasks.traversal import interpolation, progression, redrawn, replace_block, styles
 from crvae.tasks.traversal_grid import walk
 
 LATENTS = ("dense", "convolutional", "recurrent")
@@ -67,8 +67,12 @@ def test_styles_keep_the_first_column_and_give_every_row_the_same_draws(model):
 
 @pytest.mark.parametrize("step", [0, 5, -1])
 def test_there_is_no_such_step(model, step):
-    with pytest.raises(ValueError, match="from 1 to 4"):
-        replace_block(model, model.prior.sample(1), model.prior.sample(1), step)
+    z = model.prior.sample(1)
+    for call in (replace_block, redrawn, interpolation, styles):
+        with pytest.raises(
+            UserError, match=f"step must be a whole number from 1 to 4, the model's time steps, got {step}"
+        ):
+            call(model, z, z, step)
     with pytest.raises(UserError, match="--step"):
         walk(model, "style", images=None, step=step, count=2, columns=2, seed=0)
 

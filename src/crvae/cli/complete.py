@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,6 +17,7 @@ from crvae.errors import UserError
 from crvae.files import check_new_folder
 from crvae.progress import progress, waiting
 from crvae.storage.folders import check_run
+from crvae.tasks.search import Optimiser, Search, Start
 
 if TYPE_CHECKING:
     import torch
@@ -53,9 +54,9 @@ class Complete:
     """Adam's learning rate; lbfgs: size of the first step, a value."""
     restarts: int = 2
     """Starting points for every image."""
-    start: Literal["prior", "posterior"] = "prior"
+    start: Start = "prior"
     """Start from the prior, or from the posterior of the image with its hidden pixels in one colour."""
-    optimiser: Literal["adam", "lbfgs"] = "adam"
+    optimiser: Optimiser = "adam"
     """adam, or L-BFGS with a line search for every image."""
     feather: float = 0.0
     """Soften the blended images' seam over this many pixels, on the hidden side."""
@@ -68,20 +69,11 @@ class Complete:
 def run(args: list[str]) -> int:
     """Writes the folder."""
     command = parse(Complete, args, name="complete")
-    for option, least, most in (
-        ("count", 1, 100_000),
-        ("gamma", 0, 1e9),
-        ("tau", 0, 1e9),
-        ("steps", 1, 100_000),
-        ("rate", 1e-9, 1e3),
-        ("restarts", 1, 1_000),
-        ("feather", 0, 64),
-        ("seed", 0, 2**62),
-    ):
+    for option, least, most in (("count", 1, 100_000), ("feather", 0, 64)):
         value = getattr(command, option)
         if not least <= value <= most:
             raise UserError(f"--{option} must be from {least} to {most:,}, got {value}")
-
+    search = Search(**{field.name: getattr(command, field.name) for field in fields(Search)})
     check_new_folder(command.out)
     check_run(command.run)
 
@@ -89,7 +81,6 @@ def run(args: list[str]) -> int:
         from crvae.devices import best_device
         from crvae.models.autoencoder import Autoencoder
         from crvae.storage.models import load
-        from crvae.tasks.completion import Search
         from crvae.tasks.completion_folder import Job, write
         from crvae.tasks.occlusion import masks
 
@@ -98,16 +89,8 @@ def run(args: list[str]) -> int:
     if not isinstance(model, Autoencoder):
         raise UserError(f"{command.run} is a Stage2 run: complete with its Stage1, then `crvae upscale`")
     discriminator = _discriminator(command, device)
-    search = Search(
-        gamma=command.gamma,
-        tau=command.tau if discriminator is not None else 0.0,
-        steps=command.steps,
-        rate=command.rate,
-        restarts=command.restarts,
-        start=command.start,
-        optimiser=command.optimiser,
-        seed=command.seed,
-    )
+    if discriminator is None:
+        search = replace(search, tau=0.0)
     advise(". Run the same command again to complete the remaining masks")
     with progress() as advance:
         images = images_of(

@@ -47,8 +47,8 @@ def run(args: list[str]) -> int:
 
     with waiting("loading"):
         from crvae.export.export import Request, export
-        from crvae.export.publishing import push
-        from crvae.storage.hub import PREFIX, check_repository
+        from crvae.export.publishing import opening, push
+        from crvae.storage.hub import check_repository
 
     if command.push:
         check_repository(command.push, "--push")
@@ -65,5 +65,5 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt as stop:
         print(f"crvae: the upload was interrupted; {command.out} is whole: upload that folder", file=sys.stderr)
         return getattr(stop, "code", 130)
-    print(f"{address}: crvae.load({PREFIX + command.push!r})", file=sys.stderr)
+    print(f"{address}: {opening(command.out, command.push)}", file=sys.stderr)
     return 0

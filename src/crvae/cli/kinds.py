@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_args
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -33,15 +37,29 @@ READERS: dict[type, tuple[str, Callable[[list[str]], Any]]] = {
 
 @KINDS.primitive_rule
 def _plain(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
-    optional = info.type in [kind | None for kind in READERS]
-    kind = next(k for k in READERS if info.type == k | None) if optional else info.type
-    if kind not in READERS:
+    if info.type not in READERS:
         return None
-    metavar, read = READERS[kind]
+    metavar, read = READERS[info.type]
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=metavar,
         instance_from_str=read,
-        is_instance=lambda value: isinstance(value, kind) or (optional and value is None),
-        str_from_instance=lambda value: ["none" if value is None else str(value)],
+        is_instance=lambda value: isinstance(value, info.type),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@KINDS.primitive_rule
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """`X | None` is typed as an X is. tyro also takes the word None, for which the option is left out here."""
+    if info.type_origin not in (Union, types.UnionType) or type(None) not in get_args(info.type):
+        return None
+    kind = reduce(or_, (part for part in get_args(info.type) if part is not type(None)))
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return None
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
     )

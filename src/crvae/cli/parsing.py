@@ -9,6 +9,7 @@ import os
 import re
 import types
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
@@ -79,7 +80,7 @@ def _unknown(said: str, args: list[str], known: list[Option]) -> str:
     """What tyro said, or rather which of `args` is not known, with an option that is near."""
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", said):
         typed, option, listed = choice.groups()
-        choices = [word for word in re.findall(r"'([^']*)'", listed) if word != "None"]
+        choices = re.findall(r"'([^']*)'", listed)
         name = option if option.startswith("-") else option.upper()
         return f"{name} must be {' or '.join(choices)}, got {typed!r}{near(typed, choices)}"
     if not said.startswith(("Unrecognized", "Missing", "Required")):
@@ -90,7 +91,10 @@ def _unknown(said: str, args: list[str], known: list[Option]) -> str:
     if surplus == said:
         return said
     word = _first(surplus, args)
-    return _valued(args, known, ("yes", "no", "on", "off", "1", "0", word.lower())) or f"{word!r} is one word too many"
+    if valued := _valued(args, known, ("yes", "no", "on", "off", "1", "0", word.lower())):
+        return valued
+    place = "--out" in {option.name for option in known} and "--out" not in _typed(args)
+    return f"{word!r} is one word too many" + (f". If it is where to write, pass --out {quote(word)}" if place else "")
 
 
 def _not_there(args: list[str], known: list[Option]) -> str:

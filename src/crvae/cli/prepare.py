@@ -37,12 +37,12 @@ class Prepare:
     pair: int | None = None
     """Height and width, in pixels, of a second, larger image of each row, from the same crop, for Stage2."""
     channels: Annotated[
-        Literal[1, 3] | None, tyro.conf.arg(metavar="{1,3}", help_behavior_hint="(default: 3; 1 for the MNIST sets)")
+        Literal[1, 3] | None, tyro.conf.arg(help_behavior_hint="(default: 3; 1 for the MNIST sets)")
     ] = None
     """1 for grey, 3 for colour."""
     crop: Annotated[
         Literal["center", "box", "none"] | None,
-        tyro.conf.arg(metavar="{center,box,none}", help_behavior_hint="(default: center; box for birds and celeba)"),
+        tyro.conf.arg(help_behavior_hint="(default: center; box for birds and celeba)"),
     ] = None
     """center: the largest centred square; box: a square around the set's bounding box; none: the whole picture, squeezed
     into a square."""

@@ -33,7 +33,7 @@ class UpsamplerConfig(Frozen):
     @model_validator(mode="after")
     def _enlarges(self) -> UpsamplerConfig:
         if self.output_size <= self.size:
-            raise ValueError(f"output-size must be above size ({self.size}), got {self.output_size}")
+            raise ValueError(f"--model.output-size must be above --model.size ({self.size}), got {self.output_size}")
         return self
 
 

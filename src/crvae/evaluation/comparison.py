@@ -110,10 +110,7 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         for name, run in zip(names, runs, strict=True)
     ]
     subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
-    counts = [asked(subject, request)[2] for subject in subjects]
-    request = replace(request, images=min(counts))  # a score of fewer images is another score
-    for subject in subjects:
-        asked(subject, request)
+    request = replace(request, images=asked(subjects, request)[2])  # a score of fewer images is another score
     _measure(entries, progress)
     result = {}
     for entry, subject in zip(entries, subjects, strict=True):

@@ -32,7 +32,7 @@ def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[st
 
 def evaluate_subject(subject: Subject, request: Request, progress: Progress = silent) -> dict[str, Any]:
     """The same for what is loaded already: a run that is still training may write other weights meanwhile."""
-    split, wanted, count = asked(subject, request)
+    split, (wanted,), count = asked([subject], request)
     evidence = Evidence(subject, split, count, request, best_device(), progress)
     scores: dict[str, Score] = {}
     for kind in wanted:
@@ -50,12 +50,15 @@ def evaluate_subject(subject: Subject, request: Request, progress: Progress = si
     }
 
 
-def asked(subject: Subject, request: Request) -> tuple[Split, list[Kind], int]:
-    """On what the subject is scored, by what, and on how many images. Raises UserError, before anything long, if it cannot be."""
+def asked(subjects: Sequence[Subject], request: Request) -> tuple[Split, list[list[Kind]], int]:
+    """On what the subjects are scored, by what each of them, and on how many images all of them: as many as the smallest has.
+
+    Raises UserError, before anything long, if one cannot be scored.
+    """
     prepared = open_data(request.data)
     split = prepared.split(request.split or _default_split(prepared))
-    wanted = _wanted(request, subject)
-    return split, wanted, _count(request, split, wanted, subject)
+    wanted = [_wanted(request, subject) for subject in subjects]
+    return split, wanted, _count(request, split, [kind for kinds in wanted for kind in kinds], subjects)
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
@@ -85,20 +88,21 @@ def _wanted(request: Request, subject: Subject) -> list[Kind]:
     return [kind for kind in in_order() if not kind.long and not kind.lacking(request, subject)]
 
 
-def _count(request: Request, split: Split, wanted: Sequence[Kind], subject: Subject) -> int:
-    """How many images are compared: all scores use the same."""
-    have = len(split) if subject.model is not None else min(len(split), len(subject.files))
+def _count(request: Request, split: Split, wanted: Sequence[Kind], subjects: Sequence[Subject]) -> int:
+    """How many images are compared: all scores of all subjects use the same. `wanted`: all of these scores."""
+    counts = [len(split) if subject.model is not None else min(len(split), len(subject.files)) for subject in subjects]
+    have = min(counts)
     count = request.images or min(have, IMAGES)
     if count > len(split):
         raise UserError(
             f"--images {count}: the {split.name} split of {request.data} has only {counted(len(split), 'image')}"
         )
-    least = max(kind.least for kind in wanted)
-    if count < least:
-        fewer = f"{subject.name} has" if have < len(split) else f"the {split.name} split of {request.data} has"
+    most = max(wanted, key=lambda kind: kind.least)
+    if count < most.least:
+        smallest = subjects[counts.index(have)].name
+        fewer = f"{smallest} has" if have < len(split) else f"the {split.name} split of {request.data} has"
         source = "--images asks for" if request.images else fewer
-        name = next(kind.name for kind in wanted if kind.least == least)
         raise UserError(
-            f"{source} {count} images, and {name} needs at least {least}: leave it out of --scores, or give more"
+            f"{source} {count} images, and {most.name} needs at least {most.least}: leave it out of --scores, or give more"
         )
     return count

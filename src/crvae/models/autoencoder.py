@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
-from crvae.errors import UserError
 from crvae.models import patch, trunk
 from crvae.models.gaussian import DiagonalGaussian
 from crvae.models.given import check_count, check_images, check_latents
@@ -101,8 +100,6 @@ class Autoencoder(nn.Module):
         weight = next(self.parameters())
         check_latents(z, self.latent_shape, dtype=weight.dtype, device=weight.device)
         if steps is not None:
-            if isinstance(steps, int) and not 0 <= steps <= self.config.steps:
-                raise UserError(f"steps must be from 0 to {self.config.steps}, got {steps}")
             z = self.prior.mean_fill(z, steps)
         outputs = self.outputs(self.transform(z)).float()
         return 2 * torch.sigmoid(outputs) - 1 if self.config.likelihood == "bernoulli" else outputs

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.models.given import check_steps
+
 LOG_2_PI = math.log(2 * math.pi)
 
 
@@ -33,10 +35,9 @@ class DiagonalGaussian:
     def truncate(self, t: int) -> DiagonalGaussian:
         """What the first t = 0..T blocks say of each image: the blocks after them are N(0, I), at no KL divergence from it.
 
-        `model.decode(posterior.truncate(t).mean, steps=t)` is the anytime reconstruction. Raises ValueError for no step.
+        `model.decode(posterior.truncate(t).mean, steps=t)` is the anytime reconstruction. Raises UserError for another t.
         """
-        if not 0 <= t <= self.steps:
-            raise ValueError(f"steps must be from 0 to {self.steps}, got {t}")
+        check_steps(t, self.steps)
         kept = torch.arange(self.steps, device=self.mean.device)[:, None] < t
         parts = (torch.where(kept, blocks(part, self.steps), 0.0) for part in (self.mean, self.log_variance))
         mean, log_variance = (part.view(self.mean.shape) for part in parts)

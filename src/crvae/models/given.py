@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,16 @@ def check_count(count: int) -> None:
     """Raises UserError if `count` is not at least 1."""
     if count < 1:
         raise UserError(f"count must be at least 1, got {count}")
+
+
+def check_steps(t: object, total: int, *, least: int = 0) -> None:
+    """Raises UserError if `t` is not a whole number from `least` to `total`, the blocks of a latent.
+
+    With `least` 0 it is a number of first blocks, with 1 the place of one block.
+    """
+    if not (isinstance(t, Integral) and least <= int(t) <= total):
+        name = "steps" if least == 0 else "step"
+        raise UserError(f"{name} must be a whole number from {least} to {total}, the model's time steps, got {t!r}")
 
 
 def _fits(given: object, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device | None) -> bool:

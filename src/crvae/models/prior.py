@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
 from crvae.models.gaussian import DiagonalGaussian, blocks, standard_draws, standard_log_prob
+from crvae.models.given import check_steps
 
 BATCH = 128
 """Latents drawn at once by `sample`: its memory, not its result, depends on it."""
@@ -117,30 +118,30 @@ class Prior(nn.Module, ABC):
 
     @torch.no_grad()
     def fill(self, z: Float[Tensor, " b *d"], t: int, seed: int = 0) -> Float[Tensor, " b *d"]:
-        """The first t = 0..T blocks of z, and the rest drawn given those. Raises ValueError for no step."""
-        self._check(t, 0)
+        """The first t = 0..T blocks of z, and the rest drawn given those. Raises UserError for another t."""
+        check_steps(t, self.steps)
         return z.clone() if t == self.steps else self.extend(z, t, self.noise(len(z), seed))
 
     @torch.no_grad()
     def redraw(self, z: Float[Tensor, " b *d"], t: int, seed: int = 0) -> Float[Tensor, " b *d"]:
-        """z with block t = 1..T drawn anew given all others. Raises ValueError for no step."""
-        self._check(t, 1)
+        """z with block t = 1..T drawn anew given all others. Raises UserError for another t."""
+        check_steps(t, self.steps, least=1)
         return self.replace(z, t, self.noise(len(z), seed))
 
     def mean_fill(self, z: Float[Tensor, " b *d"], t: int | Int64[Tensor, " b"]) -> Float[Tensor, " b *d"]:
         """The first t = 0..T blocks of z, and the rest at the prior's mean; t may differ from image to image.
 
-        Raises ValueError if an integer t is not a step.
+        Raises UserError for another number, or a tensor of another shape. A tensor's values are not read.
         """
-        if isinstance(t, int):
-            self._check(t, 0)
+        if not (isinstance(t, Tensor) and t.shape == z.shape[:1]):
+            check_steps(t, self.steps)
         return self.joined(z, self.mean.expand_as(z), t)
 
     def joined(
         self, z: Float[Tensor, " b *d"], rest: Float[Tensor, " b *d"], t: int | Int64[Tensor, " b"]
     ) -> Float[Tensor, " b *d"]:
         """The first t blocks of `z`, the others of `rest`."""
-        first = t if isinstance(t, int) else t[:, None, None]
+        first = t[:, None, None] if isinstance(t, Tensor) else t
         kept = torch.arange(self.steps, device=z.device)[:, None] < first
         return torch.where(kept, blocks(z, self.steps), blocks(rest, self.steps)).view(z.shape)
 
@@ -148,10 +149,6 @@ class Prior(nn.Module, ABC):
         """z with block t (from 1) of `other`."""
         chosen = torch.arange(1, self.steps + 1, device=z.device)[:, None] == t
         return torch.where(chosen, blocks(other, self.steps), blocks(z, self.steps)).view(z.shape)
-
-    def _check(self, t: int, least: int) -> None:
-        if not least <= t <= self.steps:
-            raise ValueError(f"{'steps' if least == 0 else 'step'} must be from {least} to {self.steps}, got {t}")
 
 
 class NormalPrior(Prior):

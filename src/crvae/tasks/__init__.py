@@ -9,20 +9,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crvae.tasks.completion import Completions, Search, complete
+    from crvae.tasks.completion import Completions, complete
     from crvae.tasks.occlusion import blend, masks
     from crvae.tasks.profiling import profile
     from crvae.tasks.sampling import sample_images
+    from crvae.tasks.search import Search
     from crvae.tasks.traversal import interpolation, progression, styles
 
 _HOME = {
     "Completions": "completion",
-    "Search": "completion",
     "complete": "completion",
     "blend": "occlusion",
     "masks": "occlusion",
     "profile": "profiling",
     "sample_images": "sampling",
+    "Search": "search",
     "interpolation": "traversal",
     "progression": "traversal",
     "styles": "traversal",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from crvae.models.prior import Prior
 from crvae.tasks.descent import OPTIMISERS
 from crvae.tasks.occlusion import occlude
 from crvae.tasks.realism import Realism
+from crvae.tasks.search import Search
 
 CHECK = 10
 """Steps between two looks at who is finished."""
@@ -29,27 +29,6 @@ PATIENCE = 3
 TOLERANCE = 2e-3
 ROWS = 8
 """Rows of a pass through the networks where every digit counts: how a processor rounds depends on the size of a batch."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """How z is searched; the weights are for squared errors summed over the values of an image in [-1, 1]."""
-
-    gamma: float = 2.5
-    """Weight of -log p(z), in nats; 12,288 times training's KL weight is what training implies."""
-    tau: float = 20.0
-    """Weight of log(1 - D); above 0 it needs the discriminator."""
-    steps: int = 150
-    """The most steps of one restart."""
-    rate: float = 0.2
-    """Adam's learning rate; L-BFGS: size of its first step, a value."""
-    restarts: int = 2
-    """Starting points for every image."""
-    start: Literal["prior", "posterior"] = "prior"
-    """Restarts begin at draws from the prior, or from the posterior of the image with its hidden pixels in one colour."""
-    optimiser: Literal["adam", "lbfgs"] = "adam"
-    seed: int = 0
-    """The same seed gives the same starting points."""
 
 
 @dataclass(frozen=True)

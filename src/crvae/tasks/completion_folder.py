@@ -24,10 +24,11 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.pictures import save_image, save_picture, to_8_bit
 from crvae.progress import Progress
-from crvae.tasks.completion import Completions, Search, complete
+from crvae.tasks.completion import Completions, complete
 from crvae.tasks.grids import labelled_grid
 from crvae.tasks.inputs import Images
 from crvae.tasks.occlusion import blend, occlude
+from crvae.tasks.search import Search
 from crvae.workplace import lock, workplace
 
 ROWS_AT_ONCE = {"cpu": 64}

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
+from crvae.models.given import check_steps
 from crvae.models.upsampler import Upsampler
 
 Model = Autoencoder | Upsampler
@@ -34,7 +35,10 @@ def progression(model: Model, z: Float[Tensor, " r *d"]) -> Float[Tensor, "r t1 
 def interpolation(
     model: Model, z: Float[Tensor, " r *d"], target: Float[Tensor, "#r *d"], step: int, points: int = 8
 ) -> Float[Tensor, "r points c h w"]:
-    """Figure 10: block `step` moves in equal parts from z's to `target`'s, the other blocks stay. Raises ValueError for no step."""
+    """Figure 10: block `step` = 1..T moves in equal parts from z's to `target`'s, the other blocks stay.
+
+    Raises UserError for another step.
+    """
     walks = []
     for share in torch.linspace(0, 1, points).tolist():
         block = torch.lerp(z, target.expand_as(z).to(z), share)
@@ -45,10 +49,10 @@ def interpolation(
 def styles(
     model: Model, z: Float[Tensor, " r *d"], noise: Float[Tensor, " k *n"], step: int
 ) -> Float[Tensor, "r k1 c h w"]:
-    """Figure 11: column 0 as it is; in the others block `step` is drawn anew given the other blocks.
+    """Figure 11: column 0 as it is; in the others block `step` = 1..T is drawn anew given the other blocks.
 
     A column has one row of `noise`, from `model.prior.noise`, for all rows; under N(0, I) that is the block itself. Raises
-    ValueError for no step.
+    UserError for another step.
     """
     others = [decode_all(model, redrawn(model, z, draw, step)) for draw in noise]
     return torch.stack([decode_all(model, z), *others], 1)
@@ -56,8 +60,8 @@ def styles(
 
 @torch.no_grad()
 def redrawn(model: Model, z: Float[Tensor, " r *d"], noise: Float[Tensor, " *n"], step: int) -> Float[Tensor, " r *d"]:
-    """z with block `step` (from 1) of every row drawn given its others, from the same noise. Raises ValueError for no step."""
-    check_step(model, step)
+    """z with block `step` = 1..T of every row drawn given its others, from the same noise. Raises UserError for another step."""
+    check_steps(step, steps_of(model), least=1)
     noise = noise.to(z.device).expand(len(z), *model.prior.noise_shape)
     return model.prior.replace(z, step, noise)
 
@@ -65,15 +69,9 @@ def redrawn(model: Model, z: Float[Tensor, " r *d"], noise: Float[Tensor, " *n"]
 def replace_block(
     model: Model, z: Float[Tensor, " r *d"], source: Float[Tensor, " r *d"], step: int
 ) -> Float[Tensor, " r *d"]:
-    """z with block `step` (from 1) of `source`. Raises ValueError for no step."""
-    check_step(model, step)
+    """z with block `step` = 1..T of `source`. Raises UserError for another step."""
+    check_steps(step, steps_of(model), least=1)
     return model.prior.swapped(z, source, step)
-
-
-def check_step(model: Model, step: int) -> None:
-    """Raises ValueError if the model has no such time step."""
-    if not 1 <= step <= steps_of(model):
-        raise ValueError(f"step must be from 1 to {steps_of(model)}, got {step}")
 
 
 @torch.no_grad()

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.errors import UserError
-from crvae.tasks.completion import Search, complete
+from crvae.tasks.completion import complete
 from crvae.tasks.occlusion import NAMED, Rectangle, blend, occlude
+from crvae.tasks.search import Search
 from crvae.web.demo.address import Shared, one_of, whole
 from crvae.web.demo.exhibits import Exhibit
 from crvae.web.demo.following import Step, Tell, follow

@@ -1,0 +1,61 @@
+"""How a completion is searched: the settings and their limits, without torch, so that a command refuses at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Literal, get_args
+
+from crvae.errors import UserError, near
+
+Start = Literal["prior", "posterior"]
+Optimiser = Literal["adam", "lbfgs"]
+
+LIMITS: dict[str, tuple[type, float, float]] = {
+    "gamma": (Real, 0, 1e9),
+    "tau": (Real, 0, 1e9),
+    "steps": (Integral, 1, 100_000),
+    "rate": (Real, 1e-9, 1e3),
+    "restarts": (Integral, 1, 1_000),
+    "seed": (Integral, 0, 2**62),
+}
+"""Field -> its kind of number, least and most."""
+
+CHOICES = {"start": get_args(Start), "optimiser": get_args(Optimiser)}
+"""Field -> its words."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How z is searched; the weights are for squared errors summed over the values of an image in [-1, 1].
+
+    Raises UserError if a value is outside its limits, which are those of `crvae complete`.
+    """
+
+    gamma: float = 2.5
+    """Weight of -log p(z), in nats, from 0 on; 12,288 times training's KL weight is what training implies."""
+    tau: float = 20.0
+    """Weight of log(1 - D), from 0 on; above 0 it needs the discriminator."""
+    steps: int = 150
+    """The most steps of one restart, 1 or more."""
+    rate: float = 0.2
+    """Adam's learning rate, above 0; L-BFGS: size of its first step, a value."""
+    restarts: int = 2
+    """Starting points for every image, 1 or more."""
+    start: Start = "prior"
+    """Restarts begin at draws from the prior, or from the posterior of the image with its hidden pixels in one colour."""
+    optimiser: Optimiser = "adam"
+    seed: int = 0
+    """The same seed gives the same starting points; from 0 on."""
+
+    def __post_init__(self) -> None:
+        for name, (kind, least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                number = "a whole number" if kind is Integral else "a number"
+                raise UserError(f"--{name} must be {number}, got {value!r}")
+            if not least <= value <= most:
+                raise UserError(f"--{name} must be from {least} to {most:,}, got {value}")
+        for name, words in CHOICES.items():
+            if (value := getattr(self, name)) not in words:
+                raise UserError(f"--{name} must be {' or '.join(words)}, got {value!r}{near(str(value), words)}")
