@@ -99,7 +99,7 @@ def test_mistakes_with_folders_of_images(trained, colour, tmp_path, capsys):
     assert main(["sample", str(trained), "--count", "20", "--out", str(out)]) == 0
     capsys.readouterr()
     train = ("--split", "train")
-    assert "has 20 images" in evaluate(capsys, out, colour, *train, "--images", "24")
+    assert f"--images 24: {out} has only 20 images" in evaluate(capsys, out, colour, *train, "--images", "24")
     assert "needs a Stage1 run" in evaluate(capsys, out, colour, *train, "--scores", "nll")
     first = sorted(out.glob("*.png"))[3]
     first.write_bytes(first.read_bytes()[:100])

@@ -105,6 +105,8 @@ def test_what_is_compared_is_counted_once_and_the_smallest_is_named(trained, col
         assert main(["compare", *runs, *options]) == 2
         assert f"crvae: {few} has 20 images, and wide needs at least 30: leave it out" in capsys.readouterr().err
     assert [[subject.name for subject in subjects] for subjects in counted] == [[str(few), str(trained)], runs]
+    assert main(["compare", *runs, *options, "--images", "21"]) == 2
+    assert f"crvae: --images 21: {few} has only 20 images" in capsys.readouterr().err
 
 
 def test_what_two_scores_share_is_made_once(trained, colour, monkeypatch):

@@ -93,15 +93,12 @@ def _count(request: Request, split: Split, wanted: Sequence[Kind], subjects: Seq
     counts = [len(split) if subject.model is not None else min(len(split), len(subject.files)) for subject in subjects]
     have = min(counts)
     count = request.images or min(have, IMAGES)
-    if count > len(split):
-        raise UserError(
-            f"--images {count}: the {split.name} split of {request.data} has only {counted(len(split), 'image')}"
-        )
+    smallest = f"the {split.name} split of {request.data}" if have == len(split) else subjects[counts.index(have)].name
+    if count > have:
+        raise UserError(f"--images {count}: {smallest} has only {counted(have, 'image')}")
     most = max(wanted, key=lambda kind: kind.least)
     if count < most.least:
-        smallest = subjects[counts.index(have)].name
-        fewer = f"{smallest} has" if have < len(split) else f"the {split.name} split of {request.data} has"
-        source = "--images asks for" if request.images else fewer
+        source = "--images asks for" if request.images else f"{smallest} has"
         raise UserError(
             f"{source} {count} images, and {most.name} needs at least {most.least}: leave it out of --scores, or give more"
         )

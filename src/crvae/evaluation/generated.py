@@ -12,7 +12,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from crvae.counting import counted
 from crvae.data import Split
 from crvae.data.images import PIXELS, Form, is_grey, pixels
 from crvae.data.source import read_file
@@ -44,14 +43,10 @@ class Subject:
     def images(self, count: int, seed: int) -> UInt8[Tensor, "n c h w"]:
         """`count` samples from the prior, or the first `count` files, 8-bit; grey ones are colour where another one is.
 
-        Raises UserError if there are too few, or one differs in size.
+        `count` is at most the number of files. Raises UserError if one differs in size.
         """
         if self.model is not None:
             return torch.cat(list(samples(self.model, count, seed)))  # type: ignore[arg-type]
-        if len(self.files) < count:
-            raise UserError(
-                f"{self.name} has {counted(len(self.files), 'image')}, --images {count} needs more: add images or ask for fewer"
-            )
         images = [_read(file, self.pixels) for file in self.files[:count]]
         for file, image in zip(self.files, images, strict=False):
             if image.shape[1:] != images[0].shape[1:]:
