@@ -43,6 +43,19 @@ def test_seeds_are_matched_by_their_numbers_whatever_order_a_table_lists_them_in
     assert "| **yes** |" in written(table)  # 0.5 with each seed; by place it would be -1.5, 0.5 and 2.5
 
 
+def test_scores_of_two_networks_are_not_compared(tmp_path, monkeypatch):
+    """Two trainings of one classifier differ as much as two models do."""
+    monkeypatch.setattr(comparisons, "RESULTS", tmp_path)
+    for name, network in (("a", "1" * 64), ("b", "2" * 64)):
+        (tmp_path / name).mkdir()
+        scores = [{"is": {"value": value, "features_sha256": network}} for value in (1.0, 2.0, 3.0)]
+        kept = {"seeds": [0, 1, 2], "scores": {"row": {"N(0, I)": scores}}}
+        (tmp_path / name / "scores.json").write_text(json.dumps(kept))
+    table = Table({"is": "inception score"}, [Comparison("faces", "N(0, I)", ("a", "row"), ("b", "row"))])
+    with pytest.raises(ValueError, match="is of faces is of 2 networks"):
+        written(table)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
