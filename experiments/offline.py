@@ -10,7 +10,6 @@ larger picture of a pair stays behind.
 from __future__ import annotations
 
 import argparse
-import io
 import lzma
 import re
 import shutil
@@ -19,18 +18,23 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 from crvae.cache import cache
 from crvae.data import open_data
-from crvae.data.card import CARD
+from crvae.data.card import CARD, Card, Shard, column_of
+from crvae.data.images import encode
 from crvae.frozen.squeezenet import squeezenet
+from crvae.workplace import workplace
 from experiments.plans import PLANS
+from experiments.results import emptied
 
 PIXELS = "pixels.xz"
 WINDOW = 256 << 20
@@ -59,21 +63,20 @@ def main() -> None:
     own = Path(str(metadata.distribution("crvae").locate_file(f"crvae-{metadata.version('crvae')}.dist-info")))
     shutil.copytree(own, options.kit / "site" / own.name)
     there = set(re.findall(r"^[\w.-]+", options.have.read_text() if options.have else "", re.MULTILINE))
-    wheels(missing({_plain(name) for name in there}), options.python, options.kit / "wheels")
+    wheels(missing({canonicalize_name(name) for name in there}), options.python, options.kit / "wheels")
 
 
 def pack(data: Path, out: Path) -> None:
     """Writes the prepared dataset `data` to `out`: its card, its tables without pictures, and all pixels of its own size."""
     out.mkdir(parents=True)
-    card = open_data(str(data)).card
+    opened = open_data(str(data))
     shutil.copyfile(data / CARD, out / CARD)
     with lzma.open(out / PIXELS, "wb", filters=[{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": WINDOW}]) as packed:
-        for name in _shards(data):
-            table = pq.read_table(data / name)
-            for picture in table["image"].combine_chunks().field("bytes").to_pylist():
-                packed.write(np.asarray(Image.open(io.BytesIO(picture))).tobytes())
-            columns = ["image", f"image_{card.pair}"] if card.pair else ["image"]
-            pq.write_table(table.drop_columns(columns), out / name, compression="zstd")
+        for name in opened.card.splits:
+            packed.write(opened.split(name).everything().permute(0, 2, 3, 1).numpy().tobytes())
+    pictures = [column_of(size, opened.card.size) for size in opened.card.sizes]
+    for shard in _shards(opened.card):
+        pq.write_table(pq.read_table(data / shard.file).drop_columns(pictures), out / shard.file, compression="zstd")
 
 
 def unpack(kit: Path) -> None:
@@ -83,25 +86,17 @@ def unpack(kit: Path) -> None:
         out = source.relative_to(kit)
         if out.exists():
             continue
-        half = out.with_name(f".{out.name}")
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
+        half = emptied(workplace(out, "unpacking"))
         card = open_data(str(source)).card
-        shape = (card.size, card.size, card.channels)
         with lzma.open(packed) as pixels:
-            for name in _shards(source):
-                table = pq.read_table(source / name)
-                pictures = [_png(pixels.read(int(np.prod(shape))), shape) for _ in range(len(table))]
+            for shard in _shards(card):
+                table = pq.read_table(source / shard.file)
+                pictures = [_picture(pixels, card) for _ in range(shard.count)]
                 column = pa.StructArray.from_arrays(
-                    [pa.array(pictures, pa.binary()), pa.nulls(len(pictures), pa.string())], names=["bytes", "path"]
+                    [pa.array(pictures, pa.binary()), pa.nulls(shard.count, pa.string())], names=["bytes", "path"]
                 )
-                notes = table.schema.metadata
-                pq.write_table(
-                    table.append_column("image", column).replace_schema_metadata(notes),
-                    half / name,
-                    row_group_size=len(table),
-                    compression="none",
-                )
+                whole = table.append_column("image", column).replace_schema_metadata(table.schema.metadata)
+                pq.write_table(whole, half / shard.file, row_group_size=shard.count, compression="none")
         shutil.copyfile(source / CARD, half / CARD)
         half.rename(out)
 
@@ -133,22 +128,18 @@ def _needs(name: str, extras: set[str]) -> Iterator[tuple[str, set[str]]]:
     for line in metadata.requires(name) or []:
         wanted = Requirement(line)
         if wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
-            yield _plain(wanted.name), wanted.extras
+            yield canonicalize_name(wanted.name), wanted.extras
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _shards(card: Card) -> list[Shard]:
+    """In the order in which their pixels are packed."""
+    return [shard for split in card.splits.values() for shard in split.shards]
 
 
-def _shards(data: Path) -> list[str]:
-    return sorted(path.name for path in data.glob("*.parquet"))
-
-
-def _png(pixels: bytes, shape: tuple[int, int, int]) -> bytes:
-    picture = np.frombuffer(pixels, np.uint8).reshape(shape)
-    out = io.BytesIO()
-    Image.fromarray(picture.squeeze(2) if shape[2] == 1 else picture).save(out, "PNG", compress_level=1)
-    return out.getvalue()
+def _picture(pixels: BinaryIO, card: Card) -> bytes:
+    """The next of the packed pictures, as prepared data keep it."""
+    picture = np.frombuffer(pixels.read(card.channels * card.size**2), np.uint8).reshape(card.size, card.size, -1)
+    return encode(Image.fromarray(picture.squeeze(2) if card.channels == 1 else picture))
 
 
 if __name__ == "__main__":

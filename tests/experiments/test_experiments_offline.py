@@ -53,11 +53,11 @@ def test_what_was_unpacked_is_left_alone_and_half_of_it_is_not_taken(pictures):
     times = card.stat().st_mtime_ns
     offline.unpack(Path("kit"))
     assert card.stat().st_mtime_ns == times
-    Path("data/set").rename("data/.set")  # as a stop leaves it
-    Path("data/.set/card.json").unlink()
+    Path("data/set").rename("data/.set.unpacking")  # as a stop leaves it
+    Path("data/.set.unpacking/card.json").unlink()
     offline.unpack(Path("kit"))
     assert len(open_data("data/set").split("train")) == 14
-    assert not Path("data/.set").exists()
+    assert not Path("data/.set.unpacking").exists()
 
 
 def test_what_is_there_is_not_brought_and_nothing_of_the_gpu_is():

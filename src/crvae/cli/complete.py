@@ -44,23 +44,23 @@ class Complete:
     """The most images, the first ones."""
     pixel_limit: float = 200.0
     """Image files above this many megapixels are skipped undecoded."""
-    gamma: float = 2.5
+    gamma: float = Search.gamma
     """Weight of -log p(z) under the prior, in nats, against squared errors summed over an image in [-1, 1]."""
-    tau: float = 20.0
+    tau: float = Search.tau
     """Weight of log(1 - D), 0 where the run has no discriminator, or an untrained one."""
-    steps: int = 150
+    steps: int = Search.steps
     """The most steps; a restart that no longer improves stops before."""
-    rate: float = 0.2
+    rate: float = Search.rate
     """Adam's learning rate; lbfgs: size of the first step, a value."""
-    restarts: int = 2
+    restarts: int = Search.restarts
     """Starting points for every image."""
-    start: Start = "prior"
+    start: Start = Search.start
     """Start from the prior, or from the posterior of the image with its hidden pixels in one colour."""
-    optimiser: Optimiser = "adam"
+    optimiser: Optimiser = Search.optimiser
     """adam, or L-BFGS with a line search for every image."""
     feather: float = 0.0
     """Soften the blended images' seam over this many pixels, on the hidden side."""
-    seed: int = 0
+    seed: int = Search.seed
     """Seed of the starting points."""
     prior: Literal["own", "normal"] = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
