@@ -3,7 +3,7 @@
     python -m experiments.offline KIT avatars-eightfold-parts emoji-eightfold-parts --python 3.12 --have packages.txt
 
 Take the repository and KIT there and type what `experiments/offline.sh` says. A prepared dataset travels as its pixels, packed all
-together: faces of 64 pixels take a twenty-fifth of what their files take. Its fingerprint is the same there, as are the pixels; the
+together: 12,000 faces of 64 pixels take 4.8 MB, their PNGs 41. Its fingerprint is the same there, as are the pixels; the
 larger picture of a pair stays behind.
 """
 
