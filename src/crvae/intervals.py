@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.errors import UserError
+from crvae.extras import require
 
 GROUPS = 10
 """Groups of the jackknife."""
@@ -42,10 +42,9 @@ def mean(values: Float[Tensor, " n"]) -> Interval:
 
 def share(hits: int, of: int) -> Interval:
     """The share `hits / of` of independent cases, by Wilson's score."""
-    try:
-        from scipy.stats import binomtest
-    except ImportError:
-        raise _no_scipy() from None
+    require("an interval", "scipy")
+    from scipy.stats import binomtest
+
     bounds = binomtest(hits, of).proportion_ci(LEVEL, method="wilson")
     return {"value": hits / of, "low": float(bounds.low), "high": float(bounds.high), "interval": "Wilson's score"}
 
@@ -80,12 +79,7 @@ def widened(found: Interval, other: Interval) -> Interval:
 
 def _student(freedom: int) -> float:
     """How many standard errors the interval reaches to either side."""
-    try:
-        from scipy.stats import t
-    except ImportError:
-        raise _no_scipy() from None
+    require("an interval", "scipy")
+    from scipy.stats import t
+
     return float(t.ppf((1 + LEVEL) / 2, freedom))
-
-
-def _no_scipy() -> UserError:
-    return UserError("intervals need scipy: pip install 'crvae[eval]'")

@@ -34,7 +34,10 @@ def test_a_profile_tells_every_step_and_the_whole(make, latent, tmp_path):
     model = make[0](latent)
     x = model.sample(10, seed=3)
     found = profile(
-        model, x, distance=lambda a, b: (a - b).abs().mean((1, 2, 3)), classify=lambda a: a.flatten(1).sum(1) > 0
+        model,
+        x,
+        distance=lambda a, b: (a.float() - b.float()).abs().mean((1, 2, 3)),
+        classify=lambda a: a.flatten(1).sum(1) > 0,
     )
     kl = model.encode(x).kl(per_step=True)
     assert found["kl"] == pytest.approx(kl.tolist(), rel=1e-4)

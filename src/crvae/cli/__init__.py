@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 from crvae.cli.stopping import farewell, stoppable
 from crvae.errors import UserError, near, reason
+from crvae.extras import missing
 from crvae.progress import waiting
 
 COMMANDS = {
@@ -74,6 +75,11 @@ def main(args: list[str] | None = None) -> int:
         return code
     except UserError as error:
         print(f"crvae: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if not (advice := missing(error.name or "", f"crvae {name}")):
+            raise
+        print(f"crvae: {advice}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()

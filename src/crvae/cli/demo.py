@@ -46,11 +46,8 @@ def run(args: list[str]) -> int:
     print(f"loading {loaded}; the page will be at {where}", file=sys.stderr, flush=True)
     from crvae.data.images import pixels
 
-    try:
-        with waiting("loading"):
-            from crvae.web.demo.serving import serve
-    except ModuleNotFoundError as error:
-        raise UserError(f"demo needs {error.name}: pip install 'crvae[web]'") from None
+    with waiting("loading"):
+        from crvae.web.demo.serving import serve
 
     serve(
         runs,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from crvae.cli.measures import MEASURES
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
-from crvae.files import check_new_file, check_new_folder
+from crvae.files import check_new_file
 from crvae.progress import progress, waiting
 from crvae.storage.folders import check_run
 
@@ -83,23 +83,14 @@ def run(args: list[str]) -> int:
     command = parse(Traverse, args, name="traverse")
     count = _checked(command)
     check_run(command.run)
-    if command.walk == "attributes":
-        return _attributes(command, count)
-    if command.walk == "rate":
-        return _rate(command, count)
-    profiling = command.walk == "profile"
-    picked = not profiling and bool(command.attribute)
-    if picked and (command.classifier is None or command.step is not None):
+    if command.walk in ("profile", "attributes", "rate"):
+        MEASURES[command.walk](command, count)
+        return 0
+    if command.attribute and (command.classifier is None or command.step is not None):
         raise UserError("--attribute picks the time step by what --classifier sees: give --classifier, and no --step")
-    if profiling and command.attribute and command.classifier is None:
-        raise UserError(f"--attribute {command.attribute} is one of the attributes of --classifier. Pass --classifier")
-    if not profiling and command.classifier is not None and not picked:
+    if command.classifier is not None and not command.attribute:
         raise UserError(f"--classifier {command.classifier} is for --attribute with {command.walk}. Pass --attribute")
-    if profiling and command.images is None:
-        raise UserError("--images is missing: the profile measures KL and reconstruction on images")
-    check_new_file(command.out, endings=(".png",) if profiling else (".png", ".jpg", ".jpeg", ".gif", ".webp"))
-    if profiling:
-        _check_beside(command.out)
+    check_new_file(command.out, endings=(".png", ".jpg", ".jpeg", ".gif", ".webp"))
 
     with waiting("loading"):
         from crvae.devices import best_device
@@ -113,18 +104,15 @@ def run(args: list[str]) -> int:
             images = images_of(
                 command.images, model, option="--images", limit=count, pixel_limit=command.pixel_limit, progress=advance
             )
-    if command.walk == "profile":
-        _profile(command, model, images)
-    else:
-        walk(
-            model,
-            command.walk,
-            images=images,
-            step=_picked(command, model) if picked else command.step,
-            count=count,
-            columns=command.columns,
-            seed=command.seed,
-        ).write(command.out)
+    walk(
+        model,
+        command.walk,
+        images=images,
+        step=_picked(command, model) if command.attribute else command.step,
+        count=count,
+        columns=command.columns,
+        seed=command.seed,
+    ).write(command.out)
     print(f"{command.out}", file=sys.stderr)
     return 0
 
@@ -152,143 +140,12 @@ def _checked(command: Traverse) -> int:
     return count
 
 
-def _numbers(plot: Path) -> Path:
-    """The JSON that the profile writes beside its plot."""
-    return plot.with_suffix(".json")
-
-
-def _check_beside(plot: Path) -> None:
-    """Raises UserError if the profile's JSON cannot be written, or exists without the plot: it may be another file."""
-    beside = _numbers(plot)
-    check_new_file(beside)
-    if os.path.lexists(beside) and not os.path.lexists(plot):
-        raise UserError(
-            f"--out {plot}: {beside}, for the same numbers, already exists. Choose another name, or remove it first"
-        )
-
-
 def _picked(command: Traverse, model) -> int:
     from crvae.tasks.attributes import deciding_block
     from crvae.training.classifier import load_classifier
 
     classifier = load_classifier(command.classifier or "").to(model.device)
     classifier.only(command.attribute)
-    step = deciding_block(model, lambda x: classifier.values(x.to(model.device)), command.attribute, 256, command.seed)
+    step = deciding_block(model, classifier.values, command.attribute, 256, command.seed)
     print(f"crvae: time step {step} changes {command.attribute} most often, of 256 samples", file=sys.stderr)
     return step
-
-
-def _attributes(command: Traverse, count: int) -> int:
-    for option, value in (("--data", command.data), ("--classifier", command.classifier)):
-        if value is None:
-            raise UserError(f"{option} is missing: attributes are read from --data, and seen by --classifier")
-    check_new_folder(command.out)
-
-    import json
-
-    with waiting("loading"):
-        from crvae.data import open_data
-        from crvae.devices import best_device
-        from crvae.files import new_folder, write_files
-        from crvae.pictures import figure_bytes
-        from crvae.storage.models import load
-        from crvae.tasks.attribute_data import read_faces
-        from crvae.tasks.attribute_report import heat_map, table
-        from crvae.tasks.attributes import attributes
-        from crvae.training.classifier import load_classifier
-
-    model = load(command.run, best_device(), command.prior)
-    classifier = load_classifier(command.classifier or "").to(model.device)
-    train, held_out = read_faces(command.data or "", model, classifier.config.attributes, count)
-    left_out = [name for name in open_data(command.data or "").card.attributes if name not in train.values]
-    if left_out:
-        print(f"crvae: without {', '.join(left_out)}: not known to --classifier with these values", file=sys.stderr)
-    with progress() as advance:
-        classify = lambda x: classifier.values(x.to(model.device))  # noqa: E731
-        found = attributes(model, train, held_out, classify, count, command.seed, advance)
-    about = {"run": command.run, "data": command.data, "classifier": command.classifier}
-    files = {
-        "attributes.png": figure_bytes(heat_map(found, command.run), dpi=100),
-        "attributes.md": table(found, command.run).encode(),
-        "attributes.json": (json.dumps(about | found, indent=1) + "\n").encode(),
-    }
-    with new_folder(command.out) as folder:
-        write_files(folder, files)
-    print(f"{command.out}", file=sys.stderr)
-    return 0
-
-
-def _profile(command: Traverse, model, images) -> None:
-    import json
-
-    from crvae.files import write_files
-    from crvae.pictures import figure_bytes, to_8_bit
-    from crvae.tasks.profile_plot import plot
-    from crvae.tasks.profiling import profile
-
-    distance = classify = None
-    if network := _distance(model):
-        distance = lambda one, other: network(to_8_bit(one), to_8_bit(other))  # noqa: E731
-    if command.classifier is not None:
-        from crvae.training.classifier import load_classifier
-
-        classifier = load_classifier(command.classifier).only(command.attribute).to(model.device)
-        classify = lambda x: classifier(x.to(model.device)).argmax(1).cpu()  # noqa: E731
-    with progress() as advance:
-        result = profile(model, images.x, command.seed, distance, classify, advance)
-    beside = _numbers(command.out)
-    body = json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n"
-    drawn = figure_bytes(plot(result, command.run), dpi=100)
-    files = {beside.name: body.encode(), command.out.name: drawn}  # the last takes its name first
-    write_files(command.out.parent, files)
-    print(f"{beside}", file=sys.stderr)
-
-
-def _rate(command: Traverse, count: int) -> int:
-    if command.data is None:
-        raise UserError("--data is missing: rate and distortion are measured on images")
-    check_new_folder(command.out)
-
-    import json
-
-    with waiting("loading"):
-        from crvae.devices import best_device
-        from crvae.files import new_folder, write_files
-        from crvae.pictures import figure_bytes
-        from crvae.storage.models import load
-        from crvae.tasks.rate import plot, rate, table
-        from crvae.training.classifier import load_classifier
-
-    model = load(command.run, best_device(), command.prior)
-    values = None
-    if command.classifier is not None:
-        classifier = load_classifier(command.classifier).to(model.device)
-        values = lambda x: classifier.values(x.to(model.device))  # noqa: E731
-    with progress() as advance:
-        images = images_of(
-            command.data, model, option="--data", limit=count, pixel_limit=command.pixel_limit, progress=advance
-        )
-        if len(images.x) < 2:
-            raise UserError(f"--data {command.data} gives one image: intervals need two or more")
-        rows = rate(model, images.x, _distance(model), values, advance)
-    about = {"run": command.run, "data": command.data, "images": len(images.x)}
-    files = {
-        "rate.png": figure_bytes(plot(rows, f"{Path(command.run).name}: {len(images.x)} images"), dpi=100),
-        "rate.md": table(rows).encode(),
-        "rate.json": (json.dumps(about | {"rows": rows}, indent=1) + "\n").encode(),
-    }
-    with new_folder(command.out) as folder:
-        write_files(folder, files)
-    print(f"{command.out}", file=sys.stderr)
-    return 0
-
-
-def _distance(model):
-    """The LPIPS-style distance, or nothing and a word why."""
-    from crvae.evaluation.distance import PerceptualDistance
-
-    try:
-        return PerceptualDistance(model.device)
-    except (UserError, ImportError) as error:
-        print(f"crvae: without perceptual distances: {error}", file=sys.stderr)
-        return None

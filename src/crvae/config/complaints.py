@@ -11,7 +11,8 @@ def sentence(error: ValidationError, prefix: str = "--") -> str:
     option = ".".join(str(part) for part in first["loc"]).replace("_", "-")
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if first["type"] == "value_error":
-        return f"{prefix}{option}: {message}" if option and not message.startswith("--") else message
+        colon = "" if message.startswith("must ") else ":"
+        return f"{prefix}{option}{colon} {message}" if option and not message.startswith("--") else message
     if first["type"] == "extra_forbidden":
         return f"{prefix}{option} is not an option"
     return f"{prefix}{option} must be {message}, got {first['input']!r}"

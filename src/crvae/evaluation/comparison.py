@@ -26,6 +26,7 @@ from crvae.evaluation.published import published
 from crvae.evaluation.registry import SCORES, STAGE1, Request
 from crvae.evaluation.score import Score
 from crvae.evaluation.stability import Stability, stability
+from crvae.extras import require
 from crvae.pictures import from_8_bit, save_grid, save_picture
 from crvae.progress import Progress, silent
 from crvae.storage.models import model_folder
@@ -103,6 +104,7 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
 
     Raises UserError if something is wrong with them, if possible before anything long begins.
     """
+    require("the comparison", "matplotlib")
     device = best_device()
     names = _names(runs)
     loaded = [

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from crvae.extras import require
 from crvae.frozen.backbones import digest
 from crvae.frozen.pyramids import feature_pyramid
 from crvae.pictures import from_8_bit
@@ -31,6 +32,7 @@ class PerceptualDistance(nn.Module):
 
     def __init__(self, device: torch.device):
         super().__init__()
+        require("the LPIPS-style distance", "torchmetrics")
         from torchmetrics.functional.image.lpips import _LPIPS
 
         self.metric = _LPIPS(net="squeeze", pnet_rand=True)

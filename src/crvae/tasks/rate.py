@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.errors import UserError
+from crvae.extras import require
 from crvae.pictures import from_8_bit, to_8_bit
 from crvae.progress import Progress, silent
-from crvae.tasks.attributes import classified
+from crvae.tasks.attributes import Classify, classified
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
 from crvae.tasks.profiling import Distance, interval, posterior_of
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
-Values = Callable[[Tensor], dict[str, Tensor]]
-"""Images `b c h w` in [-1, 1] -> the value of each attribute, `b`."""
 NAMES = {
     "nats": "nats",
     "bytes": "bytes",
@@ -38,7 +35,7 @@ def rate(
     model: Model,
     x: Float[Tensor, "b c h w"],
     distance: Distance | None = None,
-    values: Values | None = None,
+    values: Classify | None = None,
     progress: Progress = silent,
 ) -> list[Row]:
     """For t = 0..T a row: `blocks`, and as {"mean", "low", "high"} over images with a 95% interval
@@ -96,10 +93,9 @@ def table(rows: list[Row]) -> str:
 
 def plot(rows: list[Row], title: str) -> Figure:
     """Each distortion over bytes; every point is a block, with its number. Raises UserError if matplotlib is missing."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UserError("the plot needs matplotlib: pip install 'crvae[eval]'") from None
+    require("the plot", "matplotlib")
+    from matplotlib.figure import Figure
+
     shown = [name for name in NAMES if name in rows[0] and name not in ("nats", "bytes")]
     figure = Figure(figsize=(5 * len(shown), 4), layout="constrained")
     figure.suptitle(title)

@@ -60,8 +60,9 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def values(self, images: Float[Tensor, "b c h w"]) -> dict[str, Int64[Tensor, " b"]]:
-        """The likeliest value of each attribute, as a position in `config.attributes`."""
-        return {name: logits.argmax(1) for name, logits in self.split(self(images)).items()}
+        """The likeliest value of each attribute, as a position in `config.attributes`. The images may be on any device."""
+        logits = self(images.to(self.head.weight.device))
+        return {name: part.argmax(1) for name, part in self.split(logits).items()}
 
     def only(self, attribute: str = "") -> OneAttribute:
         """The same for one attribute, which must be named where there are several. Raises UserError."""
@@ -84,6 +85,10 @@ class OneAttribute(nn.Module):
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         return self.classifier.split(self.classifier(images))[self.attribute]
+
+    def values(self, images: Float[Tensor, "b c h w"]) -> Int64[Tensor, " b"]:
+        """The likeliest value. The images may be on any device."""
+        return self.classifier.values(images)[self.attribute]
 
 
 def save(folder: Path, model: Classifier, report: dict) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crvae.data import Split, open_data
 from crvae.devices import best_device, quick_arithmetic
 from crvae.errors import UserError
+from crvae.extras import require
 from crvae.files import check_new_folder
 from crvae.intervals import share
 from crvae.pictures import from_8_bit
@@ -47,6 +48,7 @@ def train_classifier(
     """
     folder = Path(out)
     check_new_folder(folder)
+    require("the classifier's report", "torchmetrics", "scipy")
     prepared = open_data(data)
     train = prepared.split("train")
     held_out = prepared.split("validation" if "validation" in prepared.card.splits else "test")

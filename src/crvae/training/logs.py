@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from crvae.errors import UserError, brief
+from crvae.extras import require
 
 
 class Log(Protocol):
@@ -87,5 +88,5 @@ def open_logs(name: str, folder: Path, images: int, config: dict[str, Any]) -> l
 
 def check_log(name: str) -> None:
     """Raises UserError if the package that `--train.log` needs is not installed."""
-    if name == "wandb" and importlib.util.find_spec("wandb") is None:
-        raise UserError("--train.log wandb needs the package wandb. Install it: pip install 'crvae[wandb]'")
+    if name == "wandb":
+        require("--train.log wandb", "wandb")

@@ -109,4 +109,4 @@ class Sender:
         if self.classifier is None:
             return {}
         device = self.exhibit.model.device
-        return {name: int(value[0]) for name, value in self.classifier.to(device).values(images.to(device)).items()}
+        return {name: int(value[0]) for name, value in self.classifier.to(device).values(images).items()}
