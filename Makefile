@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 TABLES := table1 table2 controls figure3 figure5 figure6 figure7 figure9 fashion fashion-controls fashion-search fashion-minibatch fashion-table2 avatars avatars-table2 emoji emoji-table2 paper paper-table2 paper-long prior-rates controls-avatars nested kl-weights objectives emoji-parts avatars-long avatars-eightfold avatars-eightfold-probed avatars-eightfold-order avatars-eightfold-pair avatars-eightfold-pair-order avatars-eightfold-parts avatars-eightfold-table2 emoji-eightfold emoji-eightfold-parts fashion-eightfold fashion-eightfold-parts fashion-eightfold-pair fashion-eightfold-pair-order fashion-fast fashion-parts mnist mnist-priors mnist-long figure6-avatars figure7-avatars
 
-.PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo notebook
+.PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo test-tables notebook
 
 demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
@@ -26,7 +26,8 @@ sanity: .venv/.dev ## do the scores order real, blurred, noisy and untrained ima
 	$(BIN)/python -m pytest -m slow tests/evaluation/test_evaluation_sanity.py
 
 bench: .venv/.dev ## speed against a straightforward port and pythae, latency, memory, loader, growth, two processes
-	$(BIN)/pip install --quiet -e ".[bench]" && $(BIN)/pip install --quiet --no-deps pythae==0.1.2 || true
+	$(BIN)/pip install --quiet -e ".[bench]"
+	-$(BIN)/pip install --quiet --no-deps pythae==0.1.2
 	$(BIN)/python -m benchmarks $(BENCH)
 
 study-load: .venv/.dev ## the preference study under 100 raters for a minute, on SQLite and PostgreSQL, and under kill -9
@@ -38,6 +39,9 @@ test-export: .venv/.dev ## ONNX graphs of every latent construction
 
 test-demo: .venv/.dev ## the demo page in a real browser: painting, sliders, keyboard, a phone's width
 	$(BIN)/python -m pytest -m slow tests/web/demo
+
+test-tables: .venv/.dev ## the tables of faces and of the blocks' order on small models
+	$(BIN)/python -m pytest -m slow tests/experiments
 
 notebook: .venv/.dev ## runs docs/tutorial.ipynb in an empty folder and keeps its outputs; ten minutes on two cores
 	$(BIN)/python -m experiments.notebook

@@ -20,6 +20,7 @@ from crvae.pictures import from_8_bit
 from crvae.storage.models import load
 from crvae.training.averaging import recalibrate
 from crvae.training.images import calibration
+from crvae.training.stage1 import CALIBRATION_IMAGES
 
 BATCH = 128
 
@@ -34,7 +35,7 @@ def measure(run: str, data: str, images: int, samples: int) -> dict[str, dict[st
     x = from_8_bit(test.images(spaced(len(test), images), size=size))
     result = {}
     for name, mixed in (("posteriors", False), ("posteriors and samples", True)):
-        stored = calibration(prepared, BATCH, (size,), model.device)
+        stored = calibration(prepared, BATCH, (size,), model.device, CALIBRATION_IMAGES)
         batches = (binarised(from_8_bit(batch[0]), seed) for seed, batch in enumerate(stored))
         recalibrate(model, batches, samples=mixed)
         scores = likelihood_scores(model, x, samples=samples, seed=0)

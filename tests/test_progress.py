@@ -76,7 +76,9 @@ def test_cost_tells_that_it_measures():
     from crvae.recipes import named
 
     told: list[tuple[str, int, int]] = []
-    cost(named("emoji-vae").config, limit=2, quick=True, progress=lambda *told_now: told.append(told_now))
+    config = named("emoji-vae").config
+    config = config.model_copy(update={"model": config.model.model_copy(update={"size": 32, "width": 1})})
+    cost(config, limit=2, quick=True, progress=lambda *told_now: told.append(told_now))
     assert len(told) > 2
     assert all(what == "measuring" and 0 <= done <= total for what, done, total in told)
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)

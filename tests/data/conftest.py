@@ -169,7 +169,8 @@ def celeba(tmp_path):
 @pytest.fixture
 def lsun(tmp_path):
     """LSUN bedroom: two LMDBs whose keys are hexadecimal hashes and whose values are WebP files, one of them broken."""
-    lmdb = pytest.importorskip("lmdb")
+    import lmdb
+
     root = tmp_path / "lsun-root"
     for split, count in (("train", 9), ("val", 3)):
         folder = root / f"bedroom_{split}_lmdb"

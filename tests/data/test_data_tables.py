@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
 from crvae.data import open_data
-
-datasets = pytest.importorskip("datasets")
 
 
 @pytest.fixture(autouse=True)

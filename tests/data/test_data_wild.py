@@ -35,7 +35,7 @@ def test_prepared_data_are_prepared_again_in_another_size(prepared, tmp_path, cr
 
 
 def test_tables_and_pictures_in_one_folder_ask_which(fill, tmp_path, refused):
-    datasets = pytest.importorskip("datasets")
+    import datasets
     from PIL import Image
 
     root = fill(tmp_path / "clone [v2]", 1, names="preview.png")
@@ -56,7 +56,7 @@ def test_tables_and_pictures_in_one_folder_ask_which(fill, tmp_path, refused):
 
 
 def test_the_column_of_images_is_image_or_the_only_one_or_asked_for(tmp_path, refused):
-    datasets = pytest.importorskip("datasets")
+    import datasets
     from PIL import Image
 
     def write(name: str, **columns: list) -> Path:

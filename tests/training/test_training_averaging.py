@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from crvae.data import open_data
 from crvae.models import Autoencoder
 from crvae.storage.models import load
 from crvae.training import averaging, stage1
+from crvae.training.images import calibration
 from crvae.training.stage1 import Stage1
 
 LATENTS = ("dense", "convolutional", "recurrent")
@@ -101,6 +104,18 @@ def test_statistics_are_of_what_training_decodes(small, monkeypatch, tmp_path, c
     monkeypatch.setattr(stage1, "recalibrate", lambda *_, samples: asked.append(samples))
     stage.publish(tmp_path / "model", images, open_data(colour))
     assert asked == [decoded[0] == 2 * len(x)]
+
+
+def test_the_images_of_recalibration_lie_all_over_the_split(colour):
+    data, device = open_data(colour), torch.device("cpu")
+    train = data.split("train")
+    seen = [stored for (stored,) in calibration(data, 4, (32,), device, 12)]
+    assert [len(stored) for stored in seen] == [4, 4, 4]
+    rows = [row for image in torch.cat(seen) for row in range(len(train)) if torch.equal(train.images([row])[0], image)]
+    assert rows[0] == 0
+    assert rows[-1] == len(train) - 1
+    assert {later - earlier for earlier, later in itertools.pairwise(rows)} <= {4, 5}
+    assert sum(len(stored) for (stored,) in calibration(data, 16, (32,), device, 1000)) == len(train) // 16 * 16
 
 
 def test_recalibration_depends_on_its_seed_alone(small):

@@ -11,9 +11,6 @@ from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, batches
 from crvae.training.stage import Stored
 
-CALIBRATION_IMAGES = 2048
-"""Training images whose batch statistics the published weights get."""
-
 
 def stream(
     data: PreparedData, config: Stage1Config | Stage2Config, sizes: tuple[int, ...], start: int, rank: int, world: int
@@ -32,10 +29,12 @@ def stream(
     )
 
 
-def calibration(data: PreparedData, batch: int, sizes: tuple[int, ...], device: torch.device) -> Iterator[Stored]:
-    """Evenly spaced training images in batches of the run's size: the same at every call."""
+def calibration(
+    data: PreparedData, batch: int, sizes: tuple[int, ...], device: torch.device, most: int
+) -> Iterator[Stored]:
+    """`most` or fewer training images, evenly spaced, in batches of the run's size: the same at every call."""
     split = data.split("train")
-    count = min(CALIBRATION_IMAGES, len(split))
+    count = min(most, len(split))
     batch = min(batch, count)
     rows = torch.linspace(0, len(split) - 1, count).long()
     for part in rows.split(batch):

@@ -30,6 +30,9 @@ from crvae.training.perceptual import Perceptual, perceptual
 from crvae.training.ranks import world_size
 from crvae.training.stage import SNAPSHOT, Carry, Group, Part, Side, Stored, Terms
 
+CALIBRATION_IMAGES = 2048
+"""Training images whose batch statistics the published weights get."""
+
 
 def build(config: Stage1Config) -> tuple[Autoencoder, Discriminator | None]:
     """The networks of a run, initialised from torch's global generator."""
@@ -210,7 +213,7 @@ class Stage1:
 
     def publish(self, folder: Path, images: int, data: PreparedData) -> None:
         train, size = self.config.train, self.config.model.size
-        batches = calibration(data, train.batch, (size,), self.averaged.device)
+        batches = calibration(data, train.batch, (size,), self.averaged.device, CALIBRATION_IMAGES)
         x = (self.inputs(batch)[0] for batch in batches)
         samples = self._judged(images) > 0 and self.config.objective.adversarial_on == "both"  # decoded in training
         recalibrate(self.averaged, x, train.seed, samples=samples)

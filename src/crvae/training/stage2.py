@@ -132,13 +132,10 @@ class Stage2:
     def publish(self, folder: Path, images: int, data: PreparedData) -> None:
         generator = torch.Generator(self.averaged.device).manual_seed(self.config.train.seed)
         with torch.no_grad(), recalibrating(self.averaged.network):
-            seen = 0
-            for batch in calibration(data, self.config.train.batch, self._sizes, self.averaged.device):
-                small, _ = self.inputs(batch)
+            batch, sizes = self.config.train.batch, self._sizes
+            for stored in calibration(data, batch, sizes, self.averaged.device, CALIBRATION_IMAGES):
+                small, _ = self.inputs(stored)
                 self.averaged.network(small_fakes(self.averaged.stage1, small, generator))
-                seen += len(small)
-                if seen >= CALIBRATION_IMAGES:
-                    break
         save_upsampler(folder, self.averaged, recipe=self.config.recipe, images=images)
 
     def snapshot(self) -> Tensor:
