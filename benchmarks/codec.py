@@ -22,6 +22,7 @@ from torch import Tensor
 
 from crvae.data import open_data
 from crvae.evaluation.distance import PerceptualDistance
+from crvae.models.model import stage1_of
 from crvae.pictures import as_picture, from_8_bit, save_picture, to_8_bit
 from crvae.storage.models import load
 from crvae.tasks.codec import Codec
@@ -30,7 +31,7 @@ from crvae.tasks.grids import labelled_grid
 from crvae.tasks.inputs import read_images
 from crvae.tasks.profiling import posterior_of
 from crvae.tasks.rate import psnr
-from crvae.tasks.traversal import decode_all, stage1_of
+from crvae.tasks.traversal import decode_all
 from crvae.training.classifier import Classifier, load_classifier
 
 BUDGETS = (50, 75, 100, 150, 200, 300, 500)

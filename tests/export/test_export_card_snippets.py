@@ -19,9 +19,8 @@ from PIL import Image
 import crvae as package
 from crvae.cli import main
 from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig
-from crvae.models.autoencoder import Autoencoder
+from crvae.models.model import Model
 from crvae.models.priors import build_prior
-from crvae.models.upsampler import Upsampler
 from crvae.pictures import to_8_bit
 from crvae.storage.models import save, save_upsampler
 
@@ -59,7 +58,7 @@ def blocks(card: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", card, re.M | re.S)
 
 
-def drawn(model: Autoencoder | Upsampler) -> np.ndarray:
+def drawn(model: Model) -> np.ndarray:
     """The pixels that the snippet must write, by the model itself."""
     noise = np.random.default_rng(0).standard_normal((16, *model.prior.noise_shape), np.float32)
     with torch.no_grad():

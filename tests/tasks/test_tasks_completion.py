@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -65,6 +66,13 @@ def test_gamma_pulls_towards_the_prior_and_tau_towards_being_taken_for_real(mode
     realism = Realism(discriminator, model)
     fooled = best(tau=2000.0)
     assert realism(fooled.best).mean() > realism(loose.best).mean()
+
+
+def test_a_model_in_training_mode_is_put_in_evaluation_mode_first(model, discriminator, x, mask):
+    trained, search = copy.deepcopy(model), Search(tau=3.0, restarts=1, **EXACT)
+    found = complete(trained.train(), x[:2], mask, discriminator, search)
+    assert torch.equal(found.z, complete(model, x[:2], mask, discriminator, search).z)
+    assert all(torch.equal(value, trained.state_dict()[name]) for name, value in model.state_dict().items())
 
 
 def test_an_image_that_the_model_can_make_is_found_from_its_visible_half(model, mask):

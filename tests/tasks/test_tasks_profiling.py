@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from crvae.errors import UserError
 from crvae.pictures import save_figure
 from crvae.tasks.profile_plot import plot
 from crvae.tasks.profiling import band_edges, band_energy, profile
@@ -74,6 +75,17 @@ def test_a_step_that_carries_nothing_is_seen_to_carry_nothing(make):
     share = found["first_blocks"]["share"]
     assert share[1] == pytest.approx(share[2], abs=1e-4)
     assert "perceptual" not in found["resampled"]
+
+
+def test_a_band_in_which_all_images_agree_is_neither_good_nor_bad(make, tmp_path):
+    model = make[0]("convolutional")
+    found = profile(model, torch.linspace(-1, 1, 4).view(4, 1, 1, 1).expand(4, 3, 32, 32).contiguous())  # plain grounds
+    for bands in found["first_blocks"]["unexplained"]:
+        assert bands[0] > 0
+        assert bands[1:] == [None] * (len(bands) - 1)
+    save_figure(plot(found, "a model"), tmp_path / "plot.png", dpi=100)
+    with pytest.raises(UserError, match="need two or more, got 1"):
+        profile(model, model.sample(1))
 
 
 RATES = {

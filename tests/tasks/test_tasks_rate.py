@@ -84,7 +84,7 @@ def test_the_command(speaking, tmp_path, capsys):
         (["--out", str(tmp_path / "n")], "--data is missing"),
         (["--data", data, "--out", str(out)], "already exists"),
         (["--data", data, "--out", str(tmp_path / "n"), "--count", "1"], "--count must be from 2"),
-        (["--data", str(tmp_path / "in" / "0.png"), "--out", str(tmp_path / "n")], "gives one image"),
+        (["--data", str(tmp_path / "in" / "0.png"), "--out", str(tmp_path / "n")], "need two or more, got 1"),
     ):
         assert main(["traverse", run, "rate", *options]) == 2
         assert says in capsys.readouterr().err

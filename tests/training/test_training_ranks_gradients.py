@@ -36,8 +36,9 @@ def gradients(out: Path) -> None:
     for number, side in enumerate(sides):
         for slot in slots:
             seeded(SEED, number, slot, 0)
-            loss, _, carries[slot] = side.forward(*carries[slot])
-            side.backward(loss / len(slots), last=slot == slots[-1])
+            with side.averaging(last=slot == slots[-1]):
+                loss, _, carries[slot] = side.forward(*carries[slot])
+                side.backward(loss / len(slots))
     if fabric.is_global_zero:
         found = {f"{name}.{p}": q.grad for name, net in stage.networks.items() for p, q in net.named_parameters()}
         save_file({name: gradient.contiguous() for name, gradient in found.items() if gradient is not None}, out)

@@ -41,7 +41,7 @@ def test_one_step(name: str):
         before = [p.detach().clone() for p in side.parameters]
         loss, terms, carry = side.forward(*carry)
         assert all(torch.isfinite(term).all() for term in terms.values())
-        side.backward(loss, last=True)
+        side.backward(loss)
         side.set_rates(0)
         assert side.update()
         moved = [not torch.equal(a, b) for a, b in zip(before, side.parameters, strict=True)]
@@ -112,7 +112,7 @@ def test_values_of_the_recurrences_gradients_are_clipped(small):
     config = small(beta=0, kappa=0, train={"recurrence_clip": 1e-6})
     side = Optimising(Stage1(config).sides[0], config.train, Fabric(accelerator="cpu", devices=1))
     loss, _, _ = side.forward(torch.rand(8, 3, 32, 32))
-    side.backward(loss * 1e3, last=True)
+    side.backward(loss * 1e3)
     side.set_rates(0)
     side.update()
     largest = {
@@ -137,7 +137,7 @@ def test_a_resting_discriminator_keeps_its_weights_and_their_moments(small, kapp
         _, _, carry = generator.forward(torch.rand(8, 3, 32, 32))
         for _ in range(2):  # parts of one batch
             loss, _, _ = side.forward(*carry)
-            side.backward(loss, last=True)
+            side.backward(loss)
         side.set_rates(0)
         assert side.update()
 

@@ -17,7 +17,7 @@ from crvae.progress import progress, told, waiting
 from crvae.storage.folders import check_run
 
 if TYPE_CHECKING:
-    from crvae.tasks.traversal import Model
+    from crvae.models.model import Model
 
 
 @dataclass
@@ -90,10 +90,10 @@ def _default_out(file: Path) -> Path:
 def _crz(command: Decode, out: Path) -> int:
     """Writes the image of every .crz file, each decoded alone."""
     with waiting("loading"):
+        from crvae.models.model import steps_of
         from crvae.pictures import save_image, to_8_bit
         from crvae.tasks.codec import Codec
         from crvae.tasks.inputs import distinct
-        from crvae.tasks.traversal import steps_of
 
     files = sorted(command.file.glob("*.crz")) if command.file.is_dir() else [command.file]
     if not files:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from crvae.models.gaussian import DiagonalGaussian
+    from crvae.models.model import Model
     from crvae.tasks.codec import Codec
-    from crvae.tasks.traversal import Model
 
 CHOSEN_ON = 256
 """Images that are enough to choose steps on."""
@@ -72,11 +72,11 @@ def run(args: list[str]) -> int:
         from crvae.devices import best_device
         from crvae.models.autoencoder import SAMPLE_BATCH
         from crvae.models.gaussian import DiagonalGaussian, blocks
+        from crvae.models.model import steps_of
         from crvae.storage.models import load
         from crvae.tasks.latents import Latents, save_latents
         from crvae.tasks.naming import weights_name
         from crvae.tasks.profiling import posterior_of
-        from crvae.tasks.traversal import steps_of
 
     model = load(command.run, best_device())
     total = steps_of(model)

@@ -18,8 +18,7 @@ from crvae.progress import progress, waiting
 if TYPE_CHECKING:
     from crvae.cli.traverse import Traverse
     from crvae.evaluation.distance import PerceptualDistance
-    from crvae.models.autoencoder import Autoencoder
-    from crvae.models.upsampler import Upsampler
+    from crvae.models.model import Model
 
 
 def profile(command: Traverse, count: int) -> None:
@@ -115,8 +114,6 @@ def rate(command: Traverse, count: int) -> None:
         images = images_of(
             command.data, model, option="--data", limit=count, pixel_limit=command.pixel_limit, progress=advance
         )
-        if len(images.x) < 2:
-            raise UserError(f"--data {command.data} gives one image: intervals need two or more")
         rows = rate(model, images.x, _distance(model), values, advance)
     about = {"run": command.run, "data": command.data, "images": len(images.x)}
     files = {
@@ -132,14 +129,14 @@ MEASURES: dict[str, Callable[[Traverse, int], None]] = {"profile": profile, "att
 """What `crvae traverse` measures -> how, on so many images."""
 
 
-def _model(command: Traverse) -> Autoencoder | Upsampler:
+def _model(command: Traverse) -> Model:
     from crvae.devices import best_device
     from crvae.storage.models import load
 
     return load(command.run, best_device(), command.prior)
 
 
-def _distance(model: Autoencoder | Upsampler) -> PerceptualDistance | None:
+def _distance(model: Model) -> PerceptualDistance | None:
     """The LPIPS-style distance of 8-bit images, or nothing and a word why."""
     from crvae.evaluation.distance import PerceptualDistance
 

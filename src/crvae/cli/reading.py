@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 from crvae.progress import Progress
 
 if TYPE_CHECKING:
-    from crvae.models.autoencoder import Autoencoder
-    from crvae.models.upsampler import Upsampler
+    from crvae.models.model import Model
     from crvae.tasks.inputs import Images
 
 
-def images_of(
-    source: str, model: Autoencoder | Upsampler, *, option: str, limit: int, pixel_limit: float, progress: Progress
-) -> Images:
+def images_of(source: str, model: Model, *, option: str, limit: int, pixel_limit: float, progress: Progress) -> Images:
     """The first `limit` images of `source`, none above `pixel_limit` megapixels.
 
     Raises UserError, naming `option`, if there are none.

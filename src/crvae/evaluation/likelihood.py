@@ -79,7 +79,7 @@ def _variance(model: Autoencoder, evidence: Evidence) -> tuple[float, str]:
     return observation_variance(model, x, request.seed), f"squared error on {count} images of {chosen.name}"
 
 
-class Model(Protocol):
+class Likely(Protocol):
     """What has a likelihood: a posterior, a prior, and the log-density of images given latents, in nats an image."""
 
     prior: Prior
@@ -119,7 +119,7 @@ class GaussianDecoder:
 
 @torch.no_grad()
 def bounds(
-    model: Model, x: Float[Tensor, "b ..."], samples: int, generator: torch.Generator
+    model: Likely, x: Float[Tensor, "b ..."], samples: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """(ELBO, IWAE) of each image in nats, from the same `samples` draws of its posterior.
 
@@ -180,7 +180,7 @@ def likelihood_scores(
     """
     about: dict[str, Any] = {"samples": samples}
     if model.config.likelihood == "bernoulli":
-        decoder: Model = BernoulliDecoder(model)
+        decoder: Likely = BernoulliDecoder(model)
         x = binarised(x, seed)
         about["binarisation"] = f"one Bernoulli draw a pixel, seed {seed}"
     else:

@@ -15,6 +15,7 @@ from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.registry import Request, names
 from crvae.evaluation.score import Score
 from crvae.models.autoencoder import Autoencoder
+from crvae.models.model import Model
 from crvae.models.upsampler import Upsampler
 from crvae.progress import progress
 
@@ -76,7 +77,7 @@ HEADINGS = ("score", "value", "95% interval", "unit", "better")
 
 
 def evaluate(
-    run: str | os.PathLike[str] | Autoencoder | Upsampler,
+    run: str | os.PathLike[str] | Model,
     data: str | os.PathLike[str],
     *,
     scores: str | Sequence[str] = (),

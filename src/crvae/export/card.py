@@ -11,8 +11,8 @@ import yaml
 from crvae import __version__
 from crvae.export.onnx import Checked
 from crvae.export.provenance import Provenance
-from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.model import Model, stage1_of
 from crvae.models.prior import LearnedPrior
 from crvae.models.upsampler import Upsampler
 
@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 
 def model_card(
     name: str,
-    model: Autoencoder | Upsampler,
+    model: Model,
     about: Provenance,
     *,
     licence: str,
@@ -51,7 +51,7 @@ def model_card(
     return "\n\n".join(section.strip("\n") for section in sections) + "\n"
 
 
-def _front_matter(licence: str, model: Autoencoder | Upsampler, weights: bool) -> str:
+def _front_matter(licence: str, model: Model, weights: bool) -> str:
     content = {
         "library_name": "crvae" if weights else "onnx",
         "license": licence.lower() or UNKNOWN,
@@ -61,8 +61,8 @@ def _front_matter(licence: str, model: Autoencoder | Upsampler, weights: bool) -
     return f"---\n{yaml.safe_dump(content, sort_keys=False)}---"
 
 
-def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: Discriminator | None) -> str:
-    stage1 = model.stage1 if isinstance(model, Upsampler) else model
+def _about(model: Model, about: Provenance, discriminator: Discriminator | None) -> str:
+    stage1 = stage1_of(model)
     config, (channels, height, width) = stage1.config, model.image_shape
     rows = {
         "model": stage1.latent.title + (", with a residual path" if config.residual else ""),
@@ -83,7 +83,7 @@ def _about(model: Autoencoder | Upsampler, about: Provenance, discriminator: Dis
     return _table(("what", "value"), list(rows.items()))
 
 
-def _usage(model: Autoencoder | Upsampler, *, weights: bool, graphs: bool) -> str:
+def _usage(model: Model, *, weights: bool, graphs: bool) -> str:
     parts = ["## Use", *([WITH_CRVAE] if weights else []), *([_with_onnx(model)] if graphs else [])]
     return "\n\n".join([*parts, f"Written by crvae {__version__}."])
 
@@ -99,7 +99,7 @@ images = model.sample(16, seed=0)     # b c h w in [-1, 1]
 `crvae sample FOLDER --count 64 --out samples.png` does it from the command line.""".strip()
 
 
-def _with_onnx(model: Autoencoder | Upsampler) -> str:
+def _with_onnx(model: Model) -> str:
     """How to sample with the graphs alone, without crvae and PyTorch."""
     learned = isinstance(model.prior, LearnedPrior)
     first, shape = ("noise", model.prior.noise_shape) if learned else ("z", model.latent_shape)

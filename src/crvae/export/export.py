@@ -15,7 +15,7 @@ from crvae.export.card import model_card
 from crvae.export.onnx import require_onnx, write_graphs
 from crvae.export.provenance import Provenance, provenance
 from crvae.files import new_folder, write_text
-from crvae.models.autoencoder import Autoencoder
+from crvae.models.model import Model, stage1_of
 from crvae.models.upsampler import Upsampler
 from crvae.pictures import from_8_bit, save_grid
 from crvae.progress import Progress, silent
@@ -90,9 +90,9 @@ def export(run: str, out: Path, request: Request, progress: Progress = silent) -
         write_text(folder / "README.md", card)
 
 
-def _images(model: Autoencoder | Upsampler, about: Provenance) -> Float[Tensor, "b c h w"]:
+def _images(model: Model, about: Provenance) -> Float[Tensor, "b c h w"]:
     """Images of Stage1's size to compare graphs on: held-out ones of the dataset where it is at hand, else samples."""
-    stage1 = model.stage1 if isinstance(model, Upsampler) else model
+    stage1 = stage1_of(model)
     channels, size, _ = stage1.image_shape
     if about.data is not None and about.data.card.channels == channels and size in about.data.card.sizes:
         return _held_out(about.data, size)

@@ -25,6 +25,7 @@ from crvae.errors import UserError
 from crvae.extras import EXTRAS, require
 from crvae.files import write_bytes
 from crvae.models.autoencoder import Autoencoder
+from crvae.models.model import Model, stage1_of
 from crvae.models.prior import LearnedPrior, Prior
 from crvae.models.upsampler import Upsampler
 from crvae.progress import Progress, silent
@@ -100,7 +101,7 @@ def require_onnx() -> None:
 
 
 def write_graphs(
-    model: Autoencoder | Upsampler,
+    model: Model,
     folder: Path,
     images: Float[Tensor, "b c h w"],
     progress: Progress = silent,
@@ -111,7 +112,7 @@ def write_graphs(
     one differs by more than AGREEMENT.
     """
     model = copy.deepcopy(model).cpu().eval().requires_grad_(False)  # exporting leaves traces in the LSTM
-    stage1 = model.stage1 if isinstance(model, Upsampler) else model
+    stage1 = stage1_of(model)
     latents = torch.cat([stage1.encode(images).mean, stage1.prior.sample(len(images))])
     graphs = [
         (Graph("encoder.onnx", Encoding(stage1), "images", ("mean", "log_variance")), images),

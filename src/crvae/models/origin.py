@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from crvae.pictures import encoded, show
 
 if TYPE_CHECKING:
-    from crvae.models.autoencoder import Autoencoder
-    from crvae.models.upsampler import Upsampler
+    from crvae.models.model import Model
 
 SHOWN = 8
 """Samples in the row that a notebook shows."""
@@ -28,7 +27,7 @@ class Origin:
     """Images seen in training."""
 
 
-def as_html(model: Autoencoder | Upsampler, kind: str, facts: dict[str, str]) -> str:
+def as_html(model: Model, kind: str, facts: dict[str, str]) -> str:
     """A table of what `model` is, and a row of its samples, seed 0, if it is in evaluation mode (samples then change nothing)."""
     origin = model.origin
     known = {"recipe": origin.recipe, "trained on": f"{origin.images:,} images"} if origin else {}
@@ -39,6 +38,6 @@ def as_html(model: Autoencoder | Upsampler, kind: str, facts: dict[str, str]) ->
     return f"<div>{title}<table>{cells}</table>{'' if model.training else _samples(model)}</div>"
 
 
-def _samples(model: Autoencoder | Upsampler) -> str:
+def _samples(model: Model) -> str:
     picture = base64.b64encode(encoded(show(model.sample(SHOWN), columns=SHOWN), ".png")).decode()
     return f'<img alt="{SHOWN} samples, seed 0" title="{SHOWN} samples, seed 0" src="data:image/png;base64,{picture}">'

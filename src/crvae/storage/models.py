@@ -14,6 +14,7 @@ from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.discriminators import build_discriminator
+from crvae.models.model import Model, stage1_of
 from crvae.models.origin import Origin
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
@@ -31,9 +32,7 @@ def model_folder(name: str | Path) -> Path:
     return fetched(str(name)) if str(name).startswith(PREFIX) else local_folder(name)
 
 
-def load(
-    name: str | Path, device: str | torch.device = "cpu", prior: Literal["own", "normal"] = "own"
-) -> Autoencoder | Upsampler:
+def load(name: str | Path, device: str | torch.device = "cpu", prior: Literal["own", "normal"] = "own") -> Model:
     """The model of a run, an exported folder, a built-in name or hub:owner/name, with averaged weights, in evaluation mode.
 
     Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.
@@ -43,7 +42,7 @@ def load(
     """
     folder = model_folder(name)
     body = read_config(folder)
-    model: Autoencoder | Upsampler
+    model: Model
     if body.get("stage") == 2:
         upsampler, small = (
             parse_part(folder, body, *part) for part in (("model", UpsamplerConfig), ("stage1", ModelConfig))
@@ -53,7 +52,7 @@ def load(
         config = parse_part(folder, body, "model", ModelConfig)
         model = skeleton(folder, lambda: Autoencoder(config))
     load_weights(folder / "model.safetensors", model)
-    stage1 = model.stage1 if isinstance(model, Upsampler) else model
+    stage1 = stage1_of(model)
     stage1.prior = load_prior(folder, body, stage1) if prior == "own" else normal_prior(stage1)
     model.origin = _origin(str(name), body)
     return model.to(device).eval().requires_grad_(False)

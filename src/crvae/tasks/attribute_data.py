@@ -9,10 +9,10 @@ import torch
 
 from crvae.data.prepared import PreparedData, Split, open_data
 from crvae.errors import UserError
+from crvae.models.model import Model
 from crvae.pictures import from_8_bit
 from crvae.tasks.attributes import Faces
 from crvae.tasks.inputs import check_form
-from crvae.tasks.traversal import Model
 
 TRAINING = 4
 """Training images for each held-out one."""

@@ -14,10 +14,11 @@ from crvae import intervals
 from crvae.errors import UserError
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.gaussian import blocks
+from crvae.models.model import Model, steps_of
 from crvae.progress import Progress, silent
 from crvae.tasks.probing import probe
 from crvae.tasks.profiling import posterior_of
-from crvae.tasks.traversal import Model, decode_all, steps_of
+from crvae.tasks.traversal import decode_all
 
 Classify = Callable[[Tensor], Mapping[str, Tensor]]
 """Images `b c h w` -> attribute -> the values that a classifier sees, `b`."""

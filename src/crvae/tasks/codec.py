@@ -13,11 +13,12 @@ from torch import Tensor
 
 from crvae.errors import UserError
 from crvae.models.gaussian import DiagonalGaussian, blocks
+from crvae.models.model import Model, stage1_of, steps_of
 from crvae.models.prior import LearnedPrior
 from crvae.tasks import integer_model
 from crvae.tasks.crz_file import HEADER, Crz, Frame, frame_size, pack, unpack
 from crvae.tasks.naming import model_name
-from crvae.tasks.traversal import Model, decode_all, stage1_of, steps_of
+from crvae.tasks.traversal import decode_all
 
 STEPS = 64
 """Quantisation steps to choose from: step i is 2^((i - UNIT) / 4), from 2^-10 to 2^5.75."""

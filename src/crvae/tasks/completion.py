@@ -80,9 +80,9 @@ def complete(
         raise UserError(
             f"Search(tau={search.tau:g}) needs a discriminator. Pass discriminator=crvae.load_discriminator(RUN), or Search(tau=0)"
         )
-    realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
     x = x.to(model.device, memory_format=torch.channels_last)  # as the decoder's output
     model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
     count, restarts = len(x), search.restarts
     z = starts(model, x, mask, search, first).flatten(0, 1)  # (r b) *d
     target, visible = x.repeat(restarts, 1, 1, 1), mask.repeat(restarts, 1, 1, 1)

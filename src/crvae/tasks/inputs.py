@@ -20,8 +20,7 @@ from crvae.data.source import read_file as read_bytes
 from crvae.data.sources.folder import files_below
 from crvae.data.sources.tree import EXTENSIONS, is_image, no_image
 from crvae.errors import UserError, reason
-from crvae.models.autoencoder import Autoencoder
-from crvae.models.upsampler import Upsampler
+from crvae.models.model import Model
 from crvae.pictures import from_8_bit
 from crvae.progress import Progress, silent
 
@@ -48,7 +47,7 @@ class Images:
 
 def read_images(
     source: str,
-    model: Autoencoder | Upsampler,
+    model: Model,
     *,
     option: str,
     limit: int,

@@ -16,9 +16,9 @@ from crvae.config.base import FORMAT
 from crvae.errors import UserError
 from crvae.files import write_bytes
 from crvae.models.gaussian import blocks
+from crvae.models.model import Model, stage1_of, steps_of
 from crvae.storage.folders import check_run
 from crvae.tasks.naming import weights_name
-from crvae.tasks.traversal import Model, stage1_of, steps_of
 
 VALUES = 1 << 30
 """Files of more latent values are refused."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from crvae.models.model import Model
 from crvae.models.prior import LearnedPrior
 from crvae.tasks.crz_file import NAME
-from crvae.tasks.traversal import Model
 
 
 def model_name(model: Model) -> bytes:

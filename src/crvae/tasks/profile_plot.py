@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from crvae.extras import require
@@ -57,7 +58,7 @@ def plot(profile: dict[str, Any], title: str) -> Figure:
     )
 
     for index, band in enumerate(bands):
-        values = [unexplained[index] for unexplained in first["unexplained"]]
+        values = [math.nan if (value := part[index]) is None else value for part in first["unexplained"]]
         axes[5].plot(range(len(values)), values, marker=".", color=colours[index], label=band)
     axes[5].set(
         title="first t blocks alone, by frequency", xlabel="t", ylabel="error relative to the mean image's", ylim=(0, 2)

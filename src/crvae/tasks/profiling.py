@@ -11,12 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.errors import UserError
 from crvae.intervals import mean
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.gaussian import DiagonalGaussian
+from crvae.models.model import Model, steps_of
 from crvae.pictures import to_8_bit
 from crvae.progress import Progress, silent
-from crvae.tasks.traversal import Model, decode_all, steps_of
+from crvae.tasks.traversal import decode_all
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """8-bit images `b c h w`, 8-bit images `b c h w` -> distances `b`."""
@@ -41,8 +43,10 @@ def profile(
     `perceptual` distance and `label` (share of images whose class changes), each a list of {"mean", "low", "high"} with a
     95% interval over images. `first_blocks`: posterior means decoded from the first t = 0..T blocks alone: `rate` (nats an
     image spent so far), `error` (mean squared), `share` (of the error that all blocks remove), and `unexplained`, for each band
-    the error relative to that of showing the mean image always: 1 is no better than that, 0 is perfect.
+    the error relative to that of showing the mean image always: 1 is no better than that, 0 is perfect; None where all images agree.
+    Raises UserError for fewer than two images.
     """
+    check_several(x)
     count, steps = len(x), steps_of(model)
     edges = band_edges(x.shape[-1])
     z = model.prior.sample(count, seed)
@@ -77,8 +81,8 @@ def profile(
         "first_blocks": {
             "rate": [0.0, *kl.cumsum(0).tolist()],
             "error": errors,
-            "share": (total / _apart(total[-1])).tolist(),
-            "unexplained": (torch.stack(by_band) / _apart(constant)).tolist(),
+            "share": (total / total[-1] if total[-1].abs() > TINY else total * 0).tolist(),
+            "unexplained": [_relative(band, constant) for band in by_band],
         },
     }
 
@@ -115,6 +119,13 @@ def interval(values: Float[Tensor, " b"]) -> dict[str, float]:
     return {"mean": found["value"], "low": found["low"], "high": found["high"]}
 
 
-def _apart(values: Tensor) -> Tensor:
-    """Denominators that are never zero."""
-    return torch.where(values.abs() < TINY, torch.inf, values)
+def check_several(x: Float[Tensor, "b c h w"]) -> None:
+    """Raises UserError unless there are two images or more: one has no interval."""
+    if len(x) < 2:
+        raise UserError(f"intervals over images need two or more, got {len(x)}")
+
+
+def _relative(errors: Float[Tensor, " bands"], to: Float[Tensor, " bands"]) -> list[float | None]:
+    """Each band's error relative to another; None where that is none."""
+    pairs = zip(errors.tolist(), to.tolist(), strict=True)
+    return [error / other if other > TINY else None for error, other in pairs]

@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from crvae.extras import require
+from crvae.models.model import Model, steps_of
 from crvae.pictures import from_8_bit, to_8_bit
 from crvae.progress import Progress, silent
 from crvae.tasks.attributes import Classify, classified
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
-from crvae.tasks.profiling import Distance, interval, posterior_of
-from crvae.tasks.traversal import Model, decode_all, steps_of
+from crvae.tasks.profiling import Distance, check_several, interval, posterior_of
+from crvae.tasks.traversal import decode_all
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +43,9 @@ def rate(
 
     `nats` (KL divergence of the first t blocks from the prior), `bytes` (.crz files of the finest quality, cut after block t),
     `psnr` (decibels, of 8-bit pixels: decoded from those bytes, the other blocks at the prior's mean), `distance`, and `attributes`
-    (the share of attributes of which `values` sees what it sees in the image).
+    (the share of attributes of which `values` sees what it sees in the image). Raises UserError for fewer than two images.
     """
+    check_several(x)
     steps, codec = steps_of(model), Codec(model)
     posterior = posterior_of(model, x)
     kl = model.prior.kl(posterior, per_image=True, generator=torch.Generator(model.device).manual_seed(0)).cpu()

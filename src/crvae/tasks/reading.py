@@ -9,9 +9,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.models.autoencoder import Autoencoder
 from crvae.models.given import check_count
-from crvae.models.upsampler import Upsampler
+from crvae.models.model import Model
 from crvae.progress import progress, silent
 from crvae.tasks.inputs import Images, read_images
 
@@ -19,9 +18,7 @@ SHOWN = 5
 """Skipped files that are named."""
 
 
-def read(
-    source: str | os.PathLike[str], model: Autoencoder | Upsampler, count: int | None = None
-) -> Float[Tensor, "b c h w"]:
+def read(source: str | os.PathLike[str], model: Model, count: int | None = None) -> Float[Tensor, "b c h w"]:
     """The pictures of `source` as `model` takes them: `b c h w` in [-1, 1], at its size and channels, on its device.
 
     `source`: one image file, a folder of them, or prepared data, of which the validation images are read. Files are read as

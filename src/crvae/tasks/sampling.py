@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from crvae.devices import best_device
-from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
-from crvae.models.upsampler import Upsampler
+from crvae.models.autoencoder import SAMPLE_BATCH
+from crvae.models.model import Model
 from crvae.pictures import to_8_bit
 from crvae.storage.models import load
 
@@ -23,7 +23,7 @@ def sample_images(run: str, count: int, seed: int = 0) -> UInt8[Tensor, "n c h w
     return torch.cat(list(samples(load(run, best_device()), count, seed)))
 
 
-def samples(model: Autoencoder | Upsampler, count: int, seed: int = 0) -> Iterator[UInt8[Tensor, "b c h w"]]:
+def samples(model: Model, count: int, seed: int = 0) -> Iterator[UInt8[Tensor, "b c h w"]]:
     """The images of `model.sample(count, seed)`, 8-bit, a batch at a time: memory does not grow with `count`."""
     for z in model.prior.draws(count, seed, SAMPLE_BATCH):
         with torch.no_grad():  # around the whole it would be lost where another decorator hides a generator

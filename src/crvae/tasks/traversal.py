@@ -10,21 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.models.autoencoder import SAMPLE_BATCH, Autoencoder
+from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.given import check_steps
-from crvae.models.upsampler import Upsampler
-
-Model = Autoencoder | Upsampler
-
-
-def stage1_of(model: Model) -> Autoencoder:
-    """Whose latents they are."""
-    return model.stage1 if isinstance(model, Upsampler) else model
-
-
-def steps_of(model: Model) -> int:
-    """Time steps T; for dense and convolutional models the number of arbitrary channel groups used in their place."""
-    return stage1_of(model).config.steps
+from crvae.models.model import Model, steps_of
 
 
 def progression(model: Model, z: Float[Tensor, " r *d"]) -> Float[Tensor, "r t1 c h w"]:

@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from crvae.errors import UserError
+from crvae.models.model import Model, steps_of
 from crvae.pictures import save_picture, to_8_bit
 from crvae.tasks.grids import labelled_grid, save_animation
 from crvae.tasks.inputs import Images
 from crvae.tasks.profiling import posterior_of
-from crvae.tasks.traversal import Model, interpolation, progression, redrawn, steps_of, styles
+from crvae.tasks.traversal import interpolation, progression, redrawn, styles
 
 Kind = Literal["progressive", "interpolate", "style"]
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crvae.models.autoencoder import Autoencoder
-from crvae.models.upsampler import Upsampler
+from crvae.models.model import Model
 from crvae.recipes import named
 from crvae.storage.models import load
 from crvae.training import launch
@@ -22,7 +21,7 @@ def train(
     *,
     stage1: str | os.PathLike[str] = "",
     **options: Any,
-) -> Autoencoder | Upsampler:
+) -> Model:
     """Trains a new run in the folder `out` on the prepared dataset `data`, and returns its model, on the CPU.
 
     `stage1`: the run that a Stage2 recipe builds on. `options` are those of `crvae train RECIPE --help`, with two
@@ -39,7 +38,7 @@ def train(
 
 def resume(
     run: str | os.PathLike[str], *, data: str | os.PathLike[str] = "", images: int = 0, inexact: bool = False
-) -> Autoencoder | Upsampler:
+) -> Model:
     """Continues a run exactly where it stopped, and returns its model, on the CPU.
 
     `data`: where its dataset is now, if it was moved. `images`: a new total. `inexact`: continue also in another precision,
@@ -50,7 +49,7 @@ def resume(
     return _finished(lambda: launch.resume(os.fspath(run), data=os.fspath(data), images=images, inexact=inexact), run)
 
 
-def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Autoencoder | Upsampler:
+def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Model:
     try:
         return load(work())
     except Interrupted as stop:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ COOL = 0.02
 
 
 class Optimising:
-    """A side with its optimiser, wrapped for the device; `set_rates`, `forward`, `backward` and `update` make its step."""
+    """A side with its optimiser, wrapped for the device; `set_rates`, `averaging`, `forward`, `backward` and `update` make its step."""
 
     def __init__(self, side: Side, config: ScheduleConfig, fabric: Fabric):
         self.name, self.groups, self.after, self._resting = side.name, side.groups, side.after, side.resting
@@ -38,10 +39,13 @@ class Optimising:
         rate = config.rate * 0.5**halvings * shape(images, config)
         return {g.name: rate * g.rate * (warming if g.warm_up else 1.0) for g in self.groups}
 
-    def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Adds the loss's gradients; only the `last` part of an accumulated batch averages them over ranks."""
-        with self.fabric.no_backward_sync(self.forward, enabled=not last):
-            self.fabric.backward(loss)
+    def averaging(self, last: bool) -> AbstractContextManager:
+        """Around `forward` and `backward`: only the `last` part of an accumulated batch averages its gradients over ranks."""
+        return self.fabric.no_backward_sync(self.forward, enabled=not last)
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the loss's gradients."""
+        self.fabric.backward(loss)
 
     def set_rates(self, images: int) -> None:
         """Gives each group its learning rate after `images` seen."""

@@ -86,10 +86,11 @@ class TrainingStep:
 
     def _pass(self, side: Optimising, parts: int, last: bool, stored: Stored, carry: Carry) -> Work:
         """One part of a batch forwards and backwards, and after the `last` one the side's optimiser step."""
-        loss, terms, carry = side.forward(*(carry or self.stage.inputs(stored)))
-        # the guard is not a number where the loss is not finite, and so are all gradients then
-        guard = 1 + 0 * loss.detach()
-        side.backward(guard * loss / parts, last=last)
+        with side.averaging(last):  # which DDP decides in its forward pass
+            loss, terms, carry = side.forward(*(carry or self.stage.inputs(stored)))
+            # the guard is not a number where the loss is not finite, and so are all gradients then
+            guard = 1 + 0 * loss.detach()
+            side.backward(guard * loss / parts)
         finite = torch.isfinite(loss.detach())
         if last:
             finite = finite & side.update()

@@ -10,6 +10,7 @@ import torch
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.model import Model, stage1_of
 from crvae.models.upsampler import Upsampler
 from crvae.storage.models import has_discriminator, load, load_discriminator, model_folder
 from crvae.storage.weights import read_config
@@ -20,7 +21,7 @@ class Exhibit:
     """One of the models."""
 
     title: str
-    model: Autoencoder | Upsampler
+    model: Model
     discriminator: Discriminator | None
     """Stage1's; None where none was exported, or trained. Completion then goes without."""
     recipe: str = "unknown recipe"
@@ -29,7 +30,7 @@ class Exhibit:
 
     @property
     def stage1(self) -> Autoencoder:
-        return self.model.stage1 if isinstance(self.model, Upsampler) else self.model
+        return stage1_of(self.model)
 
     @property
     def upsampler(self) -> Upsampler | None:

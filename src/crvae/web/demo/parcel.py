@@ -9,9 +9,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from crvae.models.model import steps_of
 from crvae.tasks.codec import Codec
 from crvae.tasks.crz_file import unpack
-from crvae.tasks.traversal import steps_of
 from crvae.training.classifier import Classifier
 from crvae.web.demo.exhibits import Exhibit
 from crvae.web.demo.sheets import FilmFrame, film

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.tasks.traversal import Model
+from crvae.models.model import Model
 from crvae.web.demo.address import Shared, number, whole
 from crvae.web.demo.exhibits import Exhibit
 from crvae.web.demo.sheets import sheet
