@@ -87,7 +87,7 @@ def new_folder(path: Path, option: str = "--out", *, begun: bool = False) -> Ite
     temporary, made = _temporary(path), list[Path]()
     try:
         _make(path.parent, made)
-        _sweep(path)
+        sweep(path)
         with _claimed(temporary, folder=True) as handle:
             yield temporary
             _flush(handle)
@@ -124,30 +124,17 @@ def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out")
 
 def check_new_folder(path: Path, option: str = "--out") -> None:
     """Raises UserError if `path` cannot become a new folder: call it before long work."""
-    if path.name in ("", "..") or path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
+    if path.name in ("", ".."):
+        raise UserError(f"{option} must name a new folder, got {str(path)!r}")
+    if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
         raise UserError(f"{option} {path} already exists. Choose another name, or remove it first")
     try:
         if path.is_dir() and any(path.iterdir()):
             raise UserError(f"{option} {path} already exists. Choose another name, or remove it first")
         parent = next(parent for parent in (path.parent, *path.parent.absolute().parents) if parent.is_dir())
-        _check_writable(parent, path)
+        check_writable(parent, path)
     except OSError as error:
         raise UserError(f"{option} {path} cannot be written: {reason(error)}") from None
-
-
-def check_new_file(path: Path, option: str = "--out", endings: tuple[str, ...] = ()) -> None:
-    """Raises UserError if `path` has none of the `endings`, or cannot become a file: call it before long work."""
-    if endings and path.suffix.lower() not in endings:
-        raise UserError(f"{option} must end in {' or '.join(endings)}, got {path}")
-    try:
-        if not path.parent.is_dir():
-            raise UserError(f"{option} {path}: the folder {path.parent} does not exist. Create it first")
-        if path.is_dir():
-            raise UserError(f"{option} {path} is a folder: give the name of a file")
-        _check_writable(path.parent, path)
-    except OSError as error:
-        raise UserError(f"{option} {path} cannot be written: {reason(error)}") from None
-    _sweep(path)
 
 
 @contextmanager
@@ -262,7 +249,7 @@ def _undisturbed() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _sweep(path: Path) -> None:
+def sweep(path: Path) -> None:
     """Removes what killed processes left of `path`: temporary names that nobody holds a lock on."""
     for name in glob.glob(f".{glob.escape(_short(path.name))}.*.tmp", root_dir=path.parent):
         with suppress(OSError):
@@ -299,7 +286,8 @@ def _concerns(name: str | bytes | int, temporary: Path) -> bool:
     return place.absolute().is_relative_to(temporary) or place.absolute() in temporary.parents
 
 
-def _check_writable(parent: Path, path: Path) -> None:
+def check_writable(parent: Path, path: Path) -> None:
+    """Raises OSError if nothing can be written into `parent`, or not under the name of `path`."""
     if not os.access(parent, os.W_OK | os.X_OK):
         raise OSError(errno.EACCES, f"the folder {parent} is not open for writing")
     if len(os.fsencode(path.name)) > os.pathconf(parent, "PC_NAME_MAX"):

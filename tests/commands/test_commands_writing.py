@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +85,24 @@ def test_what_is_changed_in_place_stays_as_it_was(kind, how, words, lay, tmp_pat
         if how == "full":
             (out / ".filler").unlink()
             assert main(words(kind, out)) == 0
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "progressive", "profile", "encode", "encode-run"])
+def test_what_a_command_reads_it_does_not_replace(command, trained, painted, tmp_path, capsys):
+    painted(tmp_path / "in", 3, 32)
+    shutil.copytree(trained / "model", tmp_path / "model")
+    picture, model = tmp_path / "in" / "001.png", tmp_path / "model"
+    (tmp_path / "link.png").symlink_to(picture)
+    out, args = {
+        "reconstruct": (picture, ["reconstruct", model, "--data", picture, "--out"]),
+        "progressive": (tmp_path / "link.png", ["traverse", model, "progressive", "--images", picture, "--out"]),
+        "profile": (picture, ["traverse", model, "profile", "--images", tmp_path / "in", "--out"]),
+        "encode": (tmp_path / "z.safetensors", ["encode", model, "--images", tmp_path]),
+        "encode-run": (model / "model.safetensors", ["encode", model, "--images", picture]),
+    }[command]
+    if not out.exists():
+        out.write_bytes(b"another")
+    before = out.read_bytes()
+    assert main([*map(str, args), str(out)]) == 2
+    assert "which the command reads. Choose another name" in capsys.readouterr().err
+    assert out.read_bytes() == before

@@ -58,6 +58,9 @@ def test_made_whole_and_read_back(run):
 def test_a_place_that_exists_is_quoted_where_it_is_typed(tmp_path):
     place = tmp_path / "a run"
     place.mkdir()
+    with pytest.raises(UserError, match=r"already exists. Choose another folder, or remove it first$"):
+        Run.create(place, Stage1Config(recipe="test"), {})
+    (place / "config.yaml").touch()
     with pytest.raises(UserError, match=f"continue that run: crvae train --resume '{place}'$"):
         Run.create(place, Stage1Config(recipe="test"), {})
 

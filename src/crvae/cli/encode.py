@@ -13,7 +13,8 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.counting import counted
 from crvae.errors import UserError
-from crvae.files import check_new_file, check_new_folder, new_folder, write_bytes
+from crvae.files import check_new_folder, new_folder, write_bytes
+from crvae.outputs import check_new_file
 from crvae.progress import Progress, progress, told, waiting
 from crvae.storage.folders import check_run
 from crvae.tasks.crz_file import HEADER
@@ -118,11 +119,11 @@ def _check(command: Encode) -> None:
             raise UserError(f"--{option} goes with --format crz only")
     if command.data is not None and command.bytes is None:
         raise UserError("--data is what --bytes chooses the quantisation steps on: give --bytes")
+    folder = check_run(command.run)
     if command.format == "safetensors" or command.single:
-        check_new_file(command.out, "OUT", (f".{command.format}",))
+        check_new_file(command.out, "OUT", (f".{command.format}",), (folder, command.images, command.data))
     else:
         check_new_folder(command.out, "OUT")
-    check_run(command.run)
     for option in ("bytes", "limit"):
         value = getattr(command, option)
         if value is not None and value < HEADER:

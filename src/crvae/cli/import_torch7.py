@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from crvae.cli.parsing import parse
+from crvae.errors import UserError, reason
 from crvae.files import check_new_folder, new_folder
 from crvae.progress import waiting
 
@@ -28,6 +29,10 @@ def run(args: list[str]) -> int:
     """Writes the model."""
     command = parse(ImportTorch7, args, name="import-torch7")
     check_new_folder(command.out, "OUT")
+    try:
+        command.file.open("rb").close()
+    except OSError as error:
+        raise UserError(f"{command.file} cannot be read: {reason(error)}") from None
 
     with waiting("loading"):
         from crvae.storage.models import save

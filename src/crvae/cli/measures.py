@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.extras import require
-from crvae.files import check_new_file, check_new_folder
+from crvae.files import check_new_folder
+from crvae.outputs import check_new_file
 from crvae.progress import progress, waiting
+from crvae.storage.folders import check_run
 
 if TYPE_CHECKING:
     from crvae.cli.traverse import Traverse
@@ -27,9 +29,10 @@ def profile(command: Traverse, count: int) -> None:
         raise UserError("--images is missing: the profile measures KL and reconstruction on images")
     if command.attribute and command.classifier is None:
         raise UserError(f"--attribute {command.attribute} is one of the attributes of --classifier. Pass --classifier")
-    check_new_file(command.out, endings=(".png",))
+    reads = (check_run(command.run), command.images, command.classifier)
+    check_new_file(command.out, endings=(".png",), reads=reads)
     numbers = command.out.with_suffix(".json")
-    check_new_file(numbers)
+    check_new_file(numbers, reads=reads)
     if os.path.lexists(numbers) and not os.path.lexists(command.out):
         raise UserError(
             f"--out {command.out}: {numbers}, for the same numbers, already exists. Choose another name, or remove it first"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import dataclass, field, make_dataclass
@@ -122,19 +123,22 @@ def inspect(command: Inspect) -> int:
 
     from crvae.data import open_data
     from crvae.data.inspection import contact_sheet, table
-    from crvae.files import PICTURES, check_new_file
+    from crvae.files import PICTURES
+    from crvae.outputs import check_new_file
     from crvae.pictures import save_picture
 
     data = open_data(command.inspect)
     local = "://" not in command.inspect and not command.json
     sheet = command.sheet or (Path(command.inspect, "contact-sheet.png") if local else None)
-    if sheet is not None:
-        check_new_file(sheet, "--sheet", PICTURES)
-        save_picture(contact_sheet(data), sheet)
+    if command.sheet is not None:
+        check_new_file(command.sheet, "--sheet", PICTURES)
     if command.json:
         print(data.card.model_dump_json(indent=1))
     else:
         Console().print(table(data.card))
-    if sheet is not None:
+    if sheet is not None and command.sheet is None and not os.access(sheet.parent, os.W_OK):
+        print(f"no contact sheet: {sheet.parent} is not open for writing. Pass --sheet FILE.png", file=sys.stderr)
+    elif sheet is not None:
+        save_picture(contact_sheet(data), sheet)
         print(f"contact sheet: {sheet}", file=sys.stderr)
     return 0

@@ -12,6 +12,7 @@ from crvae.cli.parsing import parse
 from crvae.cli.train import finished
 from crvae.config.prior import PriorConfig
 from crvae.progress import waiting
+from crvae.storage.folders import check_begun
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Prior:
 
 def run(args: list[str]) -> int:
     command = parse(Prior, args, name="prior")
+    check_begun(command.run)
     with waiting("loading"):
         from crvae.training.launch import resume
 

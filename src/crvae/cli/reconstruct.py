@@ -13,7 +13,8 @@ from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.counting import counted
 from crvae.errors import UserError
-from crvae.files import PICTURES, check_new_file
+from crvae.files import PICTURES
+from crvae.outputs import check_new_file
 from crvae.progress import progress, told, waiting
 from crvae.storage.folders import check_run
 
@@ -42,8 +43,7 @@ def run(args: list[str]) -> int:
     command = parse(Reconstruct, args, name="reconstruct")
     if not 1 <= command.count <= 10_000:
         raise UserError(f"--count must be from 1 to 10,000, got {command.count}")
-    check_new_file(command.out, endings=PICTURES)
-    check_run(command.run)
+    check_new_file(command.out, endings=PICTURES, reads=(check_run(command.run), command.data))
 
     with waiting("loading"):
         import torch

@@ -12,7 +12,8 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.counting import counted
 from crvae.errors import UserError
-from crvae.files import PICTURES, check_new_file, check_new_folder, new_folder
+from crvae.files import PICTURES, check_new_folder, new_folder
+from crvae.outputs import check_new_file
 from crvae.progress import progress, told, waiting
 from crvae.storage.folders import check_run
 
@@ -51,8 +52,8 @@ def run(args: list[str]) -> int:
         raise UserError(f"--seed must be from 0 to 2^63 - 1, got {command.seed}")
     if ending in OTHERS:
         raise UserError(f"--out {command.out}: a picture's name must end in {' or '.join(PICTURES)}")
-    check_new_file(command.out) if grid else check_new_folder(command.out)
-    check_run(command.run)
+    model_folder = check_run(command.run)
+    check_new_file(command.out, reads=[model_folder]) if grid else check_new_folder(command.out)
 
     import math
 

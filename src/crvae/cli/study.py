@@ -140,17 +140,18 @@ def _report(args: list[str]) -> int:
     command = parse(ReportCommand, args, name="study report")
     import json
 
+    from crvae.web.study.folder import fingerprint, read_key, read_study
+
+    study = read_study(command.study)
+    key = read_key(command.study, study)
     with waiting("loading"):
         from rich.console import Console
         from rich.table import Table
 
         from crvae.web.study import report
         from crvae.web.study.database import Ballots, default_url
-        from crvae.web.study.folder import fingerprint, read_key, read_study
         from crvae.web.study.results import tally
 
-    study = read_study(command.study)
-    key = read_key(command.study, study)
     if not command.database and not (command.study / "votes.db").exists():
         folder = quote(str(command.study))
         raise UserError(

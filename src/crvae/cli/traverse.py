@@ -14,7 +14,7 @@ from crvae.cli.measures import MEASURES
 from crvae.cli.parsing import parse
 from crvae.cli.reading import images_of
 from crvae.errors import UserError
-from crvae.files import check_new_file
+from crvae.outputs import check_new_file
 from crvae.progress import progress, waiting
 from crvae.storage.folders import check_run
 
@@ -82,7 +82,7 @@ def run(args: list[str]) -> int:
     """Writes the picture, the animation, or plot and JSON."""
     command = parse(Traverse, args, name="traverse")
     count = _checked(command)
-    check_run(command.run)
+    folder = check_run(command.run)
     if command.walk in ("profile", "attributes", "rate"):
         MEASURES[command.walk](command, count)
         return 0
@@ -90,7 +90,8 @@ def run(args: list[str]) -> int:
         raise UserError("--attribute picks the time step by what --classifier sees: give --classifier, and no --step")
     if command.classifier is not None and not command.attribute:
         raise UserError(f"--classifier {command.classifier} is for --attribute with {command.walk}. Pass --attribute")
-    check_new_file(command.out, endings=(".png", ".jpg", ".jpeg", ".gif", ".webp"))
+    endings = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+    check_new_file(command.out, endings=endings, reads=(folder, command.images, command.classifier))
 
     with waiting("loading"):
         from crvae.devices import best_device

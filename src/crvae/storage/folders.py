@@ -35,7 +35,12 @@ def local_folder(name: str | Path) -> Path:
     raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
 
 
-def check_run(name: str) -> None:
-    """Raises UserError if no model is called `name`; a hub model is not asked for yet."""
-    if not name.startswith(PREFIX):
-        local_folder(name)
+def check_begun(run: str | Path) -> None:
+    """Raises UserError if `run` is no folder that training has begun."""
+    if not (Path(run) / "config.yaml").is_file():
+        raise UserError(f"{run} is not a run: it has no config.yaml")
+
+
+def check_run(name: str) -> Path | None:
+    """The folder that holds the model; None for a hub model, which is not asked for yet. Raises UserError if there is none."""
+    return None if name.startswith(PREFIX) else local_folder(name)

@@ -28,7 +28,7 @@ from crvae.training.fabric import Fabric
 from crvae.training.logs import check_log
 from crvae.training.loop import Training
 from crvae.training.prior_stage import forget_prior, has_begun, has_prior_stage, prior_training
-from crvae.training.run import Run, environment
+from crvae.training.run import Run, check_new_run, environment
 from crvae.training.stage1 import Stage1
 from crvae.training.stage2 import Stage2
 
@@ -55,10 +55,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
             f" {train.images * 7 // 10 // train.batch * train.batch}, or --objective.adversarial 0"
             f"{' --objective.mutual-information 0' if kappa else ''} to train without it"
         )
-    if os.path.exists(out):  # every rank sees it, not only the one that would create it
-        raise UserError(
-            f"--out {out} already exists. Choose another folder, or continue that run: crvae train --resume {quote(str(out))}"
-        )
+    check_new_run(out)  # every rank sees it, not only the one that would create it
     fabric, precision = devices(config.train.precision, config.train.deterministic)
     config = config.model_copy(update={"train": config.train.model_copy(update={"precision": precision})})
     if config.stage == 2:

@@ -21,11 +21,22 @@ from pydantic import BaseModel, ValidationError
 from crvae.config.base import FORMAT, check_format
 from crvae.errors import UserError, brief, reason
 from crvae.files import append_line, new_folder, put_back, write_text
+from crvae.storage.folders import check_begun
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.yaml or environment.json is refused, in bytes."""
 
 DEPTH_LIMIT = 16
+
+
+def check_new_run(folder: str | Path) -> None:
+    """Raises UserError if there is something under the name of a new run."""
+    if os.path.exists(folder):
+        begun = os.path.isfile(os.path.join(folder, "config.yaml"))
+        advice = (
+            f", or continue that run: crvae train --resume {quote(str(folder))}" if begun else ", or remove it first"
+        )
+        raise UserError(f"--out {folder} already exists. Choose another folder{advice}")
 
 
 class Run:
@@ -47,11 +58,7 @@ class Run:
 
         Raises UserError if it exists or cannot be made.
         """
-        if os.path.exists(folder):
-            raise UserError(
-                f"--out {folder} already exists. Choose another folder, or continue that run:"
-                f" crvae train --resume {quote(str(folder))}"
-            )
+        check_new_run(folder)
         with new_folder(folder, begun=True) as temporary:
             cls(temporary).configure(config)
             write_text(temporary / "environment.json", json.dumps(environment, indent=2) + "\n")
@@ -66,8 +73,7 @@ class Run:
     @classmethod
     def open(cls, folder: Path) -> Run:
         """Opens a run to resume it. Raises UserError if it is not a run, or if another process trains it."""
-        if not os.path.isfile(folder / "config.yaml"):
-            raise UserError(f"{folder} is not a run: it has no config.yaml")
+        check_begun(folder)
         run = cls(folder)
         run.lock()
         for left in (*folder.glob(".*.tmp"), *run.samples.glob(".*.tmp")):  # by a process that was killed

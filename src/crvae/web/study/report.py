@@ -44,7 +44,7 @@ def remarks(results: dict) -> list[str]:
     def percent(value: float | None) -> str:
         return "none yet" if value is None else f"{100 * value:.1f}%"
 
-    alpha = "none yet" if results["agreement"] is None else f"{results['agreement']:.3f}"
+    alpha = results["agreement"]
     places = "none yet" if results["places"] is None else ", ".join(percent(place) for place in results["places"])
     method = {"wilson": "Wilson", "clopper-pearson": "Clopper-Pearson"}[results["interval"]]
     return [
@@ -52,7 +52,9 @@ def remarks(results: dict) -> list[str]:
         f"Raters excluded by attention questions: {len(results['excluded'])}.",
         f"In brackets 95% {method} intervals; p: exact binomial test against chance, {percent(results['chance'])}. "
         "Both take votes as independent.",
-        f"Agreement between raters: Krippendorff's alpha {alpha}, "
+        "Agreement between raters: too few votes yet."
+        if alpha is None
+        else f"Agreement between raters: Krippendorff's alpha {alpha:.3f}, "
         f"{percent(results['agreement_observed'])} of pairs of raters alike.",
         f"Repeated questions answered alike: {percent(results['repeated_alike'])}. "
         f"Votes by place on the screen: {places}.",
