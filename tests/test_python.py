@@ -8,7 +8,9 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import types
 
@@ -332,3 +334,65 @@ def test_the_examples_of_the_docstrings_run(tmp_path, painted, monkeypatch):
             exec(line, known)
     assert known["x"].shape == (200, 3, 64, 64)  # type: ignore[union-attr]
     assert known["images"].shape == (64, 3, 64, 64)  # type: ignore[union-attr]
+
+
+def test_a_session_can_be_completed_by_tab_and_finds_the_documented_modules():
+    code = (
+        "import crvae; print({'load', 'train', 'tasks', 'errors'} <= set(dir(crvae)), 'complete' in dir(crvae.tasks),"
+        " crvae.errors.UserError.__name__, crvae.pictures.from_8_bit.__name__, crvae.objectives.weighted_kl.__name__,"
+        " crvae.data.batches.__name__, crvae.tasks.replace_block.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "UserError", "from_8_bit", "weighted_kl", "batches", "replace_block"]
+
+
+def test_a_model_is_scored_in_evaluation_mode_and_left_as_it_was(trained, colour):
+    model = crvae.load(trained)
+    options = {"scores": ["kl", "reconstruction"], "images": 4, "split": "train"}
+    expected = crvae.evaluate(model, colour, **options)
+    model.train()
+    model.latent.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    torch.manual_seed(5)
+    found = crvae.evaluate(model, colour, **options)
+    drawn = torch.rand(2)
+    assert {name: score.value for name, score in found.items()} == {name: s.value for name, s in expected.items()}
+    assert model.training
+    assert model.encoder.training
+    assert not model.latent.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(2)), "what is measured draws nothing from the caller"
+
+
+@pytest.mark.parametrize("images", [320.0, "320", True, -1])
+def test_a_total_of_images_is_a_whole_number(images, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    before = (run / "config.yaml").read_text()
+    with pytest.raises(UserError, match=r"--train.images must be the new total of images"):
+        crvae.resume(run, images=images)
+    assert (run / "config.yaml").read_text() == before
+
+
+def test_the_word_for_a_prior_is_one_of_two(trained, colour):
+    for word in ("learned", "Own", ""):
+        with pytest.raises(UserError, match="--prior must be own or normal"):
+            crvae.load(trained, prior=word)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match="--prior must be own or normal"):
+            crvae.evaluate(trained, colour, prior=word)  # type: ignore[arg-type]
+
+
+def test_training_and_completion_work_where_gradients_are_off_and_leave_the_generator(colour, tmp_path, tiny):
+    options = {
+        name: value for name, value in keywords(tiny).items() if not name.startswith(("discriminator", "objective"))
+    }
+    torch.manual_seed(7)
+    with torch.inference_mode():
+        model = crvae.train("emoji-vae", colour, tmp_path / "run", **options)  # type: ignore[arg-type]
+        x = model.sample(2)
+        mask = crvae.tasks.masks("upper", size=32)["upper"]
+        found = crvae.tasks.complete(model, x, mask, search=crvae.tasks.Search(tau=0.0, steps=2, restarts=1))
+    assert found.best.shape == x.shape
+    drawn = torch.rand(2)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(2))

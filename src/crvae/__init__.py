@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from crvae import models, tasks
+    from crvae import data, errors, models, objectives, pictures, tasks
     from crvae.data.prepared import open_data
     from crvae.data.request import prepare
     from crvae.evaluation.scores import evaluate
@@ -35,11 +35,15 @@ __all__ = [
     "Autoencoder",
     "Upsampler",
     "__version__",
+    "data",
+    "errors",
     "evaluate",
     "load",
     "load_discriminator",
     "models",
+    "objectives",
     "open_data",
+    "pictures",
     "prepare",
     "read",
     "resume",
@@ -62,10 +66,16 @@ _HOME = {
     "train": "crvae.training.calls",
 }
 
+_PARTS = ("data", "errors", "models", "objectives", "pictures", "tasks")
+
 
 def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
-    if name in ("models", "tasks"):
+    if name in _PARTS:
         return importlib.import_module(f"crvae.{name}")
     raise AttributeError(f"module 'crvae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

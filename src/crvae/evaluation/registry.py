@@ -26,6 +26,7 @@ from crvae.evaluation.generated import Subject
 from crvae.evaluation.score import Score
 from crvae.intervals import GROUPS
 from crvae.progress import Progress
+from crvae.storage.folders import check_prior
 
 Made = TypeVar("Made")
 
@@ -61,6 +62,7 @@ class Request:
         if not (math.isfinite(self.observation_variance) and self.observation_variance >= 0):
             raise UserError(f"--observation-variance must be positive, got {self.observation_variance}")
         pixels(self.pixel_limit)
+        check_prior(self.prior)
 
 
 def names(scores: str) -> tuple[str, ...]:

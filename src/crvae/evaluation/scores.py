@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Any, Literal
+
+import torch
+from torch import nn
 
 from crvae.data.images import PIXELS
 from crvae.devices import best_device
@@ -125,5 +129,21 @@ def evaluate(
         subject = Subject(run.origin.name if run.origin else "this model", run)
     else:
         subject = open_subject(os.fspath(run), best_device(), prior, pixel_limit)
-    with progress() as advance:
+    with progress() as advance, _evaluating(subject.model):
         return Scores(evaluate_subject(subject, request, advance))
+
+
+@contextmanager
+def _evaluating(model: nn.Module | None) -> Iterator[None]:
+    """Within it, a model is in evaluation mode; afterwards its modules and torch's generators are in the states that they had."""
+    modes = {} if model is None else {module: module.training for module in model.modules()}
+    try:
+        if model is not None:
+            model.eval()
+        with torch.random.fork_rng(
+            list(range(torch.cuda.device_count()))
+        ):  # networks are made before their weights are read
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

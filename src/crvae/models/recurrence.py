@@ -48,6 +48,8 @@ class ChannelRecurrence(nn.Module):
         permute: deals the channels to the blocks in a fixed random order, and the outputs back to their places (control).
         """
         super().__init__()
+        if mixing not in ("lstm", "perceptron"):
+            raise ValueError(f"mixing must be lstm or perceptron, got {mixing!r}")
         out_channels = out_channels or channels
         for count in (channels, out_channels):
             if steps < 1 or count % steps:

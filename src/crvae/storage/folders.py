@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 
 PREFIX = "hub:"
 """What sets the name of a hub model apart from a path or a built-in name."""
+PRIOR_WORDS = ("own", "normal")
+"""The prior that a model was trained with, and N(0, I) in its place."""
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 
 
@@ -33,6 +35,12 @@ def local_folder(name: str | Path) -> Path:
         raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
     names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
     raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
+
+
+def check_prior(word: str) -> None:
+    """Raises UserError if `word` does not say which prior a model is loaded with."""
+    if word not in PRIOR_WORDS:
+        raise UserError(f"--prior must be {' or '.join(PRIOR_WORDS)}, got {word!r}{near(word, PRIOR_WORDS)}")
 
 
 def check_begun(run: str | Path) -> None:

@@ -19,7 +19,7 @@ from crvae.models.origin import Origin
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
-from crvae.storage.folders import PREFIX, local_folder
+from crvae.storage.folders import PREFIX, check_prior, local_folder
 from crvae.storage.hub import fetched
 from crvae.storage.weights import load_weights, parse_part, read_config, save_config, save_weights, skeleton
 
@@ -36,10 +36,12 @@ def load(name: str | Path, device: str | torch.device = "cpu", prior: Literal["o
     """The model of a run, an exported folder, a built-in name or hub:owner/name, with averaged weights, in evaluation mode.
 
     Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.
-    `prior` "normal" puts N(0, I) in the place of a learned prior.
+    `prior` "normal" puts N(0, I) in the place of a learned prior. The weights take no gradient: to fine-tune a model, call
+    `model.requires_grad_().train()`.
 
     Raises UserError if it cannot be found, or if its files are not exactly what its configuration needs.
     """
+    check_prior(prior)
     folder = model_folder(name)
     body = read_config(folder)
     model: Model

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from crvae.tasks.profiling import profile
     from crvae.tasks.sampling import sample_images
     from crvae.tasks.search import Search
-    from crvae.tasks.traversal import interpolation, progression, styles
+    from crvae.tasks.traversal import interpolation, progression, replace_block, styles
 
 _HOME = {
     "Completions": "completion",
@@ -26,6 +26,7 @@ _HOME = {
     "Search": "search",
     "interpolation": "traversal",
     "progression": "traversal",
+    "replace_block": "traversal",
     "styles": "traversal",
 }
 
@@ -38,6 +39,7 @@ __all__ = [
     "masks",
     "profile",
     "progression",
+    "replace_block",
     "sample_images",
     "styles",
 ]
@@ -47,3 +49,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOME:
         raise AttributeError(f"module 'crvae.tasks' has no attribute {name!r}")
     return getattr(importlib.import_module(f"crvae.tasks.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

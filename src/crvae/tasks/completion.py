@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from crvae.devices import quick_arithmetic
@@ -18,7 +18,7 @@ from crvae.models.gaussian import standard_draws
 from crvae.models.given import check_images
 from crvae.models.prior import Prior
 from crvae.tasks.descent import OPTIMISERS
-from crvae.tasks.occlusion import occlude
+from crvae.tasks.occlusion import occlude, wide_mask
 from crvae.tasks.realism import Realism
 from crvae.tasks.search import Search
 
@@ -48,10 +48,12 @@ class Completions:
         return self.images[:, 0]
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def complete(
     model: Autoencoder,
     x: Float[Tensor, "b c h w"],
-    mask: Float[Tensor, ...],
+    mask: Shaped[Tensor, ...],
     discriminator: Discriminator | None = None,
     search: Search | None = None,
     *,
@@ -68,8 +70,8 @@ def complete(
     one that was never trained it is 0 whatever `search` says. `progress` is told the steps
     done and the most that there can be.
 
-    Puts the networks in evaluation mode. Raises UserError if the images are not of the model's shape, the mask not of
-    theirs, empty or full, or tau is above 0 without a discriminator.
+    Puts the networks in evaluation mode. Raises UserError if the images are not of the model's shape or not finite, the
+    mask not of theirs, empty or full, or tau is above 0 without a discriminator.
     """
     if discriminator is not None and discriminator.untrained:
         discriminator, search = None, replace(search or Search(), tau=0.0)
@@ -80,6 +82,7 @@ def complete(
         raise UserError(
             f"Search(tau={search.tau:g}) needs a discriminator. Pass discriminator=crvae.load_discriminator(RUN), or Search(tau=0)"
         )
+    x = x.clone() if x.is_inference() else x  # else no gradient could pass by it
     x = x.to(model.device, memory_format=torch.channels_last)  # as the decoder's output
     model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
@@ -102,19 +105,16 @@ def complete(
     return Completions(ranked(torch.cat(decoded)), ranked(z), {k: ranked(v) for k, v in losses.items()}, ranked(steps))
 
 
-def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, ...]) -> Float[Tensor, "b 1 h w"]:
+def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Shaped[Tensor, ...]) -> Float[Tensor, "b 1 h w"]:
     """The mask, one for each image. Raises UserError as `complete` says."""
     check_images(x, model.image_shape, dtype=next(model.parameters()).dtype)
-    wide = mask.float()
-    while wide.ndim < 4:
-        wide = wide[None]
-    if wide.shape[0] not in (1, len(x)) or wide.shape[1] != 1 or wide.shape[2:] != x.shape[2:]:
-        height, width = x.shape[2:]
+    finite = x.isfinite().flatten(1).all(1)
+    if not finite.all():
         raise UserError(
-            f"the mask is {tuple(mask.shape)}, the images need ({height}, {width}) or ({len(x)}, 1, {height}, {width})"
+            f"images must be numbers in [-1, 1], image {int((~finite).int().argmax())} has NaN or infinity."
+            " Set these pixels to 0 and hide them by the mask"
         )
-    if not ((wide == 0) | (wide == 1)).all():
-        raise UserError("the mask must be 1 where pixels are visible and 0 where they are hidden, and nothing else")
+    wide = wide_mask(mask, x)
     visible = wide.flatten(1).sum(1)
     if (visible == 0).any() or (visible == wide[0].numel()).any():
         raise UserError("the mask must leave some pixels visible and hide some: choose another region")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from crvae.models.model import Model
 from crvae.recipes import named
 from crvae.storage.models import load
@@ -50,8 +52,11 @@ def resume(
 
 
 def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Model:
+    """The model of the run that `work` trains: with gradients wherever it is called, and torch's generators left as they were."""
+    devices = list(range(torch.cuda.device_count()))
     try:
-        return load(work())
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+            return load(work())
     except Interrupted as stop:
         raise KeyboardInterrupt(
             f"{stop}; everything is saved. Continue with crvae.resume({os.fspath(out)!r})"

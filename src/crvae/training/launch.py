@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
@@ -146,10 +147,10 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
 
 def _asked(config: Any, folder: str, images: int, prior: PriorConfig | None) -> Any:
     """The run's configuration with another total of images or another prior. Raises UserError if it cannot have them."""
-    if images < 0:
-        raise UserError(f"--train.images must be the new total of images, got {images}")
+    if isinstance(images, bool) or not isinstance(images, Integral) or images < 0:
+        raise UserError(f"--train.images must be the new total of images, a whole number, got {images!r}")
     if images:
-        config = config.model_copy(update={"train": config.train.model_copy(update={"images": images})})
+        config = config.model_copy(update={"train": config.train.model_copy(update={"images": int(images)})})
         if after := too_late(config):
             raise UserError(
                 f"--train.images {images} ends before the discriminator of {folder} starts, after {after:,} images. Pass a larger total"
