@@ -40,7 +40,7 @@ CLASSIFIER = "the classifier's features"
 SWEPT = 32
 MASKS = ("right-half", "upper", "lower", "center")
 """Of the judge; where the data's card tells the parts of faces, these and the right half, as in the paper's Table 2."""
-BASE: dict[str, Any] = {"gamma": 2.5, "tau": 20.0, "steps": 150, "rate": 0.1, "restarts": 2}
+BASE: dict[str, Any] = {"gamma": 2.5, "tau": 20.0, "steps": 150, "rate": 0.1, "restarts": 2, "start": "prior"}
 CHANGES: tuple[dict[str, Any], ...] = (
     {},
     {"gamma": 0.5}, {"gamma": 10.0},

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+FROM_PRIOR = {"gamma": 2.5, "tau": 20.0, "steps": 150, "restarts": 2, "start": "prior"}
+"""How completions under N(0, I) are searched: the restarts begin at draws of the prior."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,8 +44,8 @@ class Plan:
     """How `crvae evaluate` scores each run where all seeds are reported together (`experiments.views`): name -> its options."""
     order: bool = False
     """Whether the first blocks are measured instead, all seeds together (`experiments.order`)."""
-    search: dict[str, Any] = field(default_factory=dict)
-    """How the judge's completions are searched, where not by the defaults, which are for N(0, I)."""
+    search: dict[str, Any] = field(default_factory=lambda: dict(FROM_PRIOR))
+    """How the judge's completions are searched."""
     shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Options of all rows, for each budget."""
 

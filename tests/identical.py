@@ -174,14 +174,22 @@ def reconstruct(shop: Workshop, out: Path) -> Hashes:
 
 
 def complete(shop: Workshop, out: Path) -> Hashes:
-    tiny = ["--images", shop.data(32), "--count", 3, "--steps", 12]
+    tiny = ["--images", shop.data(32), "--count", 3, "--steps", 12, "--start", "prior"]
     command("complete", shop.run("recurrent-gan-mi"), *tiny, "--mask", "right-half,eyes", "--out", out / "recurrent")
     command(
-        "complete", shop.run("dense-gan"), *tiny, "--mask", "center", "--start", "posterior", "--out", out / "dense"
+        "complete",
+        shop.run("dense-gan"),
+        *tiny[:-2],
+        "--mask",
+        "center",
+        "--start",
+        "posterior",
+        "--out",
+        out / "dense",
     )
     lbfgs = ["--mask", "upper", "--optimiser", "lbfgs", "--seed", 5, "--feather", 2]
     command("complete", shop.run("convolutional-gan"), *tiny, *lbfgs, "--out", out / "convolutional")
-    emoji = ["--images", shop.data(64), "--count", 3, "--steps", 12, "--tau", 0, "--mask", "mouth"]
+    emoji = ["--images", shop.data(64), "--count", 3, "--steps", 12, "--start", "prior", "--tau", 0, "--mask", "mouth"]
     command("complete", "emoji", *emoji, "--out", out / "emoji")
     return {name: of_pictures(out / name) for name in ("recurrent", "dense", "convolutional", "emoji")}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from crvae.errors import UserError
-from crvae.pictures import check_size, encoded, lettered, save_image, tiled, tiled_size
+from crvae.pictures import check_size, encoded, lettered, save_image, show, tiled, tiled_size
 
 
 @settings(max_examples=60, deadline=None)
@@ -54,3 +54,35 @@ def test_a_side_is_as_long_as_the_format_allows_and_one_pixel_more_is_refused(tm
 @pytest.mark.parametrize(("text", "drawn"), [("cat 01", "cat 01"), ("ünï-é", "uni-e"), ("日本-x", "??-x"), ("", "")])
 def test_labels_are_drawn_in_letters_that_the_font_has(text, drawn):
     assert lettered(text) == drawn
+
+
+def test_images_of_numpy_are_shown_as_those_of_torch():
+    stored = torch.randint(256, (5, 3, 9, 7), dtype=torch.uint8)
+    for images in (stored, stored.float() / 127.5 - 1, stored.double() / 127.5 - 1, stored.half() / 127.5 - 1):
+        expected = np.asarray(show(images, 2))
+        assert np.array_equal(show(images.numpy(), 2), expected)
+        assert np.array_equal(show(images[0].numpy()), show(images[0]))
+        assert np.array_equal(show(images.flip(0).numpy()[::-1], 2), expected)
+        frozen = images.numpy().copy()
+        frozen.flags.writeable = False
+        assert np.array_equal(show(frozen, 2), expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (torch.full((2, 3, 8, 8), 100), "int64 values"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.int8), "int8 values"),
+        (torch.zeros(2, 3, 8, 8, dtype=torch.complex64), "complex64 values"),
+        (np.zeros((2, 3, 8, 8), np.int64), "int64 values"),
+        (np.zeros((2, 3, 8, 8), ">f4"), ">f4 values"),
+        (np.zeros((2, 3, 8, 8), object), "object values"),
+        ([torch.zeros(3, 8, 8)], "a value of type list"),
+        (None, "a value of type NoneType"),
+    ],
+)
+def test_what_is_not_an_image_is_not_shown(wrong, says):
+    with pytest.raises(
+        UserError, match=f"^cannot show {says}. Give images b c h w, floats in .* or uint8 from 0 to 255$"
+    ):
+        show(wrong)

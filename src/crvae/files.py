@@ -125,7 +125,7 @@ def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out")
 def check_new_folder(path: Path, option: str = "--out") -> None:
     """Raises UserError if `path` cannot become a new folder: call it before long work."""
     if path.name in ("", ".."):
-        raise UserError(f"{option} must name a new folder, got {str(path)!r}")
+        raise UserError(f"{option} {path} already exists: it is a folder above, or this one. Name a new one")
     if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
         raise UserError(f"{option} {path} already exists. Choose another name, or remove it first")
     try:

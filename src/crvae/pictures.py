@@ -66,14 +66,15 @@ def tiled_size(count: int, columns: int, height: int, width: int) -> tuple[int, 
     return columns * (width + 2) + 2, -(-count // columns) * (height + 2) + 2
 
 
-def show(images: Tensor, columns: int = 8) -> Image.Image:
+def show(images: Tensor | np.ndarray, columns: int = 8) -> Image.Image:
     """Images as one picture, `columns` to a row, which a notebook shows and `.save("grid.png")` writes.
 
     `images`: `b c h w`, or one image `c h w`, in [-1, 1] (uint8: 0 to 255). Those below 64 pixels are enlarged without
-    smoothing. Raises UserError if they have another shape, or if there are none.
+    smoothing. Raises UserError if they have another shape or other values, or if there are none.
 
     >>> crvae.show(model.sample(64))
     """
+    images = _drawable(images)
     images = images[None] if images.ndim == 3 else images
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel() or columns < 1:
         shape = " x ".join(map(str, images.shape))
@@ -82,6 +83,17 @@ def show(images: Tensor, columns: int = 8) -> Image.Image:
     factor = -(-64 // stored.shape[-1])
     stored = stored.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
     return as_picture(tiled(stored, columns))
+
+
+def _drawable(images: object) -> Tensor:
+    """Images of PyTorch or NumPy as a tensor. Raises UserError if their values do not say how they are drawn."""
+    if isinstance(images, np.ndarray) and images.dtype in (np.bool_, np.uint8, np.float16, np.float32, np.float64):
+        return torch.from_numpy(np.array(images, order="C"))
+    if isinstance(images, Tensor) and (images.is_floating_point() or images.dtype in (torch.uint8, torch.bool)):
+        return images
+    known = isinstance(images, Tensor | np.ndarray)
+    kind = f"{str(images.dtype).removeprefix('torch.')} values" if known else f"a value of type {type(images).__name__}"
+    raise UserError(f"cannot show {kind}. Give images b c h w, floats in [-1, 1] or uint8 from 0 to 255")
 
 
 def save_grid(images: Float[Tensor, "b c h w"], path: Path, columns: int = 8) -> None:

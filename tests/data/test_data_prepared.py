@@ -65,6 +65,73 @@ def test_indices_may_come_in_any_order_and_kind(prepared):
             split.images(wrong)
 
 
+def everywhere(split, indices) -> list:
+    """What a split gives at `indices`, in every way that takes them."""
+    return [
+        split.images(indices).tolist(),
+        split.labels(indices).tolist(),
+        split.keys(indices),
+        split.attribute_values(indices).tolist(),
+        split[indices].tolist(),
+    ]
+
+
+def test_a_mask_of_bools_selects_as_in_numpy(prepared):
+    split = open_data(prepared).split("train")
+    rows = [1, 3, 4]
+    mask = np.isin(np.arange(len(split)), rows)
+    for indices in (mask, mask.tolist(), tuple(mask.tolist()), torch.from_numpy(mask)):
+        assert everywhere(split, indices) == everywhere(split, rows)
+    assert split[~np.ones(len(split), bool)].shape == (0, 3, 8, 8)
+    for empty in ([], (), np.array([]), torch.tensor([])):
+        assert split.images(empty).shape == split[empty].shape == (0, 3, 8, 8)
+    wrong = [mask[:-1], [True], [], mask[None], True]
+    for indices in (np.array(index, bool) for index in wrong):
+        for given in (indices, torch.from_numpy(indices)):
+            for take in (split.images, split.labels, split.keys, split.attribute_values, split.__getitem__):
+                with pytest.raises(IndexError, match=rf"mask of bools must have the shape \({len(split)},\)"):
+                    take(given)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ([0.0, 1.9], "float64"),
+        (np.float32([1]), "float32"),
+        (torch.tensor([1.0], requires_grad=True), "float64"),
+        (torch.tensor([1.0], dtype=torch.bfloat16), "float64"),
+        (torch.tensor(1.0), "float64"),
+        (1.0, "float64"),
+        ([True, 2], "bools among numbers"),
+        ([np.int64(0), np.True_], "bools among numbers"),
+        (["0"], "<U1"),
+        (None, "other values"),
+        ([[0], [1, 2]], "other values"),
+        ([0, None], "other values"),
+    ],
+)
+def test_indices_of_other_kinds_are_refused(wrong, says, prepared):
+    split = open_data(prepared).split("train")
+    for take in (split.images, split.labels, split.keys, split.attribute_values, split.__getitem__):
+        with pytest.raises(TypeError, match=f"^indices must be whole numbers, .* got {says}"):
+            take(wrong)
+
+
+def test_a_number_of_numpy_or_torch_gives_one_image(prepared):
+    split = open_data(prepared).split("train")
+    for kind in (np.int64, np.uint8, np.array, torch.tensor):
+        assert torch.equal(split[kind(3)], split[3])
+        assert torch.equal(split[kind([3])] if kind is torch.tensor else split[np.array([3])], split[3:4])
+    assert torch.equal(split[np.int64(-1)], split[len(split) - 1])
+    assert torch.equal(split[torch.tensor(-1)], split[len(split) - 1])
+    for index in (np.int64(len(split)), torch.tensor(-len(split) - 1)):
+        with pytest.raises(IndexError, match="got index"):
+            split[index]
+    for index in (True, np.False_, torch.tensor(True)):
+        with pytest.raises(IndexError, match="a mask of bools"):
+            split[index]
+
+
 def test_hugging_face_opens_the_shards_with_images_and_class_names(prepared, monkeypatch, tmp_path):
     import datasets
 

@@ -197,6 +197,23 @@ def test_bad_masks_are_refused(model, x, wrong, says):
         complete(model, x, wrong, search=Search(tau=0.0, steps=1))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("column", [0, 31], ids=["visible", "hidden"])
+def test_images_that_are_not_numbers_are_refused(model, x, mask, value, column):
+    broken = x.clone()
+    broken[2, 1, 4, column] = value
+    with pytest.raises(UserError, match="image 2 has NaN or infinity") as refused:
+        complete(model, broken, mask, search=Search(tau=0.0, steps=1))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_mask_of_bools_is_one_of_numbers(model, x, mask):
+    search = Search(tau=0.0, restarts=1, **EXACT)
+    numbers = complete(model, x[:2], mask, search=search)
+    for given in (mask.bool(), mask[None].bool(), mask.expand(2, 1, 32, 32).bool()):
+        assert torch.equal(complete(model, x[:2], given, search=search).z, numbers.z)
+
+
 def test_images_of_another_size_and_tau_without_a_discriminator_are_refused(model, x, mask):
     with pytest.raises(UserError, match="images must be b 3 32 32"):
         complete(model, x[..., :16, :16], mask[:16, :16], search=Search(tau=0.0))
@@ -254,6 +271,6 @@ def test_a_search_takes_no_values_of_other_kinds(capsys):
 
 def test_a_search_at_its_limits_is_taken():
     for field, (_, least, most) in LIMITS.items():
-        kind = type(getattr(Search, field))
+        kind = float if field == "gamma" else type(getattr(Search, field))
         assert getattr(Search(**{field: kind(least)}), field) == least
         assert getattr(Search(**{field: kind(most)}), field) == most

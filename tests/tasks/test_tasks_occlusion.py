@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,59 @@ def test_blending_keeps_visible_pixels_and_a_feather_closes_the_seam(feather):
         assert far < 0.4 * np.exp(-((16 / feather) ** 2) / 8) + 0.05
     else:
         assert torch.equal(blended[..., 16:], completed[..., 16:])
+
+
+@pytest.mark.parametrize("feather", [0.0, 2.0])
+def test_every_shape_and_kind_of_a_mask_hides_the_same(feather):
+    x, completed = torch.rand(3, 3, 32, 32) - 0.5, torch.rand(3, 3, 32, 32) - 0.5
+    mask = masks("right-half", 32)["right-half"]
+    blended = blend(completed, x, mask.expand(3, 1, 32, 32), feather)
+    occluded = occlude(x, mask.expand(3, 1, 32, 32))
+    for shaped in (mask, mask[None], mask[None, None]):
+        for same in (shaped, shaped.bool(), shaped.long(), shaped.double()):
+            assert torch.allclose(blend(completed, x, same, feather), blended, atol=1e-6)
+            assert torch.equal(occlude(x, same), occluded)
+            assert occlude(x, same).dtype == x.dtype
+    several = torch.stack([mask, 1 - mask, mask])[:, None]
+    assert torch.allclose(blend(completed, x, several, feather)[::2], blended[::2], atol=1e-6)
+    assert torch.equal(blend(completed, x, several.bool(), feather)[1, :, :, 16:], x[1, :, :, 16:])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (
+            torch.ones(3, 32, 32),
+            r"is \(3, 32, 32\), the images need \(32, 32\) or \(3, 1, 32, 32\). Pass mask\[:, None",
+        ),
+        (torch.ones(3, 3, 32, 32), "the images need"),
+        (torch.ones(2, 1, 32, 32), "the images need"),
+        (torch.ones(1, 1, 1, 32, 32), "the images need"),
+        (torch.ones(16, 16), "the images need"),
+        (torch.ones(1, 1), "the images need"),
+        (torch.tensor(1.0), "the images need"),
+        (torch.full((32, 32), 0.5), "nothing else"),
+        (torch.full((32, 32), torch.nan), "nothing else"),
+        (np.ones((32, 32)), "must be a tensor .* got ndarray"),
+    ],
+    ids=["b h w", "b c h w", "count", "five", "size", "one", "number", "half", "nan", "numpy"],
+)
+def test_other_masks_are_refused(wrong, says):
+    x = torch.rand(3, 3, 32, 32)
+    for work in (
+        lambda: occlude(x, wrong),
+        lambda: blend(x, x, wrong),
+        lambda: blend(x, x, wrong, 2.0),
+    ):
+        with pytest.raises(UserError, match=says):
+            work()
+
+
+def test_images_of_other_shapes_are_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    mask = masks("upper", 32)["upper"]
+    with pytest.raises(UserError, match=r"images must be a tensor b c h w, got \(3, 32, 32\)"):
+        occlude(torch.rand(3, 32, 32), mask)
 
 
 def test_occluded_pixels_are_grey():

@@ -44,8 +44,9 @@ class Complete:
     """The most images, the first ones."""
     pixel_limit: float = 200.0
     """Image files above this many megapixels are skipped undecoded."""
-    gamma: float = Search.gamma
-    """Weight of -log p(z) under the prior, in nats, against squared errors summed over an image in [-1, 1]."""
+    gamma: float | None = Search.gamma
+    """Weight of -log p(z) under the prior, in nats, against squared errors summed over an image in [-1, 1]; by default 0.02
+    under a learned prior, 2.5 under N(0, I)."""
     tau: float = Search.tau
     """Weight of log(1 - D), 0 where the run has no discriminator, or an untrained one."""
     steps: int = Search.steps
@@ -81,6 +82,7 @@ def run(args: list[str]) -> int:
         from crvae.devices import best_device
         from crvae.models.autoencoder import Autoencoder
         from crvae.storage.models import load
+        from crvae.tasks.completion import weighed
         from crvae.tasks.completion_folder import Job, write
         from crvae.tasks.occlusion import masks
 
@@ -89,8 +91,7 @@ def run(args: list[str]) -> int:
     if not isinstance(model, Autoencoder):
         raise UserError(f"{command.run} is a Stage2 run: complete with its Stage1, then `crvae upscale`")
     discriminator = _discriminator(command, device)
-    if discriminator is None:
-        search = replace(search, tau=0.0)
+    search = weighed(search if discriminator is not None else replace(search, tau=0.0), model)
     advise(". Run the same command again to complete the remaining masks")
     with progress() as advance:
         images = images_of(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from shlex import quote
-from typing import Any
+from typing import Any, SupportsIndex
 
 import fsspec
 import numpy as np
@@ -79,13 +80,21 @@ class Split:
     def __len__(self) -> int:
         return self.card.count
 
-    def __getitem__(self, index: int | slice | Sequence[int]) -> Float[Tensor, "*b c h w"]:
-        """Images in [-1, 1], at the data's own size: one (`c h w`) for a number, else `b c h w`. Raises IndexError."""
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):  # what ends a loop over the split
-                raise IndexError(f"the split has {len(self)} images, got index {index}")
-            return from_8_bit(self.images([index % len(self)]))[0]
-        return from_8_bit(self.images(range(len(self))[index] if isinstance(index, slice) else index))
+    def __getitem__(
+        self, index: SupportsIndex | slice | Sequence[int] | Tensor | np.ndarray
+    ) -> Float[Tensor, "*b c h w"]:
+        """Images in [-1, 1], at the data's own size: one (`c h w`) for a number, else `b c h w`.
+
+        Raises IndexError if there are no such images, TypeError for an index of another kind, as `images` does.
+        """
+        if isinstance(index, slice):
+            return from_8_bit(self.images(range(len(self))[index]))
+        number = _number(index)
+        if number is None:
+            return from_8_bit(self.images(index))  # type: ignore[arg-type]
+        if not -len(self) <= number < len(self):  # what ends a loop over the split
+            raise IndexError(f"the split has {len(self)} images, got index {number}")
+        return from_8_bit(self.images([number % len(self)]))[0]
 
     @property
     def resident(self) -> bool:
@@ -96,7 +105,12 @@ class Split:
     def images(
         self, indices: Sequence[int] | Tensor | np.ndarray, *, size: int | None = None
     ) -> UInt8[Tensor, "b c h w"]:
-        """The images at `indices`, at the data's own size or the paired one. Raises UserError for a size that is not stored."""
+        """The images at `indices`, at the data's own size or the paired one.
+
+        `indices`: whole numbers from 0 on, or a mask of a bool for each image of the split, here and wherever there are
+        indices. Raises IndexError for indices outside the split and a mask of another length, TypeError for other kinds
+        of values, and UserError for a size that is not stored.
+        """
         size = self._size(size)
         rows = self._rows(indices)
         if size in self._resident:
@@ -179,7 +193,14 @@ class Split:
         return size or card.size
 
     def _rows(self, indices: Sequence[int] | Tensor | np.ndarray) -> np.ndarray:
-        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        """`indices` as whole numbers. Raises IndexError and TypeError as `images` says."""
+        rows = _values(indices)
+        if rows.dtype == bool:
+            if rows.shape != (len(self),):
+                shape = tuple(rows.shape)
+                raise IndexError(f"a mask of bools must have the shape ({len(self)},), one for each image, got {shape}")
+            rows = np.flatnonzero(rows)
+        rows = rows.astype(np.int64, copy=False).reshape(-1)
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"indices must lie in 0..{len(self) - 1}")
         return rows
@@ -229,6 +250,36 @@ class Split:
             if png[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", png[16:24]) == (size, size):
                 return decode_image(torch.frombuffer(bytearray(png), dtype=torch.uint8), mode)
         raise UserError(f"{self.data.path} is damaged (an image is not a PNG of {size} pixels): prepare the data again")
+
+
+def _number(index: object) -> int | None:
+    """The whole number that `index` is, with or without NumPy or PyTorch; None if it is anything else, a bool included."""
+    if getattr(index, "ndim", 0) or isinstance(index, bool) or getattr(index, "dtype", None) == torch.bool:
+        return None
+    try:
+        return operator.index(index)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _values(indices: object) -> np.ndarray:
+    """An array of whole numbers or of bools. Raises TypeError for other values, and for bools among numbers."""
+    if isinstance(indices, Tensor):
+        indices = indices.detach().cpu()
+        indices = indices.double() if indices.is_floating_point() else indices  # NumPy has no bfloat16
+    mixed = False
+    try:
+        rows = np.asarray(indices)
+        if rows.dtype.kind in "iu" and isinstance(indices, list | tuple):
+            mixed = any(isinstance(value, bool | np.bool_) for value in indices)
+    except ValueError:  # lists of different lengths
+        rows = np.empty(1, dtype=object)
+    if rows.size == 0 and rows.dtype != bool:  # an empty list has no kind
+        return np.empty(0, dtype=np.int64)
+    if mixed or rows.dtype.kind not in "iub":
+        kind = "bools among numbers" if mixed else "other values" if rows.dtype == object else f"{rows.dtype} values"
+        raise TypeError(f"indices must be whole numbers, or a mask of one bool for each image, got {kind}")
+    return rows
 
 
 def open_data(path: str | os.PathLike[str]) -> PreparedData:

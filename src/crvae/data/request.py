@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from crvae.data.card import Card
 from crvae.data.images import PIXELS, Crop, Form, Resample, Square, pixels
 from crvae.data.preparation import must_not_exist, write_prepared
 from crvae.data.registry import named
-from crvae.errors import UserError
+from crvae.errors import UserError, near
 from crvae.progress import Progress, progress, silent
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ LIMITS: dict[str, tuple[float, float]] = {
     "margin": (0, 2),
 }
 """Option -> least and most."""
+
+WORDS: dict[str, tuple[str, ...]] = {"crop": get_args(Crop), "square": get_args(Square), "resample": get_args(Resample)}
+"""Option -> its words."""
+
+WHOLE = ("size", "pair", "workers")
+"""Options that are whole numbers."""
+
+MAY_BE_NONE = ("pair", "margin", "crop")
+"""Options that may be None."""
 
 
 def prepare_source(
@@ -49,11 +59,17 @@ def prepare_source(
     Raises UserError if one of them is wrong.
     """
     given = {"size": size, "pair": pair, "workers": workers, "margin": margin}
+    given = {name: _number(name, value) for name, value in given.items()}
     for name, (least, most) in LIMITS.items():
-        least = size + 1 if name == "pair" else least
+        least = given["size"] + 1 if name == "pair" else least
         value = given[name]
         if value is not None and not least <= value <= most:
-            raise UserError(f"--{name.replace('_', '-')} must lie between {least} and {most}, got {value}")
+            raise UserError(f"--{name} must lie between {least} and {most}, got {value}")
+    size, pair, workers, margin = given.values()
+    pixel_limit = _number("pixel-limit", pixel_limit)
+    channels = _channels(channels)
+    for name, value in {"crop": crop, "square": square, "resample": resample}.items():
+        _check_word(name, value)
     target = Path(out).expanduser()
     must_not_exist(target)
     sizes = (size,) if pair is None else (size, pair)
@@ -68,6 +84,35 @@ def prepare_source(
         progress(f"preparing {found.name}", done, found.count)
 
     return write_prepared(found, target, workers=workers, report=report)
+
+
+def _number(name: str, value: object) -> Any:
+    """The value of an option as Python's own number. Raises UserError if it is of another kind."""
+    if value is None and name in MAY_BE_NONE:
+        return None
+    if name in WHOLE and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if name not in WHOLE and isinstance(value, Real) and not isinstance(value, bool):
+        return float(value)
+    raise UserError(f"--{name} must be {'a whole number' if name in WHOLE else 'a number'}, got {value!r}")
+
+
+def _channels(value: object) -> Literal[1, 3] | None:
+    """Raises UserError if the channels are neither 1, 3 nor None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) not in (1, 3):
+        raise UserError(f"--channels must be 1 or 3, got {value!r}")
+    return 1 if int(value) == 1 else 3
+
+
+def _check_word(name: str, value: object) -> None:
+    """Raises UserError if an option is not one of its words."""
+    words = WORDS[name]
+    if value is None and name in MAY_BE_NONE:
+        return
+    if not isinstance(value, str) or value not in words:
+        raise UserError(f"--{name} must be {' or '.join(words)}, got {value!r}{near(str(value), words)}")
 
 
 def prepare(

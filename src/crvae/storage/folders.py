@@ -44,7 +44,7 @@ def check_prior(word: str) -> None:
 
 
 def check_begun(run: str | Path) -> None:
-    """Raises UserError if `run` is no folder that training has begun."""
+    """Raises UserError if `run` is not a folder that training has begun."""
     if not (Path(run) / "config.yaml").is_file():
         raise UserError(f"{run} is not a run: it has no config.yaml")
 

@@ -16,11 +16,11 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import standard_draws
 from crvae.models.given import check_images
-from crvae.models.prior import Prior
+from crvae.models.prior import NormalPrior, Prior
 from crvae.tasks.descent import OPTIMISERS
 from crvae.tasks.occlusion import occlude, wide_mask
 from crvae.tasks.realism import Realism
-from crvae.tasks.search import Search
+from crvae.tasks.search import GAMMA, Search
 
 CHECK = 10
 """Steps between two looks at who is finished."""
@@ -77,15 +77,17 @@ def complete(
         discriminator, search = None, replace(search or Search(), tau=0.0)
     if search is None:
         search = Search() if discriminator is not None else Search(tau=0.0)
+    search = weighed(search, model)
     mask = check(model, x, mask).to(model.device)
     if search.tau and discriminator is None:
         raise UserError(
             f"Search(tau={search.tau:g}) needs a discriminator. Pass discriminator=crvae.load_discriminator(RUN), or Search(tau=0)"
         )
+    model = model.eval()
+    realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
     x = x.clone() if x.is_inference() else x  # else no gradient could pass by it
     x = x.to(model.device, memory_format=torch.channels_last)  # as the decoder's output
-    model = model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    realism = Realism(discriminator, model) if discriminator is not None and search.tau else None
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     count, restarts = len(x), search.restarts
     z = starts(model, x, mask, search, first).flatten(0, 1)  # (r b) *d
     target, visible = x.repeat(restarts, 1, 1, 1), mask.repeat(restarts, 1, 1, 1)
@@ -119,6 +121,12 @@ def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Shaped[Tensor, 
     if (visible == 0).any() or (visible == wide[0].numel()).any():
         raise UserError("the mask must leave some pixels visible and hide some: choose another region")
     return wide.expand(len(x), -1, -1, -1)
+
+
+def weighed(search: Search, model: Autoencoder) -> Search:
+    """The search with the weight of the model's prior, where it has none."""
+    gamma = GAMMA["normal" if isinstance(model.prior, NormalPrior) else "learned"]
+    return replace(search, gamma=gamma) if search.gamma is None else search
 
 
 @torch.no_grad()
@@ -219,7 +227,7 @@ def _terms(
         "reconstruction": ((x_hat - x) * mask).square().sum((1, 2, 3)),
         "prior": prior.potential(z),
     }
-    terms["total"] = terms["reconstruction"] + search.gamma * terms["prior"]
+    terms["total"] = terms["reconstruction"] + (search.gamma or 0) * terms["prior"]
     if realism is not None:
         terms["adversarial"] = -F.softplus(realism(x_hat))  # log(1 - D)
         terms["total"] = terms["total"] + search.tau * terms["adversarial"]

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from crvae.data.images import Form
@@ -66,27 +66,57 @@ def rectangle(hidden: Rectangle, size: int) -> Float[Tensor, "h w"]:
     return 1 - (rows[:, None] & columns).float()
 
 
-def occlude(x: Float[Tensor, "b c h w"], mask: Float[Tensor, "#b 1 h w"]) -> Float[Tensor, "b c h w"]:
-    """Images with their hidden pixels grey."""
-    return x * mask
+def wide_mask(mask: Shaped[Tensor, ...], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "#b 1 h w"]:
+    """The mask `h w`, `1 h w`, `1 1 h w` or `b 1 h w`, of numbers or bools, as one for the images `x`, on their device.
+
+    Raises UserError if it is of another shape, or not 1 where pixels are visible and 0 where they are hidden.
+    """
+    if not isinstance(x, Tensor) or x.ndim != 4:
+        raise UserError(f"images must be a tensor b c h w, got {_form(x)}")
+    count, _, height, width = x.shape
+    if not isinstance(mask, Tensor):
+        raise UserError(f"the mask must be a tensor ({height}, {width}), got {_form(mask)}")
+    wide = mask.to(x.device).float()
+    while wide.ndim < 4:
+        wide = wide[None]
+    if wide.shape[0] not in (1, count) or wide.shape[1] != 1 or wide.shape[2:] != x.shape[2:]:
+        advice = ". Pass mask[:, None]" if mask.shape == (count, height, width) else ""
+        needed = f"({height}, {width}) or ({count}, 1, {height}, {width})"
+        raise UserError(f"the mask is {tuple(mask.shape)}, the images need {needed}{advice}")
+    if not ((wide == 0) | (wide == 1)).all():
+        raise UserError("the mask must be 1 where pixels are visible and 0 where they are hidden, and nothing else")
+    return wide
+
+
+def occlude(x: Float[Tensor, "b c h w"], mask: Shaped[Tensor, ...]) -> Float[Tensor, "b c h w"]:
+    """Images with their hidden pixels grey. Raises UserError if the mask is not one, as `wide_mask` says."""
+    return x * wide_mask(mask, x).to(x.dtype)
 
 
 def blend(
     completed: Float[Tensor, "b c h w"],
     x: Float[Tensor, "b c h w"],
-    mask: Float[Tensor, "#b 1 h w"],
+    mask: Shaped[Tensor, ...],
     feather: float = 0.0,
 ) -> Float[Tensor, "b c h w"]:
     """Visible pixels as they are, hidden ones from the completion.
 
+    `mask` is 1 where pixels are visible and 0 where they are hidden, or True and False: `h w`, `1 h w` or `b 1 h w`.
     With `feather`, in pixels, the hidden ones are shifted towards the colours that the visible ones have across the seam,
     less and less over that distance: the seam softens, and no visible pixel changes.
+
+    Raises UserError if the mask has another shape or other values.
     """
+    mask = wide_mask(mask, completed)
     if feather:
         near = _blur(mask, feather)
         shift = _blur((x - completed) * mask, feather) / near.clamp_min(1e-6)
         completed = (completed + (1 - mask) * (2 * near).clamp_max(1) * shift).clamp(-1, 1)
     return torch.where(mask.bool(), x, completed)
+
+
+def _form(given: object) -> str:
+    return str(tuple(given.shape)) if isinstance(given, Tensor) else type(given).__name__
 
 
 def _blur(images: Float[Tensor, "b c h w"], deviation: float) -> Float[Tensor, "b c h w"]:

@@ -127,5 +127,4 @@ def check_several(x: Float[Tensor, "b c h w"]) -> None:
 
 def _relative(errors: Float[Tensor, " bands"], to: Float[Tensor, " bands"]) -> list[float | None]:
     """Each band's error relative to another; None where that is none."""
-    pairs = zip(errors.tolist(), to.tolist(), strict=True)
-    return [error / other if other > TINY else None for error, other in pairs]
+    return [value if there else None for value, there in zip((errors / to).tolist(), (to > TINY).tolist(), strict=True)]

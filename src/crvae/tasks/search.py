@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from crvae.errors import UserError, near
 
@@ -21,6 +21,9 @@ LIMITS: dict[str, tuple[type, float, float]] = {
 }
 """Field -> its kind of number, least and most."""
 
+GAMMA = {"normal": 2.5, "learned": 0.02}
+"""Weight of the prior where none is given: a learned one is fitted to latents that carry hundreds of nats."""
+
 CHOICES = {"start": get_args(Start), "optimiser": get_args(Optimiser)}
 """Field -> its words."""
 
@@ -32,8 +35,8 @@ class Search:
     Raises UserError if a value is outside its limits, which are those of `crvae complete`.
     """
 
-    gamma: float = 2.5
-    """Weight of -log p(z), in nats, from 0 on; 12,288 times training's KL weight is what training implies."""
+    gamma: float | None = None
+    """Weight of -log p(z), in nats, from 0 on; None: GAMMA of the model's prior."""
     tau: float = 20.0
     """Weight of log(1 - D), from 0 on; above 0 it needs the discriminator."""
     steps: int = 150
@@ -42,7 +45,7 @@ class Search:
     """Adam's learning rate, above 0; L-BFGS: size of its first step, a value."""
     restarts: int = 2
     """Starting points for every image, 1 or more."""
-    start: Start = "prior"
+    start: Start = "posterior"
     """Restarts begin at draws from the prior, or from the posterior of the image with its hidden pixels in one colour."""
     optimiser: Optimiser = "adam"
     seed: int = 0
@@ -50,7 +53,9 @@ class Search:
 
     def __post_init__(self) -> None:
         for name, (kind, least, most) in LIMITS.items():
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
+            if name == "gamma" and value is None:
+                continue
             if not isinstance(value, kind):
                 number = "a whole number" if kind is Integral else "a number"
                 raise UserError(f"--{name} must be {number}, got {value!r}")
