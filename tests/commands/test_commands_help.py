@@ -31,6 +31,12 @@ def test_help_has_no_names_of_types(command, capsys):
     assert "--help" in text
 
 
+@pytest.mark.parametrize(("command", "arguments"), [("demo", "RUN [RUN2]"), ("recipes", "[NAME]"), ("sample", "RUN")])
+def test_the_usage_brackets_what_may_be_left_out(command, arguments, capsys):
+    usage = help_of([command], capsys).partition("\n\n")[0]
+    assert re.search(rf"\] {re.escape(arguments)}( \[?-|$)", " ".join(usage.split()))
+
+
 def described(text: str) -> dict[str, str]:
     """Option -> what its help says, from the framed text."""
     found: dict[str, str] = {}

@@ -20,7 +20,7 @@ class Demo:
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """A run, an exported folder, or the name of a built-in model."""
-    run2: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN2")] = ""
+    run2: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[RUN2]")] = ""
     """A second one, shown beside it on the same seeds."""
     images: str | None = None
     """Prepared data (their validation images), a folder of images, or one image, to pick from; without it samples."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Recipes:
     """List the recipes: by family; all of them; or one of them in full."""
 
-    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = ""
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[NAME]")] = ""
     """A recipe, which is shown in full, or a family, whose recipes are listed."""
     all: bool = False
     """List every recipe with what it is, its cost and its measured result."""

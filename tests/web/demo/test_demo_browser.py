@@ -179,6 +179,26 @@ def test_stop_ends_a_search_between_two_steps(site, visit):
     assert "Stopped." in visitor.status()
 
 
+def test_a_search_waits_in_words_while_another_visitor_searches(site, visit):
+    first, second = visit(site, DESKTOP, "Complete"), visit(site, DESKTOP, "Complete")
+    second.page.wait_for_timeout(4000)  # the canvases draw their images, and say nothing when they have
+    for visitor in (first, second):
+        visitor.page.get_by_label("lower", exact=True).check()
+        visitor.page.get_by_label("number input for Restarts").fill("8")
+        visitor.page.get_by_label("number input for Most steps").fill("400")
+        visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
+    first.press("Complete")
+    first.wait(lambda: "restart 1 of 8, step" in first.status())
+    second.press("Complete")
+    second.wait(lambda: "Waiting: one search runs at a time." in second.status())
+    second.page.wait_for_timeout(1000)
+    assert "Waiting" in second.status()
+    first.press("Stop")
+    second.wait(lambda: "restart 1 of 8, step" in second.status())
+    second.press("Stop")
+    second.wait(lambda: "Stopped." in second.status())
+
+
 def test_an_upload_is_treated_as_prepare_does(site, visit, trained, dense, tmp_path):
     picture = Image.new("RGBA", (90, 50), (0, 0, 0, 0))
     ImageDraw.Draw(picture).ellipse((20, 5, 60, 45), fill=(200, 30, 60, 255))

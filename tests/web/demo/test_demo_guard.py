@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from visitor import call
 
 from crvae.web.demo.guard import HEADERS, LARGEST_BODY, LARGEST_UPLOAD
 
@@ -25,22 +26,6 @@ def client(site):
 def events(client) -> dict[str, dict]:
     """The page's events by the name of their function."""
     return {event["api_name"]: event for event in client.get("/config").json()["dependencies"]}
-
-
-def call(client: httpx.Client, event: dict, data: list) -> str:
-    """Sends one event past the page; all that the server answers."""
-    session = "forged"
-    body = {"data": data, "fn_index": event["id"], "session_hash": session, "event_data": None, "trigger_id": None}
-    answer = client.post("/gradio_api/queue/join", json=body)
-    if answer.status_code != 200:
-        return answer.text
-    heard = ""
-    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
-        for line in stream.iter_lines():
-            heard += line + "\n"
-            if "process_completed" in line or "close_stream" in line:
-                break
-    return heard
 
 
 def test_headers_on_every_kind_of_answer(client):

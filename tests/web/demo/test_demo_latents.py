@@ -113,8 +113,9 @@ def test_restarts_of_one_by_one_are_those_of_all_at_once(trained):
 
     (exhibit,) = open_exhibits([str(trained)], CPU)
     x, mask = exhibit.stage1.sample(1, 5)[0], rectangle(NAMED["lower"], 32)
-    alone = sorted(attempt(exhibit, x, mask, 3 + restart, 10)[0] for restart in range(2))
-    together = complete(exhibit.stage1, x[None], mask, exhibit.discriminator, Search(restarts=2, steps=10, seed=3))
+    alone = sorted(attempt(exhibit, x, mask, 3 + restart, 10, start="prior")[0] for restart in range(2))
+    search = Search(restarts=2, steps=10, seed=3, start="prior")
+    together = complete(exhibit.stage1, x[None], mask, exhibit.discriminator, search)
     np.testing.assert_allclose(alone, together.losses["total"][0].tolist(), rtol=0.02)
 
 

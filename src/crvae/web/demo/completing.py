@@ -15,7 +15,7 @@ from torch import Tensor
 from crvae.errors import UserError
 from crvae.tasks.completion import complete
 from crvae.tasks.occlusion import NAMED, Rectangle, blend, occlude
-from crvae.tasks.search import Search
+from crvae.tasks.search import Search, Start
 from crvae.web.demo.address import Shared, one_of, whole
 from crvae.web.demo.exhibits import Exhibit
 from crvae.web.demo.following import Step, Tell, follow
@@ -24,6 +24,8 @@ from crvae.web.demo.sheets import sheet
 from crvae.web.demo.widgets import LARGEST_SEED, QUICK, Picker, frame, in_words, picture, seed_field, status_line
 
 MOST_RESTARTS, MOST_STEPS = 8, 400
+QUEUED = "Waiting: one search runs at a time."
+"""Seen from the click until the search begins: at once, unless another visitor searches."""
 STEADY: dict[str, Any] = {**QUICK, "show_progress": "hidden"}
 Found = list[tuple[float, Tensor, Tensor]]
 """Restarts of one model, best first: loss, completed image, and the latent's own image."""
@@ -49,11 +51,15 @@ class Completing:
         mask, count = hidden(painting, region, x.shape[-1], self.regions), int(restarts)
         found: list[Found] = [[] for _ in self.exhibits]
         same = [gr.skip() for _ in self.exhibits for _ in range(2)]  # old pictures stay until there are new ones
+        yield ["Searching.", *same]
         for restart in range(count):
             for exhibit, completions in zip(self.exhibits, found, strict=True):
+                start = "prior" if restart else "posterior"
 
-                def work(tell: Tell, exhibit: Exhibit = exhibit, seed: int = int(seed or 0) + restart) -> tuple:
-                    return attempt(exhibit, x, mask, seed, int(steps), tell)
+                def work(
+                    tell: Tell, exhibit: Exhibit = exhibit, seed: int = int(seed or 0) + restart, start: Start = start
+                ) -> tuple:
+                    return attempt(exhibit, x, mask, seed, int(steps), tell, start)
 
                 for heard in follow(work):
                     if isinstance(heard, Step):
@@ -104,6 +110,9 @@ def completing_tab(
         trigger_mode="always_last",
         **STEADY,
     )
+    begin.click(
+        None, None, status, js=f"() => '{QUEUED}'", queue=False, show_progress="hidden", api_visibility="private"
+    )
     running = begin.click(
         in_words(completing.search),
         [chosen, painting, region, restarts, steps, seed],
@@ -132,9 +141,11 @@ def attempt(
     seed: int,
     steps: int,
     tell: Tell | None = None,
+    start: Start = "posterior",
 ) -> tuple[float, Tensor, Tensor]:
     """One restart: its loss, its image with the visible pixels as they were, and the latent's own image."""
-    settings = Search(tau=Search.tau if exhibit.discriminator else 0.0, restarts=1, steps=steps, seed=seed)
+    tau = Search.tau if exhibit.discriminator else 0.0
+    settings = Search(tau=tau, restarts=1, steps=steps, seed=seed, start=start)
     found = complete(exhibit.stage1, x[None], mask, exhibit.discriminator, settings, progress=tell)
     return found.losses["total"].item(), blend(found.best, x[None], mask[None, None])[0], found.best[0]
 

@@ -7,6 +7,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -85,6 +86,7 @@ def create_app(
     # Gradio reads both when it is imported.
     os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
     _decode_nothing_else()
+    _write_pictures_aside()
     import gradio as gr
 
     from crvae.web.demo.address import SCRIPT
@@ -119,3 +121,22 @@ def _decode_nothing_else() -> None:
     Image.init()
     Image.ID[:] = [name for name in Image.ID if name in FORMATS]
     Image.MAX_IMAGE_PIXELS = PAINTING
+
+
+def _write_pictures_aside() -> None:
+    """Gradio names a picture's file by its content, and writes it again in place while another visitor may be sent it: let
+    it write elsewhere, and rename what it wrote.
+    """
+    from gradio import processing_utils
+
+    write = processing_utils.save_pil_to_cache
+
+    def save(image: Image.Image, cache_dir: str, *args: Any, **options: Any) -> str:
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=cache_dir) as aside:
+            written = Path(write(image, aside, *args, **options))
+            file = Path(cache_dir).resolve() / written.parent.name / written.name
+            file.parent.mkdir(exist_ok=True)
+            os.replace(written, file)
+        return str(file)
+
+    processing_utils.save_pil_to_cache = save
