@@ -62,7 +62,6 @@ def test_without_extras_commands_refuse_in_one_sentence(trained, colour, tmp_pat
         (["traverse", run, "profile", "--images", data, "--out", f"{out}.png"], "eval"),
         (["traverse", run, "rate", "--data", data, "--out", out], "eval"),
         (["study", "serve", str(tmp_path / "study")], "web"),
-        (["study", "report", str(tmp_path / "study")], "web"),
         (["demo", run], "web"),
         (["export", run, out, "--format", "onnx"], "onnx"),
         (["train", "emoji-crvae-gan-mi", "--data", data, "--out", out, "--train.log", "wandb"], "wandb"),

@@ -75,7 +75,7 @@ def choices(line: str) -> Choices:
             found.flags[flag[1]] = flag[2]
         elif valued := re.match(r"  (--[a-z][\w.-]*) (\S+)", row):
             found.valued[valued[1]] = value(valued[2])
-        elif alone := re.match(r"  ([A-Z][A-Z0-9]+…?(?= )|\{[\w,-]+\}|\[\[)", row):
+        elif alone := re.match(r"  (\[?[A-Z][A-Z0-9]+\]?…?(?= )|\{[\w,-]+\}|\[\[)", row):
             found.alone.append(value(alone[1]))
     for option in line.split():
         found.valued.pop(option, None)
@@ -93,7 +93,7 @@ def value(word: str) -> str:
     """A value for what the help calls `word`."""
     if word.startswith("{"):
         return word.strip("{}").split(",")[0]
-    return VALUES.get(word.strip("["), "x")
+    return VALUES.get(word.strip("[]"), "x")
 
 
 def underscored(option: str) -> str:
