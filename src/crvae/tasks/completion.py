@@ -12,10 +12,10 @@ from torch import Tensor
 
 from crvae.devices import quick_arithmetic
 from crvae.errors import UserError
-from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.gaussian import standard_draws
 from crvae.models.given import check_images
+from crvae.models.model import Model
 from crvae.models.prior import NormalPrior, Prior
 from crvae.tasks.descent import OPTIMISERS
 from crvae.tasks.occlusion import occlude, wide_mask
@@ -51,7 +51,7 @@ class Completions:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def complete(
-    model: Autoencoder,
+    model: Model,
     x: Float[Tensor, "b c h w"],
     mask: Shaped[Tensor, ...],
     discriminator: Discriminator | None = None,
@@ -107,7 +107,7 @@ def complete(
     return Completions(ranked(torch.cat(decoded)), ranked(z), {k: ranked(v) for k, v in losses.items()}, ranked(steps))
 
 
-def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Shaped[Tensor, ...]) -> Float[Tensor, "b 1 h w"]:
+def check(model: Model, x: Float[Tensor, "b c h w"], mask: Shaped[Tensor, ...]) -> Float[Tensor, "b 1 h w"]:
     """The mask, one for each image. Raises UserError as `complete` says."""
     check_images(x, model.image_shape, dtype=next(model.parameters()).dtype)
     finite = x.isfinite().flatten(1).all(1)
@@ -123,7 +123,7 @@ def check(model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Shaped[Tensor, 
     return wide.expand(len(x), -1, -1, -1)
 
 
-def weighed(search: Search, model: Autoencoder) -> Search:
+def weighed(search: Search, model: Model) -> Search:
     """The search with the weight of the model's prior, where it has none."""
     gamma = GAMMA["normal" if isinstance(model.prior, NormalPrior) else "learned"]
     return replace(search, gamma=gamma) if search.gamma is None else search
@@ -131,7 +131,7 @@ def weighed(search: Search, model: Autoencoder) -> Search:
 
 @torch.no_grad()
 def starts(
-    model: Autoencoder, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], search: Search, first: int = 0
+    model: Model, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], search: Search, first: int = 0
 ) -> Float[Tensor, "r b *d"]:
     """Where the restarts begin. Image and restart decide a draw, not how many of either there are.
 
@@ -166,7 +166,7 @@ def in_parts(work: Callable[..., Tensor], *rows: Float[Tensor, "n ..."]) -> Floa
 
 
 def _descend(
-    model: Autoencoder,
+    model: Model,
     realism: Realism | None,
     x: Float[Tensor, "n c h w"],
     mask: Float[Tensor, "n 1 h w"],

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
+from crvae.models.model import Model
 
 
 class Realism:
@@ -18,7 +18,7 @@ class Realism:
     pass through the discriminator only once.
     """
 
-    def __init__(self, discriminator: Discriminator, model: Autoencoder, seed: int = 0):
+    def __init__(self, discriminator: Discriminator, model: Model, seed: int = 0):
         self.discriminator = discriminator.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.company: Tensor | None = None
         if discriminator.company:

@@ -178,8 +178,8 @@ def prior_training(config: Stage1Config, run: Run | None, folder: Path, data: Pr
     torch.manual_seed(config.train.seed)
     model = load(folder, fabric.device, prior="normal")
     assert isinstance(model, Autoencoder)
-    judge = load_discriminator(folder) if has_discriminator(folder) else None
-    training = Training(PriorStage(config, model, judge), run, data, fabric)
+    discriminator = load_discriminator(folder) if has_discriminator(folder) else None
+    training = Training(PriorStage(config, model, discriminator), run, data, fabric)
     if checkpoint.existing(folder / CHECKPOINTS):
         _, state, complaints = checkpoint.newest(folder / CHECKPOINTS)
         training.restore(state)

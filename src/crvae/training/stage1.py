@@ -46,7 +46,7 @@ def build(config: Stage1Config) -> tuple[Autoencoder, Discriminator | None]:
     return model, build_discriminator(config.discriminator, config.model, latent)
 
 
-def adversary(config: Stage1Config, judge: Discriminator) -> Adversary:
+def adversary(config: Stage1Config, discriminator: Discriminator) -> Adversary:
     """The adversarial side of sections 3.3.1 and 3.3.3 around its discriminator."""
     objective, train = config.objective, config.train
     rates = {
@@ -60,7 +60,7 @@ def adversary(config: Stage1Config, judge: Discriminator) -> Adversary:
         weights = objective.mutual_information_per_step(config.model.steps)
         recovery = Recovery(weights, objective.mutual_information_normalise, objective.mutual_information_head)
     return Adversary(
-        judge,
+        discriminator,
         rates,
         loss=objective.adversarial_loss,
         margin=objective.margin,
@@ -173,8 +173,8 @@ class Stage1:
         if problem := config.undivided(world_size() * config.train.accumulate):
             raise UserError(problem)
         self.config = config
-        self.model, judge = build(config)
-        self.adversary = None if judge is None else adversary(config, judge)
+        self.model, discriminator = build(config)
+        self.adversary = None if discriminator is None else adversary(config, discriminator)
         self.averaged = average_of(self.model)
         self.networks: dict[str, nn.Module] = {"model": self.model}
         frozen = perceptual(config.objective.perceptual, config.objective.perceptual_network)
@@ -217,11 +217,11 @@ class Stage1:
         x = (self.inputs(batch)[0] for batch in batches)
         samples = self._judged(images) > 0 and self.config.objective.adversarial_on == "both"  # decoded in training
         recalibrate(self.averaged, x, train.seed, samples=samples)
-        judge = None
+        discriminator = None
         if self.adversary is not None:
-            judge = self.adversary.discriminator
-            judge.seen = self._judged(images)
-        save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=judge)
+            discriminator = self.adversary.discriminator
+            discriminator.seen = self._judged(images)
+        save(folder, self.averaged, recipe=self.config.recipe, images=images, discriminator=discriminator)
 
     def _judged(self, images: int) -> int:
         """How many of the images seen the discriminator was trained on: none before its first batch, none without one."""

@@ -49,9 +49,9 @@ def moved(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     return images.index_select(2, rows).index_select(3, columns)
 
 
-def adversary(config: Stage2Config, judge: Stage2Discriminator) -> Adversary:
+def adversary(config: Stage2Config, discriminator: Stage2Discriminator) -> Adversary:
     """The adversarial side of section 4.3 around its discriminator."""
-    return Adversary(judge, {"discriminator": config.train.discriminator_rate}, augment=moved)
+    return Adversary(discriminator, {"discriminator": config.train.discriminator_rate}, augment=moved)
 
 
 class UpsamplerStep(nn.Module):
@@ -102,10 +102,10 @@ class Stage2:
         """`stage1`: the run or folder that holds the Stage1 model. Raises UserError if it is not the configuration's."""
         self.config, objective = config, config.objective
         self.model = Upsampler(config.model, adopted(config, stage1))
-        judge = Stage2Discriminator(config.discriminator, config.model.output_size, config.model.channels)
-        self.adversary = adversary(config, judge)
+        discriminator = Stage2Discriminator(config.discriminator, config.model.output_size, config.model.channels)
+        self.adversary = adversary(config, discriminator)
         self.averaged = average_of(self.model)
-        self.networks: dict[str, nn.Module] = {"model": self.model, "discriminator": judge}
+        self.networks: dict[str, nn.Module] = {"model": self.model, "discriminator": discriminator}
         frozen = perceptual(objective.perceptual, objective.perceptual_network)
         step = UpsamplerStep(config, self.model, self.adversary, frozen)
         trained = Group("upsampler", list(self.model.network.parameters()), 1.0)

@@ -39,7 +39,7 @@ def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS, 
     """
     exhibits = open_exhibits(runs, best_device())
     examples = examples_of(exhibits, runs[0], images, pixels)
-    judge = None if classifier is None else load_classifier(classifier)
+    attributes = None if classifier is None else load_classifier(classifier)
     LIMITS.pixels = pixels
     with socket.socket() as listening, tempfile.TemporaryDirectory(prefix="crvae-demo-") as folder:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,7 +48,7 @@ def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS, 
             listening.listen()  # whoever comes from now on is answered when the page is built
         except OSError as error:
             raise UserError(f"--port {port} cannot be used: {error.strerror}; choose another") from None
-        app = create_app(exhibits, examples, Path(folder), judge)
+        app = create_app(exhibits, examples, Path(folder), attributes)
         print(f"demo: http://127.0.0.1:{port}/   (Ctrl-C ends it)", file=sys.stderr)
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
