@@ -114,10 +114,10 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h w"]:
-        """`count` images from the prior. The same seed gives the same images, and the first of them whatever `count`.
+        """`count` images from the prior. The same seed gives the same images, and the first of them whatever `count`, but for rounding.
 
         `truncation` scales z about the prior's mean: below 1 gives more usual, less varied images. Raises UserError if `count`
-        is below 1.
+        is not a whole number of 1 or more, or the seed not one of 64 bits.
         """
         check_count(count)
         z, mean = self.prior.sample(count, seed), self.prior.mean

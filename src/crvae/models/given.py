@@ -22,10 +22,19 @@ def check_latents(z: object, shape: tuple[int, ...], *, dtype: torch.dtype, devi
         _refuse(z, "z", (shape,), "", dtype, device)
 
 
-def check_count(count: int) -> None:
-    """Raises UserError if `count` is not at least 1."""
-    if count < 1:
+def check_count(count: object) -> None:
+    """Raises UserError if `count` is not a whole number of at least 1."""
+    if not isinstance(count, Integral):
+        raise UserError(f"count must be a whole number, got {count!r}")
+    if int(count) < 1:
         raise UserError(f"count must be at least 1, got {count}")
+
+
+def seeded_generator(seed: object) -> torch.Generator:
+    """A generator on the CPU. Raises UserError if `seed` is not a whole number of 64 bits."""
+    if not (isinstance(seed, Integral) and -(2**63) <= int(seed) < 2**64):
+        raise UserError(f"seed must be a whole number of at most 64 bits, got {seed!r}")
+    return torch.Generator().manual_seed(int(seed))
 
 
 def check_steps(t: object, total: int, *, least: int = 0) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
 from crvae.models.gaussian import DiagonalGaussian, blocks, standard_draws, standard_log_prob
-from crvae.models.given import check_steps
+from crvae.models.given import check_count, check_steps, seeded_generator
 
 BATCH = 128
 """Latents drawn at once by `sample`: its memory, not its result, depends on it."""
@@ -95,11 +95,11 @@ class Prior(nn.Module, ABC):
 
     def noise(self, count: int, seed: int = 0) -> Float[Tensor, " b *n"]:
         """The standard normal noise of `count` draws, a function of the seed alone."""
-        return standard_draws(self.noise_shape, count, torch.Generator().manual_seed(seed)).to(self.device)
+        return standard_draws(self.noise_shape, count, seeded_generator(seed)).to(self.device)
 
     def draws(self, count: int, seed: int = 0, batch: int = BATCH) -> Iterator[Float[Tensor, " b *d"]]:
         """`sample(count, seed)`, a batch at a time: memory does not grow with `count`."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded_generator(seed)
         for first in range(0, count, batch):
             noise = standard_draws(self.noise_shape, min(batch, count - first), generator)
             with torch.no_grad():  # around the whole it would be lost where another decorator hides a generator
@@ -107,7 +107,11 @@ class Prior(nn.Module, ABC):
             yield z
 
     def sample(self, count: int, seed: int = 0) -> Float[Tensor, " b *d"]:
-        """`count` draws of z, a function of the seed alone; the first n are the same whatever `count`."""
+        """`count` draws of z, a function of the seed alone; the first n are the same whatever `count`, but for rounding.
+
+        Raises UserError if `count` is below 1.
+        """
+        check_count(count)
         return torch.cat(list(self.draws(count, seed)))
 
     @torch.no_grad()
