@@ -122,7 +122,7 @@ def completing_tab(
         show_progress="hidden",
         api_visibility="private",
     )
-    stop.click(lambda: "Stopped.", None, status, cancels=[running], **STEADY)
+    stop.click(None, None, None, cancels=[running], **STEADY).then(lambda: "Stopped.", None, status, **STEADY)
     shared.parsers = (
         whole(1, len(examples)),
         one_of([PAINTED, *regions]),
