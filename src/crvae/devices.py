@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 
 
@@ -33,3 +35,8 @@ def _processor() -> str:
     """The CPU's name; torch before 2.11 does not tell it."""
     tell = getattr(torch.cpu, "get_capabilities", dict)
     return str(tell().get("cpu_name", ""))
+
+
+def kept_generators() -> AbstractContextManager[None]:
+    """Within it torch's global generators, of all devices, may be drawn from; afterwards they are as they were."""
+    return torch.random.fork_rng(range(torch.cuda.device_count()))

@@ -1,7 +1,7 @@
 """The one exception that users see, and what its sentences are made of."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class UserError(Exception):
@@ -21,6 +21,12 @@ def brief(error: BaseException | str) -> str:
 def reason(error: OSError) -> str:
     """Why the system refused, without the name of the file, which the sentence around it has."""
     return brief(error.strerror or error)
+
+
+def check_word(option: str, value: object, words: Collection[str]) -> None:
+    """Raises UserError if the value of `option` is not one of `words`."""
+    if not isinstance(value, str) or value not in words:
+        raise UserError(f"{option} must be {' or '.join(words)}, got {value!r}{near(str(value), words)}")
 
 
 def near(word: str, known: Iterable[str]) -> str:

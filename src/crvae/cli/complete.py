@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -16,7 +16,7 @@ from crvae.counting import counted
 from crvae.errors import UserError
 from crvae.files import check_new_folder
 from crvae.progress import progress, waiting
-from crvae.storage.folders import check_run
+from crvae.storage.folders import WhichPrior, check_run
 from crvae.tasks.search import Optimiser, Search, Start
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Complete:
     """Soften the blended images' seam over this many pixels, on the hidden side."""
     seed: int = Search.seed
     """Seed of the starting points."""
-    prior: Literal["own", "normal"] = "own"
+    prior: WhichPrior = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -14,6 +14,7 @@ from crvae.cli.parsing import parse
 from crvae.evaluation.evaluate import evaluate
 from crvae.evaluation.registry import Request, in_order, names
 from crvae.evaluation.scores import HEADINGS, Scores
+from crvae.storage.folders import WhichPrior
 
 
 def _scores() -> str:
@@ -45,7 +46,7 @@ class Scoring:
     """A folder's image above this many megapixels is refused undecoded."""
     seed: int = 0
     """Seed of samples, draws and groups."""
-    prior: Literal["own", "normal"] = "own"
+    prior: WhichPrior = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
     samples: int = 100
     """Draws of the posterior for each image's likelihood, at most 10,000."""

@@ -47,19 +47,18 @@ def profile(command: Traverse, count: int) -> None:
         from crvae.training.classifier import load_classifier
 
     model = _model(command)
-    classify = None
+    distance, classify = _distance(model), None
     if command.classifier is not None:
         classify = load_classifier(command.classifier).only(command.attribute).to(model.device).values
     with progress() as advance:
         images = images_of(
             command.images, model, option="--images", limit=count, pixel_limit=command.pixel_limit, progress=advance
         )
-        result = profile(model, images.x, command.seed, _distance(model), classify, advance)
+        result = profile(model, images.x, command.seed, distance, classify, advance)
     body = json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n"
     drawn = figure_bytes(plot(result, command.run), dpi=100)
-    write_files(
-        command.out.parent, {numbers.name: body.encode(), command.out.name: drawn}
-    )  # the last takes its name first
+    files = {numbers.name: body.encode(), command.out.name: drawn}  # the last takes its name first
+    write_files(command.out.parent, files)
     print(f"{numbers}\n{command.out}", file=sys.stderr)
 
 
@@ -112,12 +111,13 @@ def rate(command: Traverse, count: int) -> None:
         from crvae.training.classifier import load_classifier
 
     model = _model(command)
+    distance = _distance(model)
     values = None if command.classifier is None else load_classifier(command.classifier).to(model.device).values
     with progress() as advance:
         images = images_of(
             command.data, model, option="--data", limit=count, pixel_limit=command.pixel_limit, progress=advance
         )
-        rows = rate(model, images.x, _distance(model), values, advance)
+        rows = rate(model, images.x, distance, values, advance)
     about = {"run": command.run, "data": command.data, "images": len(images.x)}
     files = {
         "rate.png": figure_bytes(plot(rows, f"{Path(command.run).name}: {len(images.x)} images"), dpi=100),

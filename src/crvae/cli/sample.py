@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -15,7 +15,7 @@ from crvae.errors import UserError
 from crvae.files import PICTURES, check_new_folder, new_folder
 from crvae.outputs import check_new_file
 from crvae.progress import progress, told, waiting
-from crvae.storage.folders import check_run
+from crvae.storage.folders import WhichPrior, check_run
 
 OTHERS = (".gif", ".bmp", ".tif", ".tiff", ".svg", ".pdf", ".avif", ".heic")
 """Endings of pictures that are not written: no folder's name ends so."""
@@ -35,7 +35,7 @@ class Sample:
     """Number of images."""
     seed: int = 0
     """The same seed gives the same images, and the first of them whatever --count."""
-    prior: Literal["own", "normal"] = "own"
+    prior: WhichPrior = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
 
 

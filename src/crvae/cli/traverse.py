@@ -16,7 +16,7 @@ from crvae.cli.reading import images_of
 from crvae.errors import UserError
 from crvae.outputs import check_new_file
 from crvae.progress import progress, waiting
-from crvae.storage.folders import check_run
+from crvae.storage.folders import WhichPrior, check_run
 
 USED = {
     "progressive": ("images", "count", "pixel_limit", "seed", "prior"),
@@ -68,7 +68,7 @@ class Traverse:
     """Image files above this many megapixels are skipped undecoded."""
     seed: int = 0
     """Seed of the samples and draws."""
-    prior: Literal["own", "normal"] = "own"
+    prior: WhichPrior = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
     classifier: str | None = None
     """A classifier (`crvae classifier`). Profile: to say how often labels change; attributes: to say how often these do; rate: to say

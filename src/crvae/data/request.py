@@ -11,7 +11,7 @@ from crvae.data.card import Card
 from crvae.data.images import PIXELS, Crop, Form, Resample, Square, pixels
 from crvae.data.preparation import must_not_exist, write_prepared
 from crvae.data.registry import named
-from crvae.errors import UserError, near
+from crvae.errors import UserError, check_word
 from crvae.progress import Progress, progress, silent
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def prepare_source(
     pixel_limit = _number("pixel-limit", pixel_limit)
     channels = _channels(channels)
     for name, value in {"crop": crop, "square": square, "resample": resample}.items():
-        _check_word(name, value)
+        if not (value is None and name in MAY_BE_NONE):
+            check_word(f"--{name}", value, WORDS[name])
     target = Path(out).expanduser()
     must_not_exist(target)
     sizes = (size,) if pair is None else (size, pair)
@@ -104,15 +105,6 @@ def _channels(value: object) -> Literal[1, 3] | None:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) not in (1, 3):
         raise UserError(f"--channels must be 1 or 3, got {value!r}")
     return 1 if int(value) == 1 else 3
-
-
-def _check_word(name: str, value: object) -> None:
-    """Raises UserError if an option is not one of its words."""
-    words = WORDS[name]
-    if value is None and name in MAY_BE_NONE:
-        return
-    if not isinstance(value, str) or value not in words:
-        raise UserError(f"--{name} must be {' or '.join(words)}, got {value!r}{near(str(value), words)}")
 
 
 def prepare(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from crvae.data.source import read_file
 from crvae.data.sources.tree import is_image, is_picture_folder
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
+from crvae.storage.folders import WhichPrior
 from crvae.storage.models import load
 from crvae.tasks.inputs import open_picture
 from crvae.tasks.sampling import samples
@@ -56,7 +56,7 @@ class Subject:
 
 
 def open_subject(
-    run: str, device: torch.device, prior: Literal["own", "normal"] = "own", pixel_limit: float = PIXELS / 1e6
+    run: str, device: torch.device, prior: WhichPrior = "own", pixel_limit: float = PIXELS / 1e6
 ) -> Subject:
     """RUN as a user types it: a folder of images, or anything that holds a model, with its own prior or N(0, I).
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -26,7 +26,7 @@ from crvae.evaluation.generated import Subject
 from crvae.evaluation.score import Score
 from crvae.intervals import GROUPS
 from crvae.progress import Progress
-from crvae.storage.folders import check_prior
+from crvae.storage.folders import WhichPrior, check_prior
 
 Made = TypeVar("Made")
 
@@ -44,7 +44,7 @@ class Request:
     split: str = ""
     images: int = 0
     seed: int = 0
-    prior: Literal["own", "normal"] = "own"
+    prior: WhichPrior = "own"
     """normal: N(0, I) in the place of a learned prior."""
     samples: int = 100
     observation_variance: float = 0.0

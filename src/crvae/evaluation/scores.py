@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import nn
 
 from crvae.data.images import PIXELS
-from crvae.devices import best_device
+from crvae.devices import best_device, kept_generators
 from crvae.errors import UserError
 from crvae.evaluation.evaluate import as_json, evaluate_subject
 from crvae.evaluation.generated import Subject, open_subject
@@ -22,6 +21,7 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.model import Model
 from crvae.models.upsampler import Upsampler
 from crvae.progress import progress
+from crvae.storage.folders import WhichPrior
 
 
 class Scores(Mapping[str, Score]):
@@ -91,7 +91,7 @@ def evaluate(
     split: str = "",
     images: int = 0,
     seed: int = 0,
-    prior: Literal["own", "normal"] = "own",
+    prior: WhichPrior = "own",
     samples: int = 100,
     observation_variance: float = 0.0,
     pixel_limit: float = PIXELS / 1e6,
@@ -140,9 +140,7 @@ def _evaluating(model: nn.Module | None) -> Iterator[None]:
     try:
         if model is not None:
             model.eval()
-        with torch.random.fork_rng(
-            list(range(torch.cuda.device_count()))
-        ):  # networks are made before their weights are read
+        with kept_generators():  # networks are made before their weights are read
             yield
     finally:
         for module, training in modes.items():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
-from crvae.errors import UserError, near
+from crvae.errors import UserError, check_word
 
 PREFIX = "hub:"
 """What sets the name of a hub model apart from a path or a built-in name."""
-PRIOR_WORDS = ("own", "normal")
-"""The prior that a model was trained with, and N(0, I) in its place."""
+WhichPrior = Literal["own", "normal"]
+"""The prior that a model was trained with, or N(0, I) in its place."""
 BUILT_IN = Path(__file__).parent.parent / "pretrained"
 
 
@@ -39,8 +40,7 @@ def local_folder(name: str | Path) -> Path:
 
 def check_prior(word: str) -> None:
     """Raises UserError if `word` does not say which prior a model is loaded with."""
-    if word not in PRIOR_WORDS:
-        raise UserError(f"--prior must be {' or '.join(PRIOR_WORDS)}, got {word!r}{near(word, PRIOR_WORDS)}")
+    check_word("--prior", word, get_args(WhichPrior))
 
 
 def check_begun(run: str | Path) -> None:

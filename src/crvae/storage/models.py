@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -19,7 +19,7 @@ from crvae.models.origin import Origin
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
-from crvae.storage.folders import PREFIX, check_prior, local_folder
+from crvae.storage.folders import PREFIX, WhichPrior, check_prior, local_folder
 from crvae.storage.hub import fetched
 from crvae.storage.weights import load_weights, parse_part, read_config, save_config, save_weights, skeleton
 
@@ -32,7 +32,7 @@ def model_folder(name: str | Path) -> Path:
     return fetched(str(name)) if str(name).startswith(PREFIX) else local_folder(name)
 
 
-def load(name: str | Path, device: str | torch.device = "cpu", prior: Literal["own", "normal"] = "own") -> Model:
+def load(name: str | Path, device: str | torch.device = "cpu", prior: WhichPrior = "own") -> Model:
     """The model of a run, an exported folder, a built-in name or hub:owner/name, with averaged weights, in evaluation mode.
 
     Stage1's is an Autoencoder; Stage2's an Upsampler, with its Stage1 inside and the same methods, for large images.

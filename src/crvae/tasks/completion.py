@@ -227,7 +227,8 @@ def _terms(
         "reconstruction": ((x_hat - x) * mask).square().sum((1, 2, 3)),
         "prior": prior.potential(z),
     }
-    terms["total"] = terms["reconstruction"] + (search.gamma or 0) * terms["prior"]
+    assert search.gamma is not None, "`weighed` has given it"
+    terms["total"] = terms["reconstruction"] + search.gamma * terms["prior"]
     if realism is not None:
         terms["adversarial"] = -F.softplus(realism(x_hat))  # log(1 - D)
         terms["total"] = terms["total"] + search.tau * terms["adversarial"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
-from crvae.errors import UserError, near
+from crvae.errors import UserError, check_word
 
 Start = Literal["prior", "posterior"]
 Optimiser = Literal["adam", "lbfgs"]
@@ -62,5 +62,4 @@ class Search:
             if not least <= value <= most:
                 raise UserError(f"--{name} must be from {least} to {most:,}, got {value}")
         for name, words in CHOICES.items():
-            if (value := getattr(self, name)) not in words:
-                raise UserError(f"--{name} must be {' or '.join(words)}, got {value!r}{near(str(value), words)}")
+            check_word(f"--{name}", getattr(self, name), words)

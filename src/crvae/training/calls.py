@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from crvae.devices import kept_generators
 from crvae.models.model import Model
 from crvae.recipes import named
 from crvae.storage.models import load
@@ -53,9 +54,8 @@ def resume(
 
 def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Model:
     """The model of the run that `work` trains: with gradients wherever it is called, and torch's generators left as they were."""
-    devices = list(range(torch.cuda.device_count()))
     try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices):
+        with torch.inference_mode(False), torch.enable_grad(), kept_generators():
             return load(work())
     except Interrupted as stop:
         raise KeyboardInterrupt(

@@ -165,12 +165,17 @@ def test_complete_asks_for_a_hole_first(site, visit, trained, marked, tmp_path):
     assert visitor.page.get_by_text("Error").count() == 0
 
 
-def test_stop_ends_a_search_between_two_steps(site, visit):
-    visitor = visit(site, DESKTOP, "Complete")
+def prepare_a_long_search(visitor):
+    """Hides the lower half, with the most restarts and steps, and waits until the search may begin."""
     visitor.page.get_by_label("lower", exact=True).check()
     visitor.page.get_by_label("number input for Most steps").fill("400")
     visitor.page.get_by_label("number input for Restarts").fill("8")
     visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
+
+
+def test_stop_ends_a_search_between_two_steps(site, visit):
+    visitor = visit(site, DESKTOP, "Complete")
+    prepare_a_long_search(visitor)
     visitor.press("Complete")
     visitor.wait(lambda: "restart 1 of 8, step" in visitor.status())
     visitor.press("Stop")
@@ -183,10 +188,7 @@ def test_a_search_waits_in_words_while_another_visitor_searches(site, visit):
     first, second = visit(site, DESKTOP, "Complete"), visit(site, DESKTOP, "Complete")
     second.page.wait_for_timeout(4000)  # the canvases draw their images, and say nothing when they have
     for visitor in (first, second):
-        visitor.page.get_by_label("lower", exact=True).check()
-        visitor.page.get_by_label("number input for Restarts").fill("8")
-        visitor.page.get_by_label("number input for Most steps").fill("400")
-        visitor.wait(visitor.page.get_by_role("button", name="Complete", exact=True).is_enabled)
+        prepare_a_long_search(visitor)
     first.press("Complete")
     first.wait(lambda: "restart 1 of 8, step" in first.status())
     second.press("Complete")

@@ -26,7 +26,8 @@ from crvae.web.demo.widgets import LARGEST_SEED, QUICK, Picker, frame, in_words,
 MOST_RESTARTS, MOST_STEPS = 8, 400
 QUEUED = "Waiting: one search runs at a time."
 """Seen from the click until the search begins: at once, unless another visitor searches."""
-STEADY: dict[str, Any] = {**QUICK, "show_progress": "hidden"}
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+STEADY: dict[str, Any] = {**QUICK, **QUIET}
 Found = list[tuple[float, Tensor, Tensor]]
 """Restarts of one model, best first: loss, completed image, and the latent's own image."""
 
@@ -110,17 +111,14 @@ def completing_tab(
         trigger_mode="always_last",
         **STEADY,
     )
-    begin.click(
-        None, None, status, js=f"() => '{QUEUED}'", queue=False, show_progress="hidden", api_visibility="private"
-    )
+    begin.click(None, None, status, js=f"() => '{QUEUED}'", queue=False, **QUIET)
     running = begin.click(
         in_words(completing.search),
         [chosen, painting, region, restarts, steps, seed],
         [status, *outputs],
         concurrency_id="search",
         concurrency_limit=1,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
     stop.click(None, None, None, cancels=[running], **STEADY).then(lambda: "Stopped.", None, status, **STEADY)
     shared.parsers = (

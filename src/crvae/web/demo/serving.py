@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def _decode_nothing_else() -> None:
     Image.MAX_IMAGE_PIXELS = PAINTING
 
 
+@cache
 def _write_pictures_aside() -> None:
     """Gradio names a picture's file by its content, and writes it again in place while another visitor may be sent it: let
     it write elsewhere, and rename what it wrote.
