@@ -103,6 +103,22 @@ def test_an_unreadable_folder_is_tallied(tmp_path, monkeypatch):
     assert describe(tally) == ["1 not looked at: folder that cannot be read (locked)"]
 
 
+def test_a_folder_can_hold_what_was_prepared_from_it(fill, tmp_path):
+    root = fill(tmp_path / "set", 6)
+    first = made(root, root / "prepared" / "small")
+    (root / ".other.preparing").mkdir()
+    (root / ".other.preparing" / "train-000000.parquet").write_bytes(b"interrupted")
+    (root / "greetings").mkdir()
+    (root / "greetings" / "card.json").write_text("none of ours")
+    second = made(root, root / "again")
+    assert contents(second) == contents(first)
+    counted = {kind.reason: kind.first for kind in second.card.not_looked_at}
+    assert counted == {
+        "prepared data": (".other.preparing", "prepared/small"),
+        "ending .json": ("greetings/card.json",),
+    }
+
+
 def test_a_phones_folder_is_counted_by_ending(fill, tmp_path, crvae):
     root = fill(tmp_path / "phone", 2, names="IMG_{}.JPG")
     for i in range(16):

@@ -40,6 +40,16 @@ def test_a_picture_that_its_format_cannot_hold_is_refused_before_the_work(
         assert picture.size == (398, 87)
 
 
+def test_a_misspelt_mask_is_refused_before_the_images_are_read(exported, tmp_path, capsys):
+    words = ["complete", str(exported), "--images", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"), "--mask"]
+    for mask, says in (
+        ("uper", "--mask uper is unknown (did you mean 'upper'?)"),
+        ("upper,upper", "--mask names upper twice"),
+    ):
+        assert main([*words, mask]) == 2
+        assert says in capsys.readouterr().err
+
+
 @pytest.fixture
 def halted(exported, pictures, tmp_path, monkeypatch):
     """A completion of two masks that was interrupted behind the first: the command, without its masks, and its folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import pytest
 import torch
 
@@ -52,6 +53,17 @@ def test_interpolation_goes_from_z_to_the_target_in_equal_parts(model):
     end[:, 2:4] = target[:, 2:4]
     for point, latent in enumerate((z, half, end)):
         assert torch.allclose(images[:, point], model.decode(latent), atol=1e-5)
+
+
+def test_noise_and_targets_of_another_shape_are_refused_in_words(model, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    z = model.prior.sample(3, seed=0)
+    for noise in (z[0], z[:, :1], z.flatten(1)):
+        with pytest.raises(UserError, match=r"as model\.prior\.noise draws it"):
+            styles(model, z, noise, 1)
+    for target in (z[:2], z[0], z[:, :1]):
+        with pytest.raises(UserError, match="target must have the shape of z"):
+            interpolation(model, z, target, 1)
 
 
 def test_styles_keep_the_first_column_and_give_every_row_the_same_draws(model):

@@ -84,12 +84,14 @@ def run(args: list[str]) -> int:
         from crvae.storage.models import load
         from crvae.tasks.completion import weighed
         from crvae.tasks.completion_folder import Job, write
+        from crvae.tasks.inputs import boxes_of
         from crvae.tasks.occlusion import masks
 
     device = best_device()
     model = load(command.run, device, command.prior)
     if not isinstance(model, Autoencoder):
         raise UserError(f"{command.run} is a Stage2 run: complete with its Stage1, then `crvae upscale`")
+    chosen = masks(command.mask, model.config.size, boxes_of(command.images))
     discriminator = _discriminator(command, device)
     search = weighed(search if discriminator is not None else replace(search, tau=0.0), model)
     advise(". Run the same command again to complete the remaining masks")
@@ -102,7 +104,6 @@ def run(args: list[str]) -> int:
             pixel_limit=command.pixel_limit,
             progress=advance,
         )
-        chosen = masks(command.mask, model.config.size, images.boxes)
         job = Job(command.run, model, discriminator, images, chosen, search, command.feather)
         rate = write(job, command.out, advance)
     done = f"{counted(len(images.names), 'image')}, {counted(len(chosen), 'mask')}, {rate:.2f} images/s"

@@ -14,6 +14,9 @@ from crvae.errors import UserError
 CARD = "card.json"
 """The card's file name; a folder without one is not prepared data."""
 
+SHARD = r"[a-z0-9]+-[0-9]{6}\.parquet"
+"""Names of the files of images."""
+
 MOST_VALUES = 255
 """A label column of more values is not an attribute: an identity, a caption."""
 
@@ -28,7 +31,7 @@ class _Part(BaseModel):
 class Shard(_Part):
     """One Parquet file."""
 
-    file: Annotated[str, Field(pattern=r"^[a-z0-9]+-[0-9]{6}\.parquet$")]
+    file: Annotated[str, Field(pattern=f"^{SHARD}$")]
     count: Annotated[int, Field(ge=1, le=1 << 20)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

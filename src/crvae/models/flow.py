@@ -72,7 +72,7 @@ class FlowPrior(LearnedPrior):
 
     def _described(self, levels: Float[Tensor, "b t"]) -> Float[Tensor, "b w"]:
         """What the levels add to the residual path."""
-        powers = torch.linspace(0, math.log(1000), FREQUENCIES, device=levels.device)
+        powers = torch.linspace(0, math.log(1000), FREQUENCIES, dtype=torch.float32, device=levels.device)
         angles = levels[..., None].float() * powers.exp()
         return self.level(torch.cat([angles.sin(), angles.cos()], -1).flatten(1))
 
@@ -117,9 +117,9 @@ class FlowPrior(LearnedPrior):
         with noise that is always the same, so that a search sees a function of z alone.
         """
         x = self.standardised(z)
-        logits = torch.linspace(-POTENTIAL_LOGIT, POTENTIAL_LOGIT, POTENTIAL_LEVELS, device=z.device)
+        logits = torch.linspace(-POTENTIAL_LOGIT, POTENTIAL_LOGIT, POTENTIAL_LEVELS, dtype=x.dtype, device=z.device)
         fixed = standard_draws((self.steps, self.size), POTENTIAL_LEVELS, torch.Generator().manual_seed(0)).to(x)
-        total, network = torch.zeros(len(x), device=z.device), self._rounded_once()
+        total, network = x.new_zeros(len(x)), self._rounded_once()
         for s, noise in zip(torch.sigmoid(logits), fixed, strict=True):
             error = network(torch.lerp(noise.expand_as(x), x, s), s.expand(1, self.steps)) - (x - noise)
             total = total + s.square() * error.square().sum((1, 2))
@@ -149,7 +149,7 @@ class FlowPrior(LearnedPrior):
     ) -> Float[Tensor, "b t k"]:
         """Midpoint steps from level 0 to 1 of the blocks that are `moving`; the `others` stay at their levels."""
         count = self.config.solver_steps
-        levels = torch.linspace(0, 1, 2 * count + 1, device=x.device)[:-1, None].expand(-1, self.steps)
+        levels = torch.linspace(0, 1, 2 * count + 1, dtype=x.dtype, device=x.device)[:-1, None].expand(-1, self.steps)
         if moving is not None and others is not None:
             levels = torch.where(moving, levels, others)
         network = self._rounded_once()

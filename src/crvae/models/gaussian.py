@@ -61,7 +61,7 @@ class DiagonalGaussian:
 
 def standard_draws(shape: tuple[int, ...], count: int, generator: torch.Generator) -> Float[Tensor, " b *d"]:
     """`count` draws from N(0, I) of one image's `shape` each; one by one, so that the first are the same whatever `count`."""
-    return torch.stack([torch.randn(shape, generator=generator) for _ in range(count)])
+    return torch.stack([torch.randn(shape, generator=generator, dtype=torch.float32) for _ in range(count)])
 
 
 def standard_log_prob(z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:

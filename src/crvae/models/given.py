@@ -12,14 +12,25 @@ from crvae.errors import UserError
 
 def check_images(x: object, *shapes: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> None:
     """Raises UserError if `x` is not images `b c h w` of one of `shapes` `c h w`, of the model's `dtype` and `device`."""
+    check_precision(dtype)
     if not _fits(x, shapes, dtype, device):
         _refuse(x, "images", shapes, " in [-1, 1]", dtype, device)
 
 
 def check_latents(z: object, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> None:
     """Raises UserError if `z` is not latents `b *d` of `shape` `*d`, of the model's `dtype` and `device`."""
+    check_precision(dtype)
     if not _fits(z, (shape,), dtype, device):
         _refuse(z, "z", (shape,), "", dtype, device)
+
+
+def check_precision(dtype: torch.dtype) -> None:
+    """Raises UserError if a model's weights are not of float32, in which it computes; autocast rounds on its own."""
+    if dtype != torch.float32:
+        kind = str(dtype).removeprefix("torch.")
+        raise UserError(
+            f"the model was converted to {kind}, and computes in float32: call model.float(), and use torch.autocast to round"
+        )
 
 
 def check_count(count: object) -> None:
@@ -51,6 +62,7 @@ def _fits(given: object, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype
     return (
         isinstance(given, Tensor)
         and tuple(given.shape[1:]) in shapes
+        and given.shape[0] > 0
         and (given.dtype == dtype or (given.is_floating_point() and torch.is_autocast_enabled(given.device.type)))
         and device in (None, given.device)
     )
@@ -72,6 +84,8 @@ def _refuse(
     if shape[1:] not in shapes:
         advice = f". Pass {name}[None]" if shape in shapes else ""
         raise UserError(f"{name} must be {form}, got {_spaced(shape) or 'a single number'}{advice}")
+    if not shape[0]:
+        raise UserError(f"{name} must be at least one, got an empty batch {_spaced(shape)}")
     if given.dtype != dtype:
         ours, theirs = (str(kind).removeprefix("torch.") for kind in (dtype, given.dtype))
         stored = name == "images" and not given.is_floating_point()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
 from crvae.models.gaussian import DiagonalGaussian, blocks, standard_draws, standard_log_prob
-from crvae.models.given import check_count, check_steps, seeded_generator
+from crvae.models.given import check_count, check_precision, check_steps, seeded_generator
 
 BATCH = 128
 """Latents drawn at once by `sample`: its memory, not its result, depends on it."""
@@ -99,6 +99,7 @@ class Prior(nn.Module, ABC):
 
     def draws(self, count: int, seed: int = 0, batch: int = BATCH) -> Iterator[Float[Tensor, " b *d"]]:
         """`sample(count, seed)`, a batch at a time: memory does not grow with `count`."""
+        check_precision(self._place.dtype)  # type: ignore[arg-type]
         generator = seeded_generator(seed)
         for first in range(0, count, batch):
             noise = standard_draws(self.noise_shape, min(batch, count - first), generator)
@@ -164,7 +165,7 @@ class NormalPrior(Prior):
 
     @property
     def mean(self) -> Float[Tensor, " *d"]:
-        return torch.zeros(self.shape, device=self.device)
+        return torch.zeros(self.shape, dtype=torch.float32, device=self.device)
 
     def generate(self, noise: Float[Tensor, " b *n"]) -> Float[Tensor, " b *d"]:
         return noise

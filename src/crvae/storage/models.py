@@ -57,7 +57,7 @@ def load(name: str | Path, device: str | torch.device = "cpu", prior: WhichPrior
     stage1 = stage1_of(model)
     stage1.prior = load_prior(folder, body, stage1) if prior == "own" else normal_prior(stage1)
     model.origin = _origin(str(name), body)
-    return model.to(device).eval().requires_grad_(False)
+    return model.to(device, torch.float32).eval().requires_grad_(False)
 
 
 def _origin(name: str, body: dict[str, Any]) -> Origin | None:
@@ -128,7 +128,7 @@ def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> 
     discriminator = skeleton(folder, lambda: build_discriminator(config, model, shape))
     load_weights(folder / "discriminator.safetensors", discriminator)
     discriminator.seen = seen
-    return discriminator.to(device).eval().requires_grad_(False)
+    return discriminator.to(device, torch.float32).eval().requires_grad_(False)
 
 
 def save(

@@ -176,7 +176,7 @@ def _descend(
 ) -> tuple[Float[Tensor, " n *d"], Int64[Tensor, " n"]]:
     """Each row's best z, and the steps that it took; finished rows leave the batch."""
     n = len(z)
-    best_z, best = z.clone(), torch.full((n,), torch.inf, device=z.device)
+    best_z, best = z.clone(), z.new_full((n,), torch.inf)
     last, stalled = best.clone(), torch.zeros(n, dtype=torch.long, device=z.device)
     steps = torch.zeros(n, dtype=torch.long, device=z.device)
     rows = torch.arange(n, device=z.device)  # those still searching

@@ -63,7 +63,7 @@ def read_images(
     """
     channels, size, _ = model.image_shape
     path = Path(source)
-    if "://" in source or (path / CARD).is_file():
+    if _is_prepared(source):
         return _prepared(source, channels, size, limit)
     if path.is_file():
         return Images(read_file(path, channels, size, pixels)[None], distinct([path.name]))
@@ -92,6 +92,11 @@ def read_images(
     return Images(
         torch.stack(list(found.values())), distinct(list(found)), None, tuple(skipped), tuple(describe(tally))
     )
+
+
+def boxes_of(source: str) -> dict[str, tuple[float, float, float, float]]:
+    """Where parts lie in the images of `source`, by the card of prepared data; empty for images that have none."""
+    return dict(open_data(source).card.boxes) if _is_prepared(source) else {}
 
 
 def read_file(file: Path, channels: int, size: int, pixels: int = PIXELS) -> Float[Tensor, "c h w"]:
@@ -127,6 +132,10 @@ def distinct(names: list[str]) -> list[str]:
     if len({name.lower() for name in clean}) == len(clean):
         return clean
     return [f"{index:06d}-{name}" for index, name in enumerate(clean)]
+
+
+def _is_prepared(source: str) -> bool:
+    return "://" in source or (Path(source) / CARD).is_file()
 
 
 def _prepared(source: str, channels: int, size: int, limit: int) -> Images:

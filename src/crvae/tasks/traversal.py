@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.errors import UserError
 from crvae.models.autoencoder import SAMPLE_BATCH
 from crvae.models.given import check_steps
 from crvae.models.model import Model, steps_of
@@ -25,8 +26,12 @@ def interpolation(
 ) -> Float[Tensor, "r points c h w"]:
     """Figure 10: block `step` = 1..T moves in equal parts from z's to `target`'s, the other blocks stay.
 
-    Raises UserError for another step.
+    Raises UserError for another step, and for a target that is not one latent or one for each of z's.
     """
+    if target.shape[1:] != z.shape[1:] or len(target) not in (1, len(z)):
+        raise UserError(
+            f"target must have the shape of z, {tuple(z.shape)}, or of one of its rows, got {tuple(target.shape)}"
+        )
     walks = []
     for share in torch.linspace(0, 1, points).tolist():
         block = torch.lerp(z, target.expand_as(z).to(z), share)
@@ -40,8 +45,13 @@ def styles(
     """Figure 11: column 0 as it is; in the others block `step` = 1..T is drawn anew given the other blocks.
 
     A column has one row of `noise`, from `model.prior.noise`, for all rows; under N(0, I) that is the block itself. Raises
-    UserError for another step.
+    UserError for another step, and for noise of another shape.
     """
+    if noise.shape[1:] != model.prior.noise_shape:
+        needed = ("k", *model.prior.noise_shape)
+        raise UserError(
+            f"noise must be {' '.join(map(str, needed))}, as model.prior.noise draws it, got {tuple(noise.shape)}"
+        )
     others = [decode_all(model, redrawn(model, z, draw, step)) for draw in noise]
     return torch.stack([decode_all(model, z), *others], 1)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from crvae.data.accounts import Tally, printable
-from crvae.data.card import CARD
+from crvae.data.card import CARD, SHARD
 from crvae.data.images import Form
 from crvae.data.registry import source
 from crvae.data.source import Item, Source, read_file
@@ -99,7 +100,8 @@ def folder(
 def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
     """Paths of all regular files below `root`, with forward slashes; what else is there is tallied.
 
-    Links are followed; a folder that is reached twice is visited once.
+    Links are followed; a folder that is reached twice is visited once. Prepared data below `root` are not looked at, so that
+    a folder can hold what was prepared from it.
     """
     tally = Tally() if tally is None else tally
     seen: set[str] = set()
@@ -114,6 +116,10 @@ def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
+        if base != str(root) and _is_prepared(base, files):
+            tally.add("prepared data", os.path.relpath(base, root))
+            folders.clear()
+            continue
         folders.sort()
         below = os.path.relpath(base, root).replace(os.sep, "/")
         below = "" if below == "." else f"{below}/"
@@ -123,3 +129,11 @@ def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
                 yield name
             else:
                 tally.add("link that leads nowhere" if os.path.islink(path) else "pipe or device", name)
+
+
+def _is_prepared(base: str, files: list[str]) -> bool:
+    """Whether the folder is prepared data, or `crvae prepare` was interrupted there."""
+    folder = os.path.basename(base)
+    if folder.startswith(".") and folder.endswith(".preparing"):
+        return True
+    return CARD in files and any(re.fullmatch(SHARD, name) for name in files)

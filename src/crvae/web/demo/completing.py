@@ -39,19 +39,24 @@ class Completing:
         self.exhibits, self.regions = exhibits, regions
 
     def look(self, x: Tensor, painting: dict[str, Any] | None, region: str) -> list:
-        """What is left of the image; the search can begin when there is a hole."""
+        """What is left of the image, and whether a search can begin: it needs a hole."""
         try:
             mask = hidden(painting, region, x.shape[-1], self.regions)
         except UserError as error:
-            return [picture(x), gr.update(interactive=False), _sentence(error)]
-        return [picture(occlude(x[None], mask[None, None])[0]), gr.update(interactive=True), "Ready."]
+            return [picture(x), _sentence(error)]
+        return [picture(occlude(x[None], mask[None, None])[0]), "Ready."]
 
     def search(
         self, x: Tensor, painting: dict[str, Any] | None, region: str, restarts: float, steps: float, seed: float | None
     ) -> Iterator[list]:
-        mask, count = hidden(painting, region, x.shape[-1], self.regions), int(restarts)
         found: list[Found] = [[] for _ in self.exhibits]
         same = [gr.skip() for _ in self.exhibits for _ in range(2)]  # old pictures stay until there are new ones
+        try:
+            mask = hidden(painting, region, x.shape[-1], self.regions)
+        except UserError as error:
+            yield [_sentence(error), *same]
+            return
+        count = int(restarts)
         yield ["Searching.", *same]
         for restart in range(count):
             for exhibit, completions in zip(self.exhibits, found, strict=True):
@@ -92,7 +97,7 @@ def completing_tab(
                     steps = gr.Slider(10, MOST_STEPS, 200, step=10, label="Most steps", min_width=240)
                     seed = seed_field()
                 with gr.Row(elem_classes="buttons"):
-                    begin = gr.Button("Complete", variant="primary", min_width=140, scale=0, interactive=False)
+                    begin = gr.Button("Complete", variant="primary", min_width=140, scale=0)
                     stop = gr.Button("Stop", min_width=90, scale=0)
                 status = status_line(completing.look(examples[0], None, PAINTED)[-1])
             with gr.Column(min_width=260):
@@ -107,7 +112,7 @@ def completing_tab(
         [painting.change, painting.input, region.change],
         in_words(completing.look),
         [chosen, painting, region],
-        [seen, begin, status],
+        [seen, status],
         trigger_mode="always_last",
         **STEADY,
     )
