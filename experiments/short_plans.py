@@ -227,6 +227,14 @@ SHORT: dict[str, Plan] = {
         ),
         views=BOTH_PRIORS,
     ),
+    "normal-prior": avatars(
+        "N(0, I) at a KL weight at which it draws faces: the latent constructions, and a perceptron for the LSTM",
+        tuple(
+            replace(row, options=(*row.options, *kl("5e-4", "5e-4"))) for row in (*CONSTRUCTIONS, _controls(FAST)[1])
+        ),
+        views={"N(0, I)": ("--scores", f"{SAMPLES},reconstruction,kl", "--features", "classifier")},
+        shared=dict.fromkeys(BUDGETS, (*HALF_LENGTH[:2], "--prior.kind", "normal")),
+    ),
     "controls-avatars": avatars(
         "Is it the recurrence? The fast recipe without it, and over blocks in a random order",
         _controls(FAST),
