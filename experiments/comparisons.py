@@ -1,67 +1,27 @@
-"""The tables of comparisons in docs/evidence.md, each verdict by one rule, from the results' scores.json.
+"""The tables of comparisons in docs/evidence.md and docs/evidence/comparisons.md, each verdict by one rule, from the kept results.
 
     python -m experiments.comparisons
 
-Writes the tables between the markers of the page; nothing else of it changes.
+Writes the tables between the markers of the pages; nothing else of them changes.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from crvae import intervals
 from crvae.files import write_text
 from experiments.results import RESULTS
-
-PAGE = Path("docs/evidence.md")
-NORMAL, LEARNED = "N(0, I)", "learned prior"
-VIEWS = {NORMAL: {"": "N(0, I)"}, LEARNED: {"": "own prior", "kid": "own prior, classifier"}}
-"""Prior -> score -> the view of scores.json that has it on the features that agree with the eye; "" stands for all others."""
-LOWER = {"kid", "lpips", "nll"}
-"""Scores that are better if they are lower."""
-SMALL = 0.03
-"""A difference below this share of the other's value is none, however sure."""
+from experiments.verdicts import LEARNED, NORMAL, Comparison, paired, verdict, with_interval
 
 USUAL = 3
 """Seeds of a comparison: a row of fewer says how many."""
-
-Place = tuple[str, str]
-"""A table and a row of it."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two rows, by the same seeds; `ours` is what the paper says is better."""
-
-    what: str
-    prior: str
-    ours: Place
-    theirs: Place
-
-
-@dataclass(frozen=True)
-class Table:
-    """Comparisons by the same scores: score -> the column's title."""
-
-    scores: dict[str, str]
-    rows: Sequence[Comparison]
-
-
 SAMPLES = {"kid": "KID", "is": "inception score"}
-
-
-def both(what: str, table: str, ours: str, theirs: str) -> list[Comparison]:
-    """A pair of a table's rows with each prior."""
-    return [Comparison(what, prior, (table, ours), (table, theirs)) for prior in (NORMAL, LEARNED)]
-
+RECURRENT, DENSE, SPATIAL = "crvae-gan-mi", "vae-gan", "cvae-gan"
 
 SETS = {
     "faces, 30,000 images": "avatars",
@@ -73,6 +33,8 @@ SETS = {
 }
 """Table 1 by the fast recipes."""
 PAPER = {"faces, the paper's networks, 100,000": "paper", "the same, 400,000": "paper-long"}
+WITHOUT_SPATIAL = {"fashion-eightfold-pair", "paper-long"}
+"""Tables without the convolutional model."""
 PARTS = {
     "faces": "objectives",
     "emoji": "emoji-parts",
@@ -80,70 +42,123 @@ PARTS = {
     "Fashion-MNIST, 240,000 images": "fashion-eightfold-parts",
 }
 CONTROLS = {"faces": "controls-avatars", "emoji": "emoji-parts", "Fashion-MNIST": "fashion-parts"}
+JUDGED = {
+    "emoji": "emoji-table2",
+    "Fashion-MNIST": "fashion-table2",
+    "faces": "avatars-table2",
+    "faces, 240,000 images": "avatars-eightfold-table2",
+    "faces, the paper's networks": "paper-table2",
+    "emoji, the emoji recipes": "table2",
+}
+"""Table 2: the automatic judges of completions."""
+JUDGES = {
+    "squared error": ("hidden_error",),
+    "LPIPS-style distance": ("distance",),
+    "what it shows": ("label", "agreement"),
+    "how surely": ("probability", "confidence"),
+}
+"""A judge's title -> its name in judge.json: of categories, or of attributes."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Comparisons by the same scores: score -> the column's title."""
+
+    scores: dict[str, str]
+    rows: Sequence[Comparison]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper, or a question beside it, and the comparisons that bear on it, each with the page that has more."""
+
+    says: str
+    rows: Sequence[tuple[Comparison, str]]
+
+
+def both(what: str, table: str, ours: str, theirs: str) -> list[Comparison]:
+    """A pair of a table's rows with each prior."""
+    return [Comparison(what, prior, (table, ours), (table, theirs)) for prior in (NORMAL, LEARNED)]
+
+
+def pairs(tables: dict[str, str], ours: str, theirs: str) -> list[Comparison]:
+    """The same pair in several tables, with each prior."""
+    return [row for what, table in tables.items() for row in both(what, table, ours, theirs)]
+
 
 TABLES: dict[str, Table] = {
-    "dense": Table(
-        SAMPLES, [row for what, name in (SETS | PAPER).items() for row in both(what, name, "crvae-gan-mi", "vae-gan")]
+    "dense": Table(SAMPLES, pairs(SETS | PAPER, RECURRENT, DENSE)),
+    "convolutional": Table(
+        SAMPLES,
+        pairs(
+            {what: table for what, table in (SETS | PAPER).items() if table not in WITHOUT_SPATIAL}, RECURRENT, SPATIAL
+        ),
     ),
     "reconstructions": Table(
         {"psnr": "PSNR, dB", "lpips": "LPIPS-style distance"},
-        [Comparison(what, LEARNED, (name, "crvae-gan-mi"), (name, "vae-gan")) for what, name in (SETS | PAPER).items()],
+        [Comparison(what, LEARNED, (name, RECURRENT), (name, DENSE)) for what, name in (SETS | PAPER).items()],
     ),
-    "recurrence": Table(
-        SAMPLES, [row for what, name in CONTROLS.items() for row in both(what, name, "crvae-gan-mi", "perceptron")]
-    ),
-    "information": Table(
-        SAMPLES, [row for what, name in PARTS.items() for row in both(what, name, "crvae-gan-mi", "crvae-gan")]
-    ),
-    "weights": Table(
-        SAMPLES, [row for what, name in PARTS.items() for row in both(what, name, "crvae-gan-mi-kl", "crvae-gan-mi")]
-    ),
+    "recurrence": Table(SAMPLES, pairs(CONTROLS, RECURRENT, "perceptron")),
+    "information": Table(SAMPLES, pairs(PARTS, RECURRENT, "crvae-gan")),
+    "weights": Table(SAMPLES, pairs(PARTS, "crvae-gan-mi-kl", RECURRENT)),
 }
 
-
-def verdict(ours: list[float], theirs: list[float], score: str) -> str:
-    """What the seeds say of `ours` being better than `theirs`, seed by seed.
-
-    By the 95% interval of the mean difference (Student's t): yes or no if it is on one side of 0, rather yes or rather no if it
-    is not but every seed is, otherwise no difference. Neither is a difference of less than SMALL of the other's mean.
-    """
-    sign = -1 if score in LOWER else 1
-    differences = [sign * (a - b) for a, b in zip(ours, theirs, strict=True)]
-    found = intervals.mean(torch.tensor(differences, dtype=torch.float64))
-    if abs(found["value"]) < SMALL * abs(sum(theirs) / len(theirs)):
-        return "no difference"
-    if found["low"] > 0 or found["high"] < 0:
-        return "**yes**" if found["low"] > 0 else "**no**"
-    if min(differences) > 0 or max(differences) < 0:
-        return "rather yes" if min(differences) > 0 else "rather no"
-    return "no difference"
+FACES, EMOJI, CLOTHES = "evidence/faces.md", "evidence/emoji.md", "evidence/clothes.md"
 
 
-def with_interval(values: list[float]) -> str:
-    """The mean over seeds and its 95% interval, to two digits of half its width and three of the mean at most."""
-    found = intervals.mean(torch.tensor(values, dtype=torch.float64))
-    half = found["high"] - found["value"]
-    leading = math.floor(math.log10(abs(found["value"]) or 1))
-    digits = max(0, min(2 - leading, 1 - math.floor(math.log10(half)) if half > 0 else 2))
-    return f"{found['value']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
+def _one(what: str, page: str, table: str, ours: str, theirs: str, prior: str = NORMAL) -> tuple[Comparison, str]:
+    return Comparison(what, prior, (table, ours), (table, theirs)), page
 
 
-def scores(place: Place, prior: str, score: str) -> dict[int, dict[str, Any]]:
-    """Seed -> what is kept of the score."""
-    table, row = place
-    kept = json.loads((RESULTS / table / "scores.json").read_text())
-    view = VIEWS[prior].get(score, VIEWS[prior][""])
-    return {seed: one[score] for seed, one in zip(kept["seeds"], kept["scores"][row][view], strict=True)}
+LONG = {"faces": ("avatars-eightfold", FACES), "emoji": ("emoji-eightfold", EMOJI)}
+CLAIMS: Sequence[Claim] = (
+    Claim(
+        "Table 1: samples of crVAE-GAN + MI are better than VAE-GAN's",
+        (
+            _one("clothes, the emoji recipes", CLOTHES, "fashion", "emoji-crvae-gan-mi", "emoji-vae-gan"),
+            *(_one(f"{what}, fast", page, table, RECURRENT, DENSE) for what, (table, page) in LONG.items()),
+            _one("clothes, fast", CLOTHES, "fashion-eightfold-pair", RECURRENT, DENSE),
+            _one("faces, the paper's networks", "research/paper-networks.md", "paper-long", RECURRENT, DENSE),
+        ),
+    ),
+    Claim(
+        "The same from a learned prior (not in the paper)",
+        (
+            *(_one(f"{what}, fast", page, table, RECURRENT, DENSE, LEARNED) for what, (table, page) in LONG.items()),
+            _one("clothes, fast", CLOTHES, "fashion-eightfold-pair", RECURRENT, DENSE, LEARNED),
+        ),
+    ),
+    Claim(
+        "Table 1: and better than the convolutional model's",
+        tuple(_one(f"{what}, fast", page, table, RECURRENT, SPATIAL) for what, (table, page) in LONG.items()),
+    ),
+    Claim(
+        "It is the recurrence: an LSTM against a perceptron of each block",
+        (_one("faces, fast, 30,000 images", FACES, "controls-avatars", RECURRENT, "perceptron"),),
+    ),
+    Claim(
+        "Table 1: mutual information helps",
+        (_one("clothes, fast", CLOTHES, "fashion-eightfold-parts", RECURRENT, "crvae-gan"),),
+    ),
+    Claim(
+        "3.3.2: a larger KL weight on early steps helps",
+        (_one("clothes, fast", CLOTHES, "fashion-eightfold-parts", "crvae-gan-mi-kl", RECURRENT),),
+    ),
+    Claim(
+        "Figure 3: without adversarial loss crVAE's samples are better than the VAE's",
+        (
+            _one("faces, fast, 30,000 images", FACES, "objectives", "crvae", "vae"),
+            _one("emoji, the emoji recipes", EMOJI, "figure3", "crvae", "vae"),
+        ),
+    ),
+)
+"""The first table of docs/evidence.md."""
 
 
-def paired(row: Comparison, score: str) -> tuple[list[float], list[float]]:
-    """Ours and theirs, seed by seed. Raises ValueError if two networks measured them: their scores cannot be compared."""
-    ours, theirs = (scores(place, row.prior, score) for place in (row.ours, row.theirs))
-    networks = {one.get("features_sha256") for kept in (ours, theirs) for one in kept.values()}
-    if len(networks) > 1:
-        raise ValueError(f"{score} of {row.what} is of {len(networks)} networks: score both rows with one of them")
-    seeds = sorted(ours.keys() & theirs.keys())
-    return [ours[seed]["value"] for seed in seeds], [theirs[seed]["value"] for seed in seeds]
+def told(row: Comparison, score: str) -> tuple[str, str, int]:
+    """Both values with their intervals, the verdict, and the number of seeds."""
+    ours, theirs = paired(row, score)
+    return f"{with_interval(ours)} against {with_interval(theirs)}", verdict(ours, theirs, score), len(ours)
 
 
 def written(table: Table) -> str:
@@ -153,25 +168,70 @@ def written(table: Table) -> str:
     head += [word for title in table.scores.values() for word in (title, "better?")]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in table.rows:
-        cells, seeds = [row.prior] if several else [], 0
-        for score in table.scores:
-            ours, theirs = paired(row, score)
-            seeds = len(ours)
-            cells += [f"{with_interval(ours)} against {with_interval(theirs)}", verdict(ours, theirs, score)]
+        found = [told(row, score) for score in table.scores]
+        cells = [row.prior] if several else []
+        cells += [cell for values, word, _ in found for cell in (values, word)]
+        seeds = found[-1][2]
         what = row.what if seeds >= USUAL else f"{row.what}, {seeds} seeds"
         lines.append(f"| {' | '.join([what, *cells])} |")
     return "\n".join(lines)
 
 
-def filled(page: str) -> str:
+def claims() -> str:
+    """The claims in Markdown, a comparison a line; a verdict is of both scores."""
+    lines = ["| the paper says | on | samples from | KID | inception score | verdict |", "|---|---|---|---|---|---|"]
+    for claim in CLAIMS:
+        says = claim.says
+        for row, page in claim.rows:
+            kid, inception = (told(row, score) for score in SAMPLES)
+            fewer = [f" ({seeds} seeds)" if seeds < USUAL else "" for _, _, seeds in (kid, inception)]
+            word = kid[1] if kid[1] == inception[1] else f"{kid[1]} by KID, {inception[1]} by inception score"
+            cells = (says, f"[{row.what}]({page})", row.prior, kid[0] + fewer[0], inception[0] + fewer[1], word)
+            lines.append(f"| {' | '.join(cells)} |")
+            says = ""
+    return "\n".join(lines)
+
+
+def completions() -> str:
+    """Table 2 in Markdown: how often each judge prefers the recurrent model's completions, over all masks."""
+    lines = [f"| | {' | '.join(JUDGES)} | all four |", "|---|" + "---:|" * (len(JUDGES) + 1)]
+    for what, table in JUDGED.items():
+        masks = json.loads((RESULTS / table / "judge.json").read_text())["masks"].values()
+        cells, every = [], []
+        for names in JUDGES.values():
+            found = [mask["preferred"][name] for mask in masks for name in names if name in mask["preferred"]]
+            share, low, high = (100 * sum(one[end] for one in found) / len(found) for end in ("share", "low", "high"))
+            cells.append(f"{share:.0f}% ({low:.0f} to {high:.0f})")
+            every.append(share)
+        lines.append(f"| {' | '.join([what, *cells])} | {sum(every) / len(every):.0f}% |")
+    return "\n".join(lines)
+
+
+FIRST, EVERY, SECOND = (
+    Path("docs/evidence.md"),
+    Path("docs/evidence/comparisons.md"),
+    Path("docs/evidence/completions.md"),
+)
+PAGES: dict[Path, dict[str, Callable[[], str]]] = {
+    FIRST: {"claims": claims},
+    EVERY: {name: partial(written, table) for name, table in TABLES.items()},
+    SECOND: {"completions": completions},
+}
+"""Page -> its tables."""
+
+
+def filled(page: str, tables: dict[str, Callable[[], str]]) -> str:
     """The page with each table between its markers, `<!-- table NAME -->` and `<!-- end -->`."""
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         marked = re.compile(rf"(<!-- table {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         if not marked.search(page):
-            raise SystemExit(f"{PAGE} has no place for the table {name}: write <!-- table {name} --> and <!-- end -->")
-        page = marked.sub(lambda match, table=table: match[1] + "\n" + written(table) + "\n" + match[2], page)
+            raise SystemExit(
+                f"the page has no place for the table {name}: write <!-- table {name} --> and <!-- end -->"
+            )
+        page = marked.sub(lambda match, table=table: match[1] + "\n" + table() + "\n" + match[2], page)
     return page
 
 
 if __name__ == "__main__":
-    write_text(PAGE, filled(PAGE.read_text()))
+    for path, tables in PAGES.items():
+        write_text(path, filled(path.read_text(), tables))

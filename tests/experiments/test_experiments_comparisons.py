@@ -1,4 +1,4 @@
-"""The verdicts of docs/evidence.md: one rule, and a page that says what the results say."""
+"""The verdicts of docs/evidence.md: one rule, and pages that say what the results say."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import pytest
 from scipy import stats
 
-from experiments import comparisons
-from experiments.comparisons import Comparison, Table, filled, verdict, with_interval, written
+from experiments import verdicts
+from experiments.comparisons import PAGES, Table, completions, filled, written
+from experiments.verdicts import Comparison, paired, verdict, with_interval
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,8 @@ from experiments.comparisons import Comparison, Table, filled, verdict, with_int
         ([1.0, 1.2, 1.1], [3.0, 3.1, 3.2], "kid", "**yes**"),
         ([1.1, 1.1, 3.0], [1.0, 1.0, 1.0], "is", "rather yes"),
         ([1.1, 1.1, 3.0], [1.0, 1.0, 1.0], "lpips", "rather no"),
-        ([1.1, 0.9, 3.0], [1.0, 1.0, 1.0], "is", "no difference"),
-        ([1.01, 1.02, 1.01], [1.0, 1.0, 1.0], "is", "no difference"),  # sure, but small
+        ([1.1, 0.9, 3.0], [1.0, 1.0, 1.0], "is", "not shown"),
+        ([1.01, 1.02, 1.01], [1.0, 1.0, 1.0], "is", "not shown"),  # sure, but small
     ],
 )
 def test_a_verdict_is_of_the_differences_seed_by_seed(ours, theirs, score, expected):
@@ -34,7 +35,7 @@ def test_a_verdict_agrees_with_the_paired_t_test():
 
 
 def test_seeds_are_matched_by_their_numbers_whatever_order_a_table_lists_them_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparisons, "RESULTS", tmp_path)
+    monkeypatch.setattr(verdicts, "RESULTS", tmp_path)
     for name, seeds, scores in (("a", [0, 1, 2], [1.0, 2.0, 3.0]), ("b", [2, 1, 0], [2.5, 1.5, 0.5])):
         (tmp_path / name).mkdir()
         kept = {"seeds": seeds, "scores": {"row": {"N(0, I)": [{"is": {"value": value}} for value in scores]}}}
@@ -45,7 +46,7 @@ def test_seeds_are_matched_by_their_numbers_whatever_order_a_table_lists_them_in
 
 def test_scores_of_two_networks_are_not_compared(tmp_path, monkeypatch):
     """Two trainings of one classifier differ as much as two models do."""
-    monkeypatch.setattr(comparisons, "RESULTS", tmp_path)
+    monkeypatch.setattr(verdicts, "RESULTS", tmp_path)
     for name, network in (("a", "1" * 64), ("b", "2" * 64)):
         (tmp_path / name).mkdir()
         scores = [{"is": {"value": value, "features_sha256": network}} for value in (1.0, 2.0, 3.0)]
@@ -63,17 +64,33 @@ def test_scores_of_two_networks_are_not_compared(tmp_path, monkeypatch):
         ([0.0332, 0.0325, 0.0338], "0.0332 (0.0316 to 0.0348)"),
         ([12.0, 11.4, 12.6], "12.0 (10.5 to 13.5)"),
         ([0.0, 0.0, 0.0], "0.00 (0.00 to 0.00)"),
+        ([2.83, 8.06, 2.86], "2.83, 8.06, 2.86"),  # an interval from -2.9 on would say less
     ],
 )
 def test_a_value_is_written_with_its_interval(values, expected):
     assert with_interval(values) == expected
 
 
-def test_the_page_says_what_the_results_say():
-    page = comparisons.PAGE.read_text()
-    assert filled(page) == page, "run python -m experiments.comparisons"
+def test_seeds_of_a_table_with_a_folder_each_are_put_together():
+    """From two reports of `crvae compare` and what `crvae evaluate` wrote of the third seed, which has no inception score."""
+    row = Comparison("clothes", "N(0, I)", ("fashion", "emoji-crvae-gan-mi"), ("fashion", "emoji-vae-gan"))
+    ours, theirs = paired(row, "kid")
+    assert [round(value, 3) for value in ours] == [0.244, 0.333, 0.276]
+    assert [round(value, 3) for value in theirs] == [0.415, 0.457, 0.431]
+    assert [len(values) for values in paired(row, "is")] == [2, 2]
+
+
+def test_preferences_are_means_over_masks():
+    line = next(line for line in completions().splitlines() if line.startswith("| emoji |"))
+    assert line == "| emoji | 66% (58 to 75) | 67% (59 to 75) | 49% (45 to 53) | 50% (41 to 59) | 58% |"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_a_page_says_what_the_results_say(path):
+    page = path.read_text()
+    assert filled(page, PAGES[path]) == page, "run python -m experiments.comparisons"
 
 
 def test_a_page_without_a_place_for_a_table_is_refused():
     with pytest.raises(SystemExit, match="no place for the table dense"):
-        filled("# Evidence\n")
+        filled("# Evidence\n", {"dense": lambda: ""})
