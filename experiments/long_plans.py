@@ -17,10 +17,10 @@ AT_LENGTH = {"cpu": length(240_000, 2_000_000), "gpu": (*length(240_000, 2_000_0
 """Options of a fast recipe at this length."""
 
 PAPER_LONG = halving(160_000, "flow", 1_000_000)
-"""The paper's 60 of 150 epochs, as a share of 400,000 images; a prior that the paper does not have, beside N(0, I)."""
+"""The release's 60 of 150 epochs, as a share of 400,000 images; a prior that the paper does not have, beside N(0, I)."""
 
 HALF_SCHEDULE = (*NARROW, *halving(1_500_000, "autoregressive", 600_000))
-"""The supplement's 50 of 200 epochs, at half of its length."""
+"""The release's 50 of 200 epochs, at half of its length."""
 
 LONG: dict[str, Plan] = {
     f"{name}-eightfold": replace(
@@ -78,7 +78,7 @@ LONG |= {
     ),
     "mnist-long": replace(
         SHORT["mnist-priors"],
-        title="Likelihoods of binarised digits at half of the supplement's schedule",
+        title="Likelihoods of binarised digits at half of the release's schedule",
         images=dict.fromkeys(BUDGETS, 6_000_000),
         shared={"cpu": HALF_SCHEDULE, "gpu": (*HALF_SCHEDULE, *FP32)},
     ),

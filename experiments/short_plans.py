@@ -90,13 +90,13 @@ CONSTRUCTIONS = (Row("vae-gan", "fast-vae-gan"), Row("cvae-gan", "fast-cvae-gan"
 KL_WEIGHTS = Row("crvae-gan-mi-kl", FAST, kl("2.4e-5", "1.6e-5"))
 """The release's 1.5 : 1, with the recipes' own mean."""
 PAPER = halving(40_000, "flow", 250_000)
-"""The paper's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
+"""The release's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
 DIGITS = tuple(Row(row, row) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae"))
 NARROW = ("--model.width", "8")
 """A quarter of the paper's width on digits, for a CPU."""
 TENTH = (*NARROW, *halving(300_000, "autoregressive", 300_000))
-"""The supplement's 50 of 200 epochs, at a tenth of its length."""
+"""The release's 50 of 200 epochs, at a tenth of its length."""
 
 SHORT: dict[str, Plan] = {
     "table1": _emoji(

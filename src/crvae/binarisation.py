@@ -1,4 +1,4 @@
-"""Black and white images, of which grey ones are the probabilities (the supplement's digits)."""
+"""Black and white images, of which grey ones are the probabilities (the release's digits)."""
 
 from __future__ import annotations
 

@@ -80,6 +80,25 @@ def test_the_generators_whole_objective(small):
     torch.testing.assert_close(terms["reconstruction"], ((fakes.reconstructions - x) ** 2).mean())
 
 
+def test_each_kind_of_images_has_its_own_mutual_information(small):
+    """Equation 2 under the expectation over both: kappa weights the error of reconstructions and that of samples, not their mean."""
+    for on, kinds in (("both", 2), ("reconstructions", 1)):
+        objective = {"mutual_information_weights": "1,2,0,4", "adversarial_on": on}
+        config = small(beta=0.3, kappa=0.7, model={"steps": 4}, discriminator={"dropout": 0.0}, objective=objective)
+        torch.manual_seed(0)
+        model, discriminator = build(config)
+        assert discriminator is not None
+        discriminator.eval()
+        _, terms, (_, fakes) = GeneratorStep(config, model, adversary(config, discriminator))(torch.rand(8, 3, 32, 32))
+        assert len(fakes.images) == kinds
+        expected = torch.zeros(())
+        for images, latent in zip(fakes.images, fakes.latent.chunk(kinds), strict=True):
+            error = (discriminator(images)[1] - latent) ** 2
+            part = error.shape[1] // 4
+            expected += sum(w * error[:, t * part : (t + 1) * part].mean() / 4 for t, w in enumerate((1, 2, 0, 4)))
+        torch.testing.assert_close(terms["mutual_information"], expected)
+
+
 def test_the_discriminators_whole_objective(small):
     """Real at full weight, reconstructions and samples at half; the latent head's error with its own weight."""
     config = small(discriminator={"dropout": 0.0}, objective={"mutual_information_head": 0.6})
@@ -97,8 +116,8 @@ def test_the_discriminators_whole_objective(small):
         -log_sigmoid(real).mean() - 0.5 * log_sigmoid(-reconstruction).mean() - 0.5 * log_sigmoid(-sample).mean()
     )
     torch.testing.assert_close(terms["discriminator"], adversarial)
-    estimate = discriminator(torch.cat([fakes.reconstructions, fakes.samples]))[1]
-    torch.testing.assert_close(loss, adversarial + 0.6 * ((estimate - fakes.latent) ** 2).mean())
+    error = (discriminator(torch.cat([fakes.reconstructions, fakes.samples]))[1] - fakes.latent) ** 2
+    torch.testing.assert_close(loss, adversarial + 0.6 * (error[:8].mean() + error[8:].mean()))
     wrong = [(real < 0).float().mean(), (reconstruction > 0).float().mean(), (sample > 0).float().mean()]
     torch.testing.assert_close(terms["discriminator_error"], 0.5 * wrong[0] + 0.25 * (wrong[1] + wrong[2]))
 

@@ -1,4 +1,4 @@
-"""What the paper printed, by recipe: Table 1 and Section 5."""
+"""What the paper printed, by recipe: the upper half of Table 1, and Section 5."""
 
 from __future__ import annotations
 

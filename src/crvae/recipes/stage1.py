@@ -20,14 +20,20 @@ BIRDS, CELEBA, LSUN = 106_474, 162_770, 3_033_042
 """Training images of the paper's sets (specification, section 9; CelebA: the official partition)."""
 
 
-def _paper(name: str, latent: str, kappa: float, images: int, halve: int) -> Stage1Config:
-    """The paper's Stage1 at base width 32 with the release's weights, the same for every latent construction."""
+def _paper(name: str, latent: str, kappa: float, epochs: int, images: int) -> Stage1Config:
+    """The paper's Stage1 at base width 32 with the release's weights, the same for every latent construction; `images` an epoch."""
     return Stage1Config(
         recipe=name,
         model=ModelConfig(latent=latent),  # type: ignore[arg-type]
         objective=ObjectiveConfig(mutual_information=kappa, margin=0.1),
         input=InputConfig(flip=True),
-        train=TrainConfig(images=images, halve_every_images=halve, warm_up=True, recurrence_rate=1 / 8),
+        train=TrainConfig(
+            images=epochs * images,
+            halve_every_images=max(1, 2 * epochs // 5) * images,
+            snapshot_images=images,  # Figure 6 shows the last ten epochs
+            warm_up=True,
+            recurrence_rate=1 / 8,
+        ),
     )
 
 
@@ -43,7 +49,7 @@ def _paper_set(dataset: str, images: int, epochs: int) -> dict[str, Recipe]:
             f"Table 1: {what}, 64x64",
             f"{epochs * images / 1e6:.0f}M images",
             "not measured: the set is the user's to get",
-            _paper(f"{dataset}-{name}", latent, kappa, epochs * images, max(1, 2 * epochs // 5) * images),
+            _paper(f"{dataset}-{name}", latent, kappa, epochs, images),
         )
         for name, (latent, kappa, what) in rows.items()
     }

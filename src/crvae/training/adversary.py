@@ -147,7 +147,7 @@ class Adversary(nn.Module):
         terms = {f"adversarial_{kind}": self._game.fool(part) for kind, part in zip(kinds, parts, strict=True)}
         target = self._target(latent)
         if target is not None and estimate is not None:
-            terms["mutual_information"] = self._recovered(estimate, target)
+            terms["mutual_information"] = self._recovered(estimate, target, len(kinds))
             terms["mutual_information_explained"] = objectives.explained(estimate, target)
         made = images.detach().chunk(len(kinds))
         return Judgement(terms, Fakes(made[0], made[1] if samples else None, target))
@@ -160,7 +160,7 @@ class Adversary(nn.Module):
         self.resting.mul_(rest)
         loss = adversarial * ~rest
         if self._recovery is not None and fakes.latent is not None and estimate is not None:
-            loss = loss + self._recovery.head * self._recovered(estimate, fakes.latent)
+            loss = loss + self._recovery.head * self._recovered(estimate, fakes.latent, len(fakes.images))
         return loss, {"discriminator": adversarial, "discriminator_error": error}, ()
 
     def _tell_apart(self, x: Tensor, fakes: Fakes) -> tuple[list[Tensor], Tensor | None]:
@@ -190,5 +190,7 @@ class Adversary(nn.Module):
         latent = latent.detach()
         return (objectives.normalised(latent) if self._recovery.normalise else latent).float()
 
-    def _recovered(self, estimate: Tensor, target: Tensor) -> Tensor:
-        return objectives.recover(estimate, target, self._weights)  # type: ignore[arg-type]
+    def _recovered(self, estimate: Tensor, target: Tensor, kinds: int) -> Tensor:
+        """Summed over the kinds of images, as adversarial terms are; equation 2 has an expectation over each."""
+        pairs = zip(estimate.chunk(kinds), target.chunk(kinds), strict=True)
+        return torch.stack([objectives.recover(*pair, self._weights) for pair in pairs]).sum()  # type: ignore[arg-type]
