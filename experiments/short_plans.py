@@ -157,6 +157,22 @@ SHORT: dict[str, Plan] = {
             Row("crvae-gan-mi", MI, GREY),
         ),
     ),
+    "fashion-objective": Plan(
+        "Table 1 on Fashion-MNIST by the paper's objective: dense, recurrent, and with mutual information",
+        "data/fashion32",
+        EMOJI,
+        (
+            Row("vae-gan", "emoji-vae-gan", GREY),
+            Row("crvae-gan", "emoji-crvae-gan", GREY),
+            Row("crvae-gan-mi", MI, GREY),
+        ),
+        "is",
+        judge=("--backbone", "small", "--epochs", "2"),
+        views={
+            "N(0, I)": ("--scores", f"{SAMPLES},reconstruction,kl", "--features", "classifier"),
+            "N(0, I), EfficientNet-Lite0": ("--scores", "kid,prdc"),
+        },
+    ),
     "fashion-controls": _fashion(
         "The same controls on Fashion-MNIST, and the release's KL weights",
         (
