@@ -155,10 +155,14 @@ CLAIMS: Sequence[Claim] = (
 """The first table of docs/evidence.md."""
 
 
-def told(row: Comparison, score: str) -> tuple[str, str, int]:
+def told(row: Comparison, score: str, short: bool = False) -> tuple[str, str, int]:
     """Both values with their intervals, the verdict, and the number of seeds."""
     ours, theirs = paired(row, score)
-    return f"{with_interval(ours)} against {with_interval(theirs)}", verdict(ours, theirs, score), len(ours)
+    return (
+        f"{with_interval(ours, short)} against {with_interval(theirs, short)}",
+        verdict(ours, theirs, score),
+        len(ours),
+    )
 
 
 def written(table: Table) -> str:
@@ -183,7 +187,7 @@ def claims() -> str:
     for claim in CLAIMS:
         says = claim.says
         for row, page in claim.rows:
-            kid, inception = (told(row, score) for score in SAMPLES)
+            kid, inception = (told(row, score, short=True) for score in SAMPLES)
             fewer = [f" ({seeds} seeds)" if seeds < USUAL else "" for _, _, seeds in (kid, inception)]
             word = kid[1] if kid[1] == inception[1] else f"{kid[1]} by KID, {inception[1]} by inception score"
             cells = (says, f"[{row.what}]({page})", row.prior, kid[0] + fewer[0], inception[0] + fewer[1], word)

@@ -57,18 +57,25 @@ def verdict(ours: list[float], theirs: list[float], score: str) -> str:
     return OPEN
 
 
-def with_interval(values: list[float]) -> str:
-    """The mean over seeds and its 95% interval, to two digits of half its width and three of the mean at most.
+def with_interval(values: list[float], short: bool = False) -> str:
+    """The mean over seeds and its 95% interval, or with `short` half its width.
 
-    Where the interval of values above 0 goes below, it says less than the values: then these.
+    Two digits of half the width, `short` one, or two from 10 to 19; three of the mean at most. Where the interval of values above
+    0 goes below, it says less than the values: then these.
     """
     found = intervals.mean(torch.tensor(values, dtype=torch.float64))
     if found["low"] < 0 < min(values):
         return ", ".join(f"{value:.3g}" for value in values)
-    half = found["high"] - found["value"]
-    leading = math.floor(math.log10(abs(found["value"]) or 1))
-    digits = max(0, min(2 - leading, 1 - math.floor(math.log10(half)) if half > 0 else 2))
-    return f"{found['value']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
+    mean, low, high = (found[name] for name in ("value", "low", "high"))
+    leading, half = math.floor(math.log10(abs(mean) or 1)), high - mean
+    digits = 2
+    if half > 0:
+        size = math.floor(math.log10(half))
+        digits = -size if short and half >= 1.95 * 10**size else 1 - size
+    digits = max(0, min(2 - leading, digits))
+    if short:
+        return f"{mean:.{digits}f}\u00a0±\u00a0{half:.{digits}f}"
+    return f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def scores(place: Place, prior: str, score: str) -> dict[int, dict[str, Any]]:

@@ -71,6 +71,19 @@ def test_a_value_is_written_with_its_interval(values, expected):
     assert with_interval(values) == expected
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1.621, 1.652, 1.583], "1.62 ± 0.09"),
+        ([0.0332, 0.0325, 0.0338], "0.0332 ± 0.0016"),
+        ([6.0, 6.2, 5.8], "6.0 ± 0.5"),
+        ([0.0, 0.0, 0.0], "0.00 ± 0.00"),
+    ],
+)
+def test_a_short_interval_is_half_of_the_long_one(values, expected):
+    assert with_interval(values, short=True).replace("\u00a0", " ") == expected
+
+
 def test_seeds_of_a_table_with_a_folder_each_are_put_together():
     """From two reports of `crvae compare` and what `crvae evaluate` wrote of the third seed, which has no inception score."""
     row = Comparison("clothes", "N(0, I)", ("fashion", "emoji-crvae-gan-mi"), ("fashion", "emoji-vae-gan"))
