@@ -61,10 +61,10 @@ def with_interval(values: list[float], short: bool = False) -> str:
     """The mean over seeds and its 95% interval, or with `short` half its width.
 
     Two digits of half the width, `short` one, or two from 10 to 19; three of the mean at most. Where the interval of values above
-    0 goes below, it says less than the values: then these.
+    0 comes near it or goes below, it says less than the values: then these.
     """
     found = intervals.mean(torch.tensor(values, dtype=torch.float64))
-    if found["low"] < 0 < min(values):
+    if min(values) > 0 and found["low"] < 0.1 * found["value"]:
         return ", ".join(f"{value:.3g}" for value in values)
     mean, low, high = (found[name] for name in ("value", "low", "high"))
     leading, half = math.floor(math.log10(abs(mean) or 1)), high - mean
