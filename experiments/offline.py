@@ -10,6 +10,7 @@ larger picture of a pair stays behind.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import lzma
 import re
 import shutil
@@ -31,6 +32,7 @@ from crvae.cache import cache
 from crvae.data import open_data
 from crvae.data.card import CARD, Card, Shard, column_of
 from crvae.data.images import encode
+from crvae.files import write_text
 from crvae.frozen.squeezenet import squeezenet
 from crvae.workplace import workplace
 from experiments.plans import PLANS
@@ -88,6 +90,7 @@ def unpack(kit: Path) -> None:
             continue
         half = emptied(workplace(out, "unpacking"))
         card = open_data(str(source)).card
+        written: dict[str, str] = {}
         with lzma.open(packed) as pixels:
             for shard in _shards(card):
                 table = pq.read_table(source / shard.file)
@@ -97,7 +100,8 @@ def unpack(kit: Path) -> None:
                 )
                 whole = table.append_column("image", column).replace_schema_metadata(table.schema.metadata)
                 pq.write_table(whole, half / shard.file, row_group_size=shard.count, compression="none")
-        shutil.copyfile(source / CARD, half / CARD)
+                written[shard.file] = hashlib.sha256((half / shard.file).read_bytes()).hexdigest()
+        write_text(half / CARD, _with_hashes(card, written).model_dump_json(indent=1))
         half.rename(out)
 
 
@@ -134,6 +138,17 @@ def _needs(name: str, extras: set[str]) -> Iterator[tuple[str, set[str]]]:
 def _shards(card: Card) -> list[Shard]:
     """In the order in which their pixels are packed."""
     return [shard for split in card.splits.values() for shard in split.shards]
+
+
+def _with_hashes(card: Card, written: dict[str, str]) -> Card:
+    """The card of a copy, with the hashes of shards that were written again, and the fingerprint that it had."""
+    splits = {
+        name: split.model_copy(
+            update={"shards": tuple(one.model_copy(update={"sha256": written[one.file]}) for one in split.shards)}
+        )
+        for name, split in card.splits.items()
+    }
+    return card.model_copy(update={"splits": splits, "copy_of": card.fingerprint})
 
 
 def _picture(pixels: BinaryIO, card: Card) -> bytes:

@@ -6,20 +6,14 @@ import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from making import picture
 from PIL import Image
 
 from crvae.cli import main
 
 torch.set_num_threads(1)
-
-
-def picture(seed: int, width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:
-    """A picture that no other seed gives."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR).convert(mode)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

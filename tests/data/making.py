@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from crvae.data import open_data, prepare_source
 
 
@@ -30,3 +33,9 @@ def contents(data) -> dict[str, list[tuple[str, str | None]]]:
             (key, classes[label] if label >= 0 else None) for key, label in zip(split.keys(every), labels, strict=True)
         )
     return found
+
+
+def picture(seed: int, width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:
+    """A picture that no other seed gives."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR).convert(mode)

@@ -160,6 +160,25 @@ def test_a_table_of_labels_that_was_read_is_not_called_not_looked_at(fill, tmp_p
     assert "1 read: table of labels (metadata.csv)" in out
 
 
+def test_tables_of_labels_are_called_read_where_they_were(fill, tmp_path):
+    root = fill(tmp_path / "set", 4)
+    text = "file,hair\n" + "".join(f"{i:03d}.png,{('red', 'grey')[i % 2]}\n" for i in range(4))
+    (root / "labels.csv").write_text(text)
+    (root / "more").mkdir()
+    (root / "more" / "labels.csv").write_text(text)
+    (root / "metadata.csv").write_text("nonsense\n1\n")
+    card = made(root, tmp_path / "out", labels=str(root / "more" / ".." / "labels.csv")).card
+    assert set(describe(card.not_looked_at)) == {
+        "1 read: table of labels (labels.csv)",
+        "2 not looked at: ending .csv (metadata.csv, more/labels.csv)",
+    }
+    card = made(root, tmp_path / "without").card
+    assert set(describe(card.not_looked_at)) == {
+        "2 not looked at: ending .csv (labels.csv, more/labels.csv)",
+        "1 not looked at: table of labels that cannot be used (metadata.csv)",
+    }
+
+
 def test_all_copies_move_together_in_a_small_set(tmp_path, encoded, picture):
     for seed in range(12):
         root = tmp_path / f"set-{seed}"
@@ -260,7 +279,7 @@ def test_ten_thousand_odd_lists_of_names_are_a_tree_or_a_sentence():
         assert len(tree.pictures) + sum(kind.count for kind in tree.not_looked_at) == len(names)
         for item in tree.items():
             item.key.encode()
-            assert item.key.isprintable()
+            assert printable(item.key) == item.key
         assert all(printable(line).encode() for line in (*tree.notes, *describe(tree.not_looked_at)))
 
 
@@ -290,3 +309,18 @@ def test_archives_with_any_member_names_are_read_or_refused_in_words(names, tmp_
             continue
         assert card.files.found <= len(names)
         assert card.files.skipped == 0
+
+
+def test_copies_within_a_split_and_across_are_told_apart_whatever_their_shards(fill, tmp_path, monkeypatch):
+    monkeypatch.setattr("crvae.data.preparation.CHUNK", 1)  # a shard for every image
+    fill(tmp_path / "set" / "train", 3)
+    fill(tmp_path / "set" / "val", 1, 9)
+    shutil.copyfile(tmp_path / "set" / "train" / "000.png", tmp_path / "set" / "train" / "copy.png")
+    shutil.copyfile(tmp_path / "set" / "train" / "001.png", tmp_path / "set" / "val" / "copy.png")
+    card = made(tmp_path / "set", tmp_path / "out").card
+    assert len(card.splits["train"].shards) == 4
+    assert (card.duplicates.images, card.duplicates.across_splits) == (2, 1)
+    assert {frozenset(pair) for pair in card.duplicates.pairs} == {
+        frozenset(("train/000.png", "train/copy.png")),
+        frozenset(("train/001.png", "val/copy.png")),
+    }

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from making import made
 
 from crvae.data import open_data
+from crvae.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,69 @@ def test_the_same_images_at_another_place_have_the_same_fingerprint(images, prep
     assert open_data(tmp_path / "again").fingerprint == open_data(prepared).fingerprint
     assert crvae("prepare", tmp_path / "elsewhere", tmp_path / "other", "--size", 8)[0] == 0
     assert open_data(tmp_path / "other").fingerprint != open_data(prepared).fingerprint
+
+
+@pytest.fixture
+def interrupted(monkeypatch, fill, encoded, picture, tmp_path):
+    """Prepares 8 pictures, 2 a chunk, of which the first is done; the function makes the source of a folder."""
+    import zipfile
+
+    import datasets
+
+    from crvae.data import preparation
+
+    monkeypatch.setattr(preparation, "CHUNK", 2)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    folder, write_chunk = fill(tmp_path / "pictures", 8), preparation.write_chunk
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\n" + "".join(f"{i:03d}.png,{i % 2}\n" for i in range(8)))
+
+    def source(kind: str) -> tuple[Path, dict[str, object]]:
+        names = sorted(path.name for path in folder.iterdir())
+        if kind == "zip":
+            with zipfile.ZipFile(tmp_path / "some.zip", "w") as file:
+                for name in names:
+                    file.write(folder / name, name)
+            return tmp_path / "some.zip", {}
+        if kind == "parquet":
+            rows = {"image": [(folder / name).read_bytes() for name in names]}
+            datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "some.parquet")
+            return tmp_path / "some.parquet", {}
+        return folder, {"labels": str(labels)} if kind == "labels" else {}
+
+    def stop(source: object, chunk: int, *args: object, **options: object) -> None:
+        if chunk:
+            raise KeyboardInterrupt
+        write_chunk(source, chunk, *args, **options)
+
+    def run(kind: str) -> tuple[Path, dict[str, object]]:
+        given, options = source(kind)
+        with monkeypatch.context() as patched:
+            patched.setattr(preparation, "write_chunk", stop)
+            with pytest.raises(KeyboardInterrupt):
+                made(given, tmp_path / "out", **options)
+        assert (tmp_path / ".out.preparing" / "chunk-000000.json").exists()
+        return given, options
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["labels", "folder", "zip", "parquet"])
+def test_what_was_corrected_after_an_interruption_is_not_mixed_with_what_was_done(kind, interrupted, tmp_path):
+    given, options = interrupted(kind)
+    if kind == "labels":
+        table = tmp_path / "labels.csv"
+        table.write_text(table.read_text().replace("000.png,0", "000.png,1"))
+    else:
+        file = given / "000.png" if kind == "folder" else given
+        before = file.stat()
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1))  # the same size
+    with pytest.raises(UserError, match="the source has changed"):
+        made(given, tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("kind", ["labels", "folder", "zip", "parquet"])
+def test_what_was_left_alone_goes_on(kind, interrupted, tmp_path):
+    given, options = interrupted(kind)
+    again, whole = made(given, tmp_path / "out", **options), made(given, tmp_path / "whole", **options)
+    assert again.fingerprint == whole.fingerprint

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from making import made
 from PIL import Image
 
 from crvae.data import batches, open_data
@@ -207,7 +208,7 @@ def test_a_card_that_is_none(text, prepared):
 
 
 def _rewrite(prepared, change) -> None:
-    """Changes the images of the first training shard."""
+    """Changes the images of the first training shard, and its hash in the card."""
     path = next(prepared.glob("train-*.parquet"))
     table = pq.read_table(path)
     column = [{"bytes": change(row["bytes"]), "path": None} for row in table["image"].to_pylist()]
@@ -215,6 +216,9 @@ def _rewrite(prepared, change) -> None:
     pq.write_table(
         table.set_column(place, table.schema.field("image"), pa.array(column, table.schema.field("image").type)), path
     )
+    card = json.loads((prepared / "card.json").read_text())
+    card["splits"]["train"]["shards"][0]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (prepared / "card.json").write_text(json.dumps(card))
 
 
 def test_stored_images_are_checked_before_they_are_decoded(prepared, encoded, picture):
@@ -270,3 +274,28 @@ def test_inspection_shows_images_without_a_class_and_no_empty_rows(crvae, encode
     assert sum(map(int, re.findall(r"\d+", line))) == 12
     with Image.open(tmp_path / "out" / "contact-sheet.png") as sheet:
         assert sheet.height == sum(1 + any(split.classes["label"]) for split in card.splits.values()) * (8 + 2)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("tenth", [True, False])
+def test_a_single_content_trains_wherever_its_hash_would_put_it(tenth, copies, encoded, picture, tmp_path):
+    from crvae.data.rows import by_content
+
+    folder = tmp_path / "one"
+    folder.mkdir()
+    pictures = (encoded(picture(seed, 9, 8)) for seed in range(100))
+    wanted = "validation" if tenth else "train"
+    content = next(file for file in pictures if by_content(hashlib.sha256(file).hexdigest()) == wanted)
+    for i in range(copies):
+        (folder / f"{i}.png").write_bytes(content)
+    data = made(folder, tmp_path / "out")
+    assert {name: split.count for name, split in data.card.splits.items()} == {"train": copies}
+    assert "all images are the same file, so there is one split, train: nothing is held out" in data.card.notes
+    with pytest.raises(UserError, match="no 'validation' split, only train: prepare more images that differ"):
+        data.split("validation")
+    (folder / "other.png").write_bytes(encoded(picture(200, 9, 8)))
+    more = made(folder, tmp_path / "more")
+    assert set(more.card.splits) == {"train", "validation"}
+    assert more.card.notes == ()
+    with pytest.raises(UserError, match="choose one of these"):
+        more.split("test")

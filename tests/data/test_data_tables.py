@@ -149,3 +149,17 @@ def test_what_cannot_be_loaded_is_one_sentence(refused, tmp_path):
     assert "no column of images" in refused("prepare", tmp_path / "text.parquet", tmp_path / "out")
     assert "hub:owner/absent" in refused("prepare", "hub:owner/absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_table_is_one_line_and_one_without_rows_says_so(table, refused, crvae, tmp_path):
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no table")
+    _, _, err = crvae("prepare", tmp_path / "bad.parquet", tmp_path / "out")
+    assert [line for line in err.splitlines() if "magic bytes" in line] == [err.splitlines()[-1]]
+    (tmp_path / "some").mkdir()
+    table.select([]).to_parquet(tmp_path / "none.parquet")
+    table.select([]).to_parquet(tmp_path / "some" / "test.parquet")
+    table.to_parquet(tmp_path / "some" / "train.parquet")
+    for name, split in (("none.parquet", "train"), ("some", "test")):
+        said = refused("prepare", tmp_path / name, tmp_path / "out")
+        assert f"{name} has no rows in its {split} split: leave out files without rows" in said
+    assert crvae("prepare", tmp_path / "some" / "train.parquet", tmp_path / "out", "--size", 8)[0] == 0

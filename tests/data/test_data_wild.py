@@ -34,6 +34,24 @@ def test_prepared_data_are_prepared_again_in_another_size(prepared, tmp_path, cr
     assert made(prepared, tmp_path / "sheet", take="pictures").card.files.used == 1
 
 
+def test_options_that_do_not_apply_are_refused(prepared, fill, tmp_path, refused):
+    for option, value in (("--labels", "none"), ("--labels", "nowhere.csv"), ("--image-column", "image")):
+        said = refused("prepare", prepared, tmp_path / "out", option, value)
+        assert f"{option} does not apply to {prepared}, which is prepared data: leave it out" in said
+    fill(tmp_path / "pictures", 3)
+    said = refused("prepare", tmp_path / "pictures", tmp_path / "out", "--take", "tables")
+    assert "--take tables does not apply" in said
+    assert made(tmp_path / "pictures", tmp_path / "out", take="pictures").card.files.used == 3
+
+
+def test_a_card_of_a_game_does_not_make_prepared_data(fill, tmp_path):
+    root = fill(tmp_path / "cards", 3)
+    (root / "card.json").write_text('{"name": "Pikachu"}')
+    card = made(root, tmp_path / "out").card
+    assert card.source["kind"] == "folder"
+    assert [(kind.reason, kind.first) for kind in card.not_looked_at] == [("ending .json", ("card.json",))]
+
+
 def test_tables_and_pictures_in_one_folder_ask_which(fill, tmp_path, refused):
     import datasets
     from PIL import Image
@@ -111,6 +129,40 @@ def test_splits_are_words_where_they_stand(layout, packed, fill, tmp_path):
     assert all(f"{split} {count}" in note for split, count in (("train", 9), ("validation", 3), ("test", 2)))
 
 
+@pytest.mark.parametrize(
+    ("folders", "classes", "noted"),
+    [
+        (("beaker", "flask", "test_tube"), ("beaker", "flask", "test_tube"), "(test_tube)"),
+        (("covid_test", "flu_test"), ("covid_test", "flu_test"), "(covid_test, flu_test)"),
+        (("set/test/daisy", "set/test/rose"), ("daisy", "rose"), "(test)"),
+        (("test/daisy", "val/daisy"), ("test/daisy", "val/daisy"), "(test, val)"),
+        (("contest", "protest"), ("contest", "protest"), None),
+    ],
+)
+def test_without_training_folders_words_for_held_out_ones_are_classes(folders, classes, noted, fill, tmp_path):
+    for i, folder in enumerate(folders):
+        fill(tmp_path / "images" / folder, 4, 10 * i)
+    data = made(tmp_path / "images", tmp_path / "out")
+    assert data.card.columns == {"label": classes}
+    assert set(data.card.splits) == {"train", "validation"}
+    assert all(label for rows in contents(data).values() for _, label in rows)
+    assert len(data.card.notes) == bool(noted)
+    assert all(f"{noted} are not taken for splits: no folder says train" in note for note in data.card.notes)
+
+
+def test_held_out_words_count_where_a_folder_says_train_or_has_no_other_name(fill, tmp_path):
+    for i, folder in enumerate(("flu_train", "flu_test")):
+        fill(tmp_path / "with train" / folder, 4, 10 * i)
+    assert {name: len(rows) for name, rows in contents(made(tmp_path / "with train", tmp_path / "a")).items()} == {
+        "train": 3, "validation": 1, "test": 4,
+    }  # fmt: skip
+    for i, folder in enumerate(("beaker", "test_tube", "Test/beaker", "Test/test_tube")):
+        fill(tmp_path / "whole" / folder, 4, 10 * i)
+    data = made(tmp_path / "whole", tmp_path / "b")
+    assert data.card.splits["test"].count == 8
+    assert data.card.columns == {"label": ("beaker", "test_tube")}
+
+
 @pytest.mark.parametrize("stray", ["picture", "folder"])
 def test_what_lies_outside_of_the_split_folders_is_named_and_not_trained_on(stray, fill, tmp_path):
     for i, name in enumerate(("train", "valid", "test")):
@@ -134,6 +186,11 @@ def test_file_names_say_splits_only_where_all_do(fill, tmp_path):
     data = made(tmp_path / "some", tmp_path / "b")
     assert "test" not in data.card.splits
     assert "1 file names say validation or test (my test.png" in data.card.notes[0]
+    fill(tmp_path / "no training", 8, 0, "test ({}).png")
+    data = made(tmp_path / "no training", tmp_path / "c")
+    assert set(data.card.splits) == {"train", "validation"}
+    assert "8 file names say validation or test (test (0).png" in data.card.notes[0]
+    assert "none says train" in data.card.notes[0]
 
 
 @many(300)
@@ -153,7 +210,7 @@ def test_a_split_word_stands_between_characters_that_are_no_letters(word, before
 )
 def test_held_out_folders_never_train(folders):
     """The slow way: whatever lies below a folder of a held-out word, first on its path, is found to be held out."""
-    found = in_folders(folders)
+    _, found = in_folders(folders)
     for path in folders:
         word = next((WORDS[part] for part in path if part in WORDS), "train")
         if word != "train":

@@ -74,12 +74,12 @@ def main(args: list[str] | None = None) -> int:
         print(said, file=sys.stderr)
         return code
     except UserError as error:
-        print(f"crvae: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
     except ModuleNotFoundError as error:
         if not (advice := missing(error.name or "", f"crvae {name}")):
             raise
-        print(f"crvae: {advice}", file=sys.stderr)
+        _say(advice)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
@@ -87,8 +87,15 @@ def main(args: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        print(f"crvae: {error.filename or 'standard output'}: {reason(error)}", file=sys.stderr)
+        _say(f"{error.filename or 'standard output'}: {reason(error)}")
         return 2
+
+
+def _say(sentence: str) -> None:
+    """Prints what was wrong, without anything that a terminal would obey: the names of files may hold it."""
+    from crvae.data.accounts import printable
+
+    print("\n".join(map(printable, f"crvae: {sentence}".split("\n"))), file=sys.stderr)
 
 
 def _run(name: str, args: list[str]) -> int:

@@ -70,7 +70,9 @@ def command_type() -> type[Prepare]:
     fields = []
     for option, kind in kinds.items():
         text = ". ".join(f"{', '.join(names)}: {words}" for words, names in helps[option].items())
-        fields.append((option, Annotated[kind, tyro.conf.arg(help=text)], field(default=None)))
+        # tyro's own hint would be "(default: none)", and `none` is a value of --labels
+        described = tyro.conf.arg(help=text, help_behavior_hint="(default: the source's own)")
+        fields.append((option, Annotated[kind, described], field(default=None)))
     return make_dataclass("Prepare", fields, bases=(Prepare,), frozen=True, namespace={"__doc__": Prepare.__doc__})
 
 

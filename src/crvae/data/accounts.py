@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
+from unicodedata import category
 
 FIRST = 5
 """How many names are given with a count."""
@@ -54,17 +55,28 @@ class Tally:
 
 
 def printable(name: str) -> str:
-    """A name as it can be stored and shown: bytes that are not UTF-8 as `\\xe9`, characters that steer a terminal as `?`."""
-    return name if name.isprintable() else "".join(map(_shown, name))
+    """A name as it can be stored and shown, different for every name.
+
+    `\\xe9` is a byte that is not UTF-8; `\\x1b` and `\\u202e` are characters that steer a terminal, end a line or turn what
+    stands around them. All others stay: spaces and joiners of any language, pictures made of several characters.
+    """
+    return name if name.isprintable() else "".join(map(_escaped, name))
 
 
-def _shown(character: str) -> str:
-    if character.isprintable():
-        return character
+_ESCAPED = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of characters that are stored escaped: controls, halves of a pair, ends of lines and paragraphs."""
+
+_TURNING = range(0x202A, 0x202F), range(0x2066, 0x206A)
+"""The characters that turn the direction of what stands around them."""
+
+
+def _escaped(character: str) -> str:
     code = ord(character)
+    if category(character) not in _ESCAPED and not any(code in codes for codes in _TURNING):
+        return character
     if 0xDC80 <= code <= 0xDCFF:  # a byte that Python could not decode in a file's name
         return f"\\x{code - 0xDC00:02x}"
-    return f"\\u{code:04x}" if 0xD800 <= code <= 0xDFFF else "?"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
 
 
 def ending(name: str) -> str:

@@ -19,8 +19,27 @@ _FAINT = 8
 _WHITE_IS_ZERO = 262
 """TIFF's tag PhotometricInterpretation, 0 where the largest value is black."""
 
+_BITS, _COMPRESSION, _SAMPLES, _PLANES, _SIGN = 258, 259, 277, 284, 339
+"""TIFF's tags BitsPerSample, Compression, SamplesPerPixel, PlanarConfiguration and SampleFormat."""
+
 _SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
 """Mode -> the colour space of the profiles that describe it."""
+
+
+def check_tiff(image: Image.Image) -> None:
+    """Raises Unusable for the TIFF files that Pillow opens and reads as other colours, or only in part."""
+    if image.format != "TIFF":
+        return
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits, samples = max(tags.get(_BITS, (1,))), tags.get(_SAMPLES, 1)
+    if tags.get(_PLANES) == 2 and samples > 1 and bits > 8 and tags.get(_COMPRESSION, 1) == 1:
+        raise Unusable(
+            "is a planar 16-bit TIFF without compression, which would be read in wrong colours: save it interleaved"
+        )
+    if 2 in tags.get(_SIGN, ()) and bits == 8:
+        raise Unusable("has signed 8-bit pixels, whose range is unknown")
+    if image.mode == "RGB" and samples > 4:
+        raise Unusable(f"has {samples} bands, of which only three would be kept: save it as RGB")
 
 
 def eight_bit(image: Image.Image, depth: int | None, profile: bytes | None = None, paper: str = "white") -> Image.Image:
@@ -70,7 +89,10 @@ def _without_alpha(image: Image.Image, depth: int | None) -> tuple[Image.Image, 
         return image.convert("L" if image.mode == "1" else image.mode), Image.fromarray((~same * 255).astype(np.uint8))
     if image.mode == "La":
         image = image.convert("LA")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or (image.mode == "P" and transparent is not None):
+    if image.mode == "LA":  # grey stays grey, as its profile describes it
+        alpha = image.getchannel("A")
+        return image.getchannel("L"), alpha if np.asarray(alpha).min() < 255 else None
+    if image.mode in ("RGBA", "PA", "RGBa") or (image.mode == "P" and transparent is not None):
         whole = image.convert("RGBA")
         alpha = whole.getchannel("A")
         return whole.convert("RGB"), alpha if np.asarray(alpha).min() < 255 else None

@@ -92,6 +92,7 @@ def decode(data: bytes, form: Form, *, upright: bool = True, shrink: bool = Fals
                     raise Unusable(
                         f"has {width * height / 1e6:.4g} megapixels, above the limit of {form.pixel_limit / 1e6:g}"
                     )
+                colours.check_tiff(image)
                 if width * height > LARGE and shrink:
                     least = 4 * max(form.sizes) / min(image.size)
                     image.draft(None, (math.ceil(least * width), math.ceil(least * height)))  # JPEG alone can

@@ -11,7 +11,7 @@ _TAG = 0x0112
 _SIZES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 """TIFF type of a whole number -> its format."""
 
-_XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
+_XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
 
 _UNDO = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,11 +31,12 @@ def orientation(image: Image.Image) -> int:
     """
     if image.format == "TIFF":
         return 1
-    exif = image.info.get("exif") or _raw_profile(image.info.get("Raw profile type exif"))
+    app1 = _raw_profile(image.info.get("Raw profile type APP1"))  # EXIF or XMP
+    exif = image.info.get("exif") or _raw_profile(image.info.get("Raw profile type exif")) or app1
     found = from_exif(exif) if isinstance(exif, bytes) else None
     if found is not None:
         return found
-    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or app1
     match = _XMP.search(xmp.encode("utf-8", "replace") if isinstance(xmp, str) else xmp) if xmp else None
     return int(match[1]) if match else 1
 

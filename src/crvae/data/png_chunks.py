@@ -8,7 +8,7 @@ import zlib
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
-_KEPT = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
+_KEPT = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
 """Texts that say how a camera was held."""
 
 _LARGE = 1 << 16

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import itertools
 import json
@@ -95,6 +96,7 @@ def _same_request(source: Source, folder: Path) -> None:
     """Leaves a note of what is being prepared, or compares with the one that is there."""
     request = {"format": FORMAT, "name": source.name, "form": asdict(source.form), "source": source.description}
     request |= {"columns": dict(source.columns), "count": source.count, "chunk": CHUNK, "versions": versions()}
+    request |= {"items": _hash_of_items(source), "files": _hash_of_files(source)}
     text = json.dumps(request, sort_keys=True)
     path = folder / "request.json"
     if not path.exists():
@@ -104,6 +106,27 @@ def _same_request(source: Source, folder: Path) -> None:
             f"{folder} holds an interrupted preparation of something else (other options, or the source has changed): "
             "delete it, or choose another OUT"
         )
+
+
+def _hash_of_items(source: Source) -> str:
+    """SHA-256 of what the source says of its items before they are opened: a label that was corrected changes it."""
+    digest = hashlib.sha256()
+    for item in source.items():
+        said = (item.key, item.split, item.box, sorted(item.labels.items()))
+        digest.update(repr(said).encode(errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def _hash_of_files(source: Source) -> str:
+    """SHA-256 of the sizes and times of the source's files: a picture that was replaced changes it."""
+    digest = hashlib.sha256()
+    for path in source.local_files:
+        try:
+            state = path.stat()
+            digest.update(f"{state.st_size} {state.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(b"gone\n")
+    return digest.hexdigest()
 
 
 def _chunks(source: Source) -> Iterator[tuple[int, list[Item]]]:
@@ -211,7 +234,7 @@ def _finish(source: Source, folder: Path) -> Card:
         boxes=dict(source.boxes),
         source=source.description,
         preparation={name: value for name, value in asdict(form).items() if name not in ("sizes", "channels")},
-        notes=source.notes,
+        notes=(*source.notes, *_single(shards, duplicates)),
         duplicates=duplicates,
         skipped=tuple(skipped),
         not_looked_at=ignored,
@@ -221,6 +244,14 @@ def _finish(source: Source, folder: Path) -> Card:
         versions=versions(),
         licences=dict(source.licences),
     )
+
+
+def _single(shards: dict[str, list[Shard]], duplicates: Duplicates) -> tuple[str, ...]:
+    """A note where all images are alike, so that none is held out."""
+    stored = sum(shard.count for parts in shards.values() for shard in parts)
+    if len(shards) > 1 or stored - duplicates.images > 1:
+        return ()
+    return (f"all images are the same file, so there is one split, {', '.join(shards)}: nothing is held out",)
 
 
 def _accounts(source: Source, stored: int, duplicates: Duplicates, skipped: int) -> Files:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import operator
+import hashlib
 import os
 import struct
 from collections import OrderedDict
@@ -20,7 +20,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from crvae.data.card import CARD, CARD_BYTES, Card, SplitCard, column_of, parse_card
+from crvae.data.card import CARD, CARD_BYTES, Card, Shard, SplitCard, column_of, parse_card
+from crvae.data.indices import values_of, whole_number
 from crvae.errors import UserError
 from crvae.pictures import from_8_bit
 
@@ -42,6 +43,7 @@ class PreparedData:
         self.card = card
         self._files = files
         self._root = root
+        self._checked: set[str] = set()
 
     def __fspath__(self) -> str:
         return self.path
@@ -51,12 +53,28 @@ class PreparedData:
         """Hex SHA-256 of the content."""
         return self.card.fingerprint
 
+    def open(self, shard: Shard) -> Any:
+        """A shard to read. When it is opened first, its hash is compared with the card's; raises UserError if they differ.
+
+        Damage must not reach the decoder of images, which a damaged PNG can crash, and not the labels.
+        """
+        file = self._files.open(f"{self._root}/{shard.file}", "rb")
+        if shard.file in self._checked:
+            return file
+        with file:
+            content = file.read()
+        if hashlib.sha256(content).hexdigest() != shard.sha256:
+            raise UserError(
+                f"{self.path}/{shard.file} is damaged, or not the file that {CARD} describes: copy it or prepare the data again"
+            )
+        self._checked.add(shard.file)
+        return pa.BufferReader(content)
+
     def split(self, name: str) -> Split:
         """One split by name. Raises UserError if there is none of that name."""
         if name not in self.card.splits:
-            raise UserError(
-                f"{self.path} has no {name!r} split, only {', '.join(self.card.splits)}: choose one of these"
-            )
+            cure = "choose one of these" if len(self.card.splits) > 1 else "prepare more images that differ"
+            raise UserError(f"{self.path} has no {name!r} split, only {', '.join(self.card.splits)}: {cure}")
         return Split(self, name)
 
 
@@ -89,7 +107,7 @@ class Split:
         """
         if isinstance(index, slice):
             return from_8_bit(self.images(range(len(self))[index]))
-        number = _number(index)
+        number = whole_number(index)
         if number is None:
             return from_8_bit(self.images(index))  # type: ignore[arg-type]
         if not -len(self) <= number < len(self):  # what ends a loop over the split
@@ -194,7 +212,7 @@ class Split:
 
     def _rows(self, indices: Sequence[int] | Tensor | np.ndarray) -> np.ndarray:
         """`indices` as whole numbers. Raises IndexError and TypeError as `images` says."""
-        rows = _values(indices)
+        rows = values_of(indices)
         if rows.dtype == bool:
             if rows.shape != (len(self),):
                 shape = tuple(rows.shape)
@@ -232,7 +250,7 @@ class Split:
     def _read(self, shard: int, columns: list[str] | None = None) -> pa.Table:
         entry = self.card.shards[shard]
         try:
-            with self.data._files.open(f"{self.data._root}/{entry.file}", "rb") as file:
+            with self.data.open(entry) as file:
                 table = pq.read_table(file, columns=columns).combine_chunks()
         except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
             what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
@@ -252,42 +270,14 @@ class Split:
         raise UserError(f"{self.data.path} is damaged (an image is not a PNG of {size} pixels): prepare the data again")
 
 
-def _number(index: object) -> int | None:
-    """The whole number that `index` is, with or without NumPy or PyTorch; None if it is anything else, a bool included."""
-    if getattr(index, "ndim", 0) or isinstance(index, bool) or getattr(index, "dtype", None) == torch.bool:
-        return None
-    try:
-        return operator.index(index)  # type: ignore[arg-type]
-    except TypeError:
-        return None
-
-
-def _values(indices: object) -> np.ndarray:
-    """An array of whole numbers or of bools. Raises TypeError for other values, and for bools among numbers."""
-    if isinstance(indices, Tensor):
-        indices = indices.detach().cpu()
-        indices = indices.double() if indices.is_floating_point() else indices  # NumPy has no bfloat16
-    mixed = False
-    try:
-        rows = np.asarray(indices)
-        if rows.dtype.kind in "iu" and isinstance(indices, list | tuple):
-            mixed = any(isinstance(value, bool | np.bool_) for value in indices)
-    except ValueError:  # lists of different lengths
-        rows = np.empty(1, dtype=object)
-    if rows.size == 0 and rows.dtype != bool:  # an empty list has no kind
-        return np.empty(0, dtype=np.int64)
-    if mixed or rows.dtype.kind not in "iub":
-        kind = "bools among numbers" if mixed else "other values" if rows.dtype == object else f"{rows.dtype} values"
-        raise TypeError(f"indices must be whole numbers, or a mask of one bool for each image, got {kind}")
-    return rows
-
-
 def open_data(path: str | os.PathLike[str]) -> PreparedData:
     """Opens what `crvae prepare` made, from a folder or any fsspec path (`s3://bucket/birds`).
 
     Raises UserError if it is missing, not prepared, damaged, or of a newer format.
     """
     name = os.fspath(path)
+    if not name:
+        raise UserError("the data (--data) are an empty name: give the folder that `crvae prepare` made")
     try:
         here = os.path.exists(name)  # a folder of this name comes before what fsspec reads into it: `a::b` is a chain
         files, root = (fsspec.filesystem("file"), os.path.abspath(name)) if here else fsspec.core.url_to_fs(name)

@@ -71,6 +71,11 @@ def prepare_source(
     for name, value in {"crop": crop, "square": square, "resample": resample}.items():
         if not (value is None and name in MAY_BE_NONE):
             check_word(f"--{name}", value, WORDS[name])
+    if source == "":
+        raise UserError("SOURCE is empty: give a folder, an archive, a table or the name of a set")
+    for name, value in options.items():
+        if value == "":
+            raise UserError(f"--{name.replace('_', '-')} is empty: give it a value, or leave it out")
     target = Path(out).expanduser()
     must_not_exist(target)
     sizes = (size,) if pair is None else (size, pair)

@@ -43,7 +43,8 @@ class Rows:
 def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:
     """Opens, decodes, crops and scales `items`. `alone`: they are all that the source has.
 
-    Then training and validation both get an image at least, if the source leaves the split to the content.
+    Then training and validation both get an image at least, if the source leaves the split to the content; a single
+    content trains.
     """
     form, rows = source.form, Rows()
     opened: list[_Opened] = []
@@ -59,7 +60,7 @@ def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:
     free = [row for row in opened if row.item.split is None]
     for needed, other in (("validation", "train"), ("train", "validation")):
         digests = sorted({row.digest for row in free if row.split == other})
-        if alone and len(digests) > 1 and not any(row.split == needed for row in opened):
+        if alone and len(digests) > (needed == "validation") and not any(row.split == needed for row in opened):
             for row in free:  # copies move together
                 row.split = needed if row.digest == digests[0] else row.split
     for row in opened:

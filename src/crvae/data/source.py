@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +58,11 @@ class Source(ABC):
     @abstractmethod
     def description(self) -> dict[str, object]:
         """Goes into the card: what decides the content, with no path of this machine."""
+
+    @property
+    def local_files(self) -> Iterable[Path]:
+        """The files of this machine that its images lie in, where it can name them."""
+        return ()
 
     @abstractmethod
     def items(self) -> Iterator[Item]:

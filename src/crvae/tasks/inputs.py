@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from crvae.data.accounts import Tally, describe
-from crvae.data.card import CARD
 from crvae.data.images import PIXELS, Form, Unusable, decode, scale
 from crvae.data.prepared import PreparedData, open_data
 from crvae.data.source import read_file as read_bytes
-from crvae.data.sources.folder import files_below
+from crvae.data.sources.folder import files_below, holds_prepared
 from crvae.data.sources.tree import EXTENSIONS, is_image, no_image
 from crvae.errors import UserError, reason
 from crvae.models.model import Model
@@ -62,6 +63,8 @@ def read_images(
     `option`, for anything that gives no images.
     """
     channels, size, _ = model.image_shape
+    if not source:
+        raise UserError(f"{option} is empty: give prepared data, a folder of images, or an image")
     path = Path(source)
     if _is_prepared(source):
         return _prepared(source, channels, size, limit)
@@ -127,15 +130,26 @@ def distinct(names: list[str]) -> list[str]:
     At most 100 characters and 200 bytes, and 7 more if numbered: with an ending they stay below the 255 bytes of file systems.
     """
     bare = [name[: name.rindex(".")] if name.lower().endswith(EXTENSIONS) else name for name in names]
-    clean = [re.sub(r"[^\w.-]+", "-", name).strip("-.") for name in bare]
-    clean = [name[:100].encode()[:NAME_BYTES].decode(errors="ignore") or "image" for name in clean]
+    clean = [_clean(name)[:100].encode()[:NAME_BYTES].decode(errors="ignore") or "image" for name in bare]
     if len({name.lower() for name in clean}) == len(clean):
         return clean
     return [f"{index:06d}-{name}" for index, name in enumerate(clean)]
 
 
+def _clean(name: str) -> str:
+    """Letters with the marks on them, digits, `_`, `.` and `-` stay; what else there is becomes a dash."""
+    kept = ""
+    for character in unicodedata.normalize("NFC", name):
+        mark = unicodedata.category(character).startswith("M") and not kept.endswith("\0")
+        kept += character if mark or character.isalnum() or character in "_.-" else "\0"
+    return re.sub("\0+", "-", kept).strip("-.")
+
+
 def _is_prepared(source: str) -> bool:
-    return "://" in source or (Path(source) / CARD).is_file()
+    try:
+        return "://" in source or holds_prepared(os.listdir(source))
+    except OSError:  # a file, nothing at all, or a folder that cannot be read
+        return False
 
 
 def _prepared(source: str, channels: int, size: int, limit: int) -> Images:

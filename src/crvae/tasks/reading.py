@@ -9,6 +9,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from crvae.data.accounts import printable
 from crvae.models.given import check_count
 from crvae.models.model import Model
 from crvae.progress import progress, silent
@@ -46,8 +47,8 @@ def read(source: str | os.PathLike[str], model: Model, count: int | None = None)
 def tell_skipped(images: Images) -> None:
     """Names on standard error the first files of a folder that could not be used, and counts the others."""
     for sentence in images.skipped[:SHOWN]:
-        print(f"skipped: {sentence}", file=sys.stderr)
+        print(printable(f"skipped: {sentence}"), file=sys.stderr)
     if len(images.skipped) > SHOWN:
         print(f"skipped: {len(images.skipped) - SHOWN:,} more", file=sys.stderr)
     for line in images.not_looked_at[:SHOWN]:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)

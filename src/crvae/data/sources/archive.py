@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,9 +20,12 @@ from crvae.data.source import Item, Source
 from crvae.data.sources.folder import Labels
 from crvae.data.sources.scratch import no_room, scratch
 from crvae.data.sources.tree import Tree, grow, tables_beside
-from crvae.errors import UserError, brief
+from crvae.errors import UserError, brief, reason
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+
+_UTF_8 = 0x800
+"""The flag of a ZIP's member by which its name is UTF-8."""
 
 UNFOLDED = 4
 """Files and links of a tar together, as a multiple of its files; a small archive could else name folders within folders endlessly."""
@@ -47,6 +50,10 @@ class Archive(Source):
     def description(self) -> dict[str, object]:
         return {"kind": "archive", "file": printable(self.path.name), "files": self.count, "listing": self.tree.listing}
 
+    @property
+    def local_files(self) -> tuple[Path, ...]:
+        return (self.path,)
+
     def items(self) -> Iterator[Item]:
         return self.tree.items()
 
@@ -57,13 +64,17 @@ class Archive(Source):
 @source("archive", takes=lambda name: name.lower().endswith(ENDINGS) and Path(name).is_file())
 def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
     """Lists an archive. Raises UserError if it is damaged or holds no images."""
-    path, tally, unpacked = Path(where), Tally(), None
+    path, tally, unpacked, notes = Path(where), Tally(), None, ()
     try:
         if path.name.lower().endswith(".zip"):
-            places = _in_zip(path, tally)
+            places, notes = _in_zip(path, tally)
         else:
             unpacked = _unpack(path) if path.name.lower().endswith("gz") else None
-            places = _in_tar(unpacked or path, tally)
+            places = _in_tar(unpacked or path, tally, path)
+    except PermissionError as error:
+        raise UserError(
+            f"SOURCE {path} cannot be read ({reason(error)}): give yourself permission to read it"
+        ) from None
     except (
         OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, ValueError
     ) as error:  # fmt: skip
@@ -75,15 +86,19 @@ def archive(where: str | Path, form: Form, *, labels: Labels = None) -> Archive:
     tree = grow(names, str(path), labels, tally, metadata)
     ending = next(ending for ending in ENDINGS if path.name.lower().endswith(ending))
     name = printable(path.name[: -len(ending)])
+    tree = replace(tree, notes=(*tree.notes, *notes))
     return Archive(name=name, form=form, path=path, tree=tree, places=places, unpacked=unpacked, **tree.declared)
 
 
-def _in_zip(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
-    """The files of a ZIP. Names with backslashes, as some Windows programs write them, are read as paths."""
+def _in_zip(path: Path, tally: Tally) -> tuple[dict[str, tuple[int, int] | str], tuple[str, ...]]:
+    """The files of a ZIP, and notes. Names with backslashes, as some Windows programs write them, are read as paths."""
     places: dict[str, tuple[int, int] | str] = {}
+    guessed: list[str] = []
     with zipfile.ZipFile(path) as file:
         for info in file.infolist():
-            name = _clean(info.filename.replace("\\", "/"))
+            said, known = _zip_name(info)
+            name = _clean(said.replace("\\", "/"))
+            guessed += [] if known else [name]
             if name.endswith("/"):
                 continue
             if not name:
@@ -94,11 +109,30 @@ def _in_zip(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
                 tally.add("link in a ZIP", name)
             else:
                 places[name] = info.filename
-    return places
+    if not guessed:
+        return places, ()
+    note = (
+        f"{len(guessed):,} names in the ZIP are not UTF-8 and say no encoding: they are read as cp437, its own "
+        f"({printable(guessed[0])}, …); if they look wrong, unpack it and give the folder"
+    )
+    return places, (note,)
 
 
-def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
-    """The files of a tar. A link means the file, or the files of the folder, that it leads to, where they are in the archive."""
+def _zip_name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """A member's name, and whether its encoding is known: many programs write UTF-8 and do not say so."""
+    if info.flag_bits & _UTF_8 or info.filename.isascii():
+        return info.filename, True
+    try:
+        return info.filename.encode("cp437").decode(), True
+    except UnicodeError:
+        return info.filename, info.filename != info.orig_filename  # other than in the archive: from its Unicode field
+
+
+def _in_tar(path: Path, tally: Tally, what: Path) -> dict[str, tuple[int, int] | str]:
+    """The files of a tar. A link means the file, or the files of the folder, that it leads to, where they are in the archive.
+
+    `path` is the plain tar, `what` the archive that was given. Raises UserError if the tar does not end as tars do.
+    """
     places: dict[str, tuple[int, int] | str] = {}
     links: dict[str, str] = {}
     with tarfile.open(path, "r:") as file:
@@ -116,6 +150,7 @@ def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
                 links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
             else:
                 tally.add("pipe, device or sparse file", name)
+    _check_end(path, file.offset, what, len(places) + len(links))
     found, names = dict(places), sorted(places)
     for name, target in links.items():
         for _ in range(8):
@@ -130,6 +165,25 @@ def _in_tar(path: Path, tally: Tally) -> dict[str, tuple[int, int] | str]:
         else:
             tally.add("link that leads nowhere in the archive", name)
     return found
+
+
+def _check_end(path: Path, end: int, what: Path, files: int) -> None:
+    """Raises UserError unless a tar ends at byte `end`, with zeros and nothing else: a damaged header looks like the end."""
+    unpacked = " unpacked" if path != what else ""
+    with path.open("rb") as file:
+        file.seek(end)
+        block = file.read(tarfile.BLOCKSIZE)
+        if not block or any(block):
+            raise UserError(
+                f"SOURCE {what} is damaged at{unpacked} byte {end:,}, after {files:,} files: download it again, or unpack "
+                "what is there and give the folder"
+            )
+        while block := file.read(1 << 20):
+            if any(block):
+                raise UserError(
+                    f"SOURCE {what} goes on after its end at{unpacked} byte {end:,}, as several archives in one file do: "
+                    "unpack it with tar --ignore-zeros, and give the folder"
+                )
 
 
 def _clean(name: str) -> str:

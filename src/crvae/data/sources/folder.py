@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from crvae.data.accounts import Tally, printable
+from crvae.data.accounts import LABELS_READ, Tally, printable
 from crvae.data.card import CARD, SHARD
 from crvae.data.images import Form
 from crvae.data.registry import source
 from crvae.data.source import Item, Source, read_file
 from crvae.data.sources import table_files
 from crvae.data.sources.tree import Tree, grow, is_image, tables_beside
-from crvae.errors import UserError
+from crvae.errors import UserError, reason
 
 Labels = Annotated[
     str | None,
@@ -39,6 +40,10 @@ class Folder(Source):
     @property
     def description(self) -> dict[str, object]:
         return {"kind": "folder", "files": self.count, "listing": self.tree.listing}
+
+    @property
+    def local_files(self) -> Iterator[Path]:
+        return (self.root / picture.name for picture in self.tree.pictures)
 
     def items(self) -> Iterator[Item]:
         return self.tree.items()
@@ -70,7 +75,16 @@ def folder(
         raise UserError(f"SOURCE {root} is neither a folder, a file nor a named set: check the spelling")
     if take not in (None, "tables", "pictures"):
         raise UserError(f"--take must be tables or pictures, got {take!r}")
-    if (path / CARD).is_file() and take is None:
+    try:
+        top = os.listdir(path)
+    except OSError as error:
+        raise UserError(
+            f"SOURCE {root} cannot be read ({reason(error)}): give yourself permission to read the folder"
+        ) from None
+    if holds_prepared(top) and take is None:
+        for option, value in {"--labels": labels, "--image-column": image_column}.items():
+            if value is not None:
+                raise UserError(f"{option} does not apply to {root}, which is prepared data: leave it out")
         from crvae.data.sources.prepared_again import prepared_again
 
         return prepared_again(path, form)
@@ -88,13 +102,26 @@ def folder(
             if name not in tables:
                 tally.add("beside tables", name)
         return table_files.tables(path, tables, form, labels=labels, image_column=image_column, tally=tally)
+    if take == "tables":
+        raise UserError(f"--take tables does not apply to {root}, which holds none (.parquet, .arrow): leave it out")
     if image_column is not None:
         raise UserError(f"--image-column does not apply to {root}, which holds no tables: leave it out")
     metadata: dict[str, bytes] = {}
     if labels is None:
         names, metadata = tables_beside(names, lambda name, limit: read_file(path / name, limit), tally)
+    elif labels != "none":
+        names = _without_table(path, names, Path(labels).expanduser(), tally)
     tree = grow(names, str(root), labels, tally, metadata)
     return Folder(name=printable(path.resolve().name), form=form, root=path, tree=tree, **tree.declared)
+
+
+def _without_table(root: Path, names: list[str], table: Path, tally: Tally) -> list[str]:
+    """The names without that of the table of labels, where it lies among the pictures: it is tallied as read."""
+    own = [name for name in names if name.rsplit("/", 1)[-1] == table.name and table.is_file()]
+    own = [name for name in own if os.path.samefile(root / name, table)]
+    for name in own:
+        tally.add(LABELS_READ, name)
+    return [name for name in names if name not in own]
 
 
 def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
@@ -125,15 +152,25 @@ def files_below(root: Path, tally: Tally | None = None) -> Iterator[str]:
         below = "" if below == "." else f"{below}/"
         for file in sorted(files):
             path, name = os.path.join(base, file), below + file
-            if os.path.isfile(path):
-                yield name
+            try:
+                regular = stat.S_ISREG(os.stat(path).st_mode)
+            except PermissionError:
+                tally.add("file in a folder that may not be entered", name)
+            except OSError:
+                tally.add("link that leads nowhere", name)
             else:
-                tally.add("link that leads nowhere" if os.path.islink(path) else "pipe or device", name)
+                if regular:
+                    yield name
+                else:
+                    tally.add("pipe or device", name)
 
 
 def _is_prepared(base: str, files: list[str]) -> bool:
     """Whether the folder is prepared data, or `crvae prepare` was interrupted there."""
     folder = os.path.basename(base)
-    if folder.startswith(".") and folder.endswith(".preparing"):
-        return True
+    return (folder.startswith(".") and folder.endswith(".preparing")) or holds_prepared(files)
+
+
+def holds_prepared(files: Collection[str]) -> bool:
+    """Whether a folder of these files is prepared data: a card alone may be of a game."""
     return CARD in files and any(re.fullmatch(SHARD, name) for name in files)

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from crvae.data.card import MOST_VALUES
 from crvae.data.images import Form, Unusable
 from crvae.data.source import UNKNOWN, Item, Source, read_file
 from crvae.data.sources.splits import WORDS
-from crvae.data.sources.table import COLUMN, values_in_words
+from crvae.data.sources.table import not_a_column, values_in_words
 from crvae.errors import UserError, brief
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class Rows(Source):
     tables: dict[str, Dataset] = field(repr=False)
     image: str
     about: dict[str, object]
+    paths: tuple[Path, ...] = ()
+    """Where the tables lie, if they are files of this machine."""
+
+    @property
+    def local_files(self) -> tuple[Path, ...]:
+        return self.paths
 
     @property
     def description(self) -> dict[str, object]:
@@ -51,13 +58,14 @@ class Rows(Source):
         for name, table in self.tables.items():
             split = WORDS.get(name.lower())
             split = None if split == "train" and "validation" not in held_out else split
-            labels = table.select_columns(list(self.columns)) if self.columns else None
+            named = [column for column in self.columns if column in table.features]
+            labels = table.select_columns(named) if named else None
             for part in np.array_split(
                 np.random.Generator(np.random.Philox(0)).permutation(len(table)), len(table) // 4096 + 1
             ):
                 rows = labels[part] if labels is not None else {}
                 for i, row in enumerate(part):
-                    found = {c: _label(table.features[c], rows[c][i], values[c]) for c in self.columns}
+                    found = {c: _label(table.features[c], rows[c][i], values[c]) for c in named}
                     yield Item(f"{name}/{row}", (name, int(row)), split, found)
 
     def open(self, item: Item) -> bytes:
@@ -78,13 +86,22 @@ class Rows(Source):
 def load(what: str, **request: Any) -> dict[str, Dataset]:
     """All splits of a dataset. Raises UserError if they cannot be loaded."""
     from datasets import load_dataset
-    from datasets.utils.logging import disable_progress_bar
+    from datasets.utils.logging import CRITICAL, disable_progress_bar, get_verbosity, set_verbosity
 
     disable_progress_bar()
+    before = get_verbosity()
+    if not what.startswith("hub:"):
+        set_verbosity(CRITICAL)  # what is wrong with a file is said below, once
     try:
         loaded = load_dataset(**request)
     except Exception as error:
+        if empty := re.fullmatch(r'Instruction "(\w+)" corresponds to no data!', str(error)):
+            raise UserError(
+                f"SOURCE {what} has no rows in its {empty[1]} split: leave out files without rows"
+            ) from None
         raise UserError(f"SOURCE {what} cannot be loaded ({brief(error)}): {_cure(error, what)}") from None
+    finally:
+        set_verbosity(before)
     return {str(name): table for name, table in loaded.items()}  # type: ignore[union-attr]
 
 
@@ -122,8 +139,11 @@ def rows(
     from datasets import Image, disable_caching
 
     disable_caching()
-    if isinstance(table.features[image], Image):
-        used = {split: part.cast_column(image, Image(decode=False)) for split, part in used.items()}
+    for split, part in used.items():
+        if image not in part.features:
+            raise UserError(f"SOURCE {what} has no column {image!r} in its {split} rows, only in others")
+        if isinstance(part.features[image], Image):
+            used[split] = part.cast_column(image, Image(decode=False))
     columns, others = _columns(used, labels, image, what)
     counts = {split: len(part) for split, part in used.items()}
     digest = hashlib.sha256(json.dumps([columns, counts], sort_keys=True).encode()).hexdigest()
@@ -178,10 +198,12 @@ def _columns(
     notes, columns = [], {}
     if labels is not None:
         for name in [] if labels == "none" else [name.strip() for name in labels.split(",")]:
-            if name not in table.features or not COLUMN.fullmatch(name):
+            if name not in table.features:
                 raise UserError(
                     f"--labels: SOURCE {what} has no label column {name!r}, only {', '.join(table.column_names)}"
                 )
+            if wrong := not_a_column(name):
+                raise UserError(f"--labels: column {name!r} of SOURCE {what} {wrong}")
             classes = _classes(tables, name)
             if classes is None:
                 raise UserError(f"--labels: column {name!r} of SOURCE {what} is neither text nor whole numbers")
@@ -191,8 +213,8 @@ def _columns(
         if name == image:
             continue
         classes = _classes(tables, name)
-        if not COLUMN.fullmatch(name):
-            notes.append(f"column {name[:64]!r} is not used: a label column's name has letters, digits, _ . - only")
+        if wrong := not_a_column(name):
+            notes.append(f"column {name[:64]!r} is not used: it {wrong}")
         elif classes is None:
             notes.append(f"column {name} is not used: it is neither text nor whole numbers")
         elif isinstance(feature, ClassLabel) or 2 <= len(classes) <= MOST_VALUES or (name == "label" and classes):
@@ -203,19 +225,25 @@ def _columns(
 
 
 def _classes(tables: dict[str, Dataset], column: str) -> tuple[str, ...] | None:
-    """The names of a column's classes; None where it holds neither text nor whole numbers."""
+    """The names of a column's classes over all tables; None where the first holds neither text nor whole numbers.
+
+    Tables may each have a list of names of their own: those of the first list come first, in its order.
+    """
     from datasets import ClassLabel, Value
 
     feature = next(iter(tables.values())).features[column]
-    if isinstance(feature, ClassLabel):
-        return tuple(feature.names)
-    if not isinstance(feature, Value) or not feature.dtype.startswith(
-        ("string", "large_string", "int", "uint", "bool")
-    ):
+    text = isinstance(feature, Value) and feature.dtype.startswith(("string", "large_string", "int", "uint", "bool"))
+    if not text and not isinstance(feature, ClassLabel):
         return None
-    return tuple(
-        sorted({_text(value) for table in tables.values() for value in table.unique(column) if value is not None})
-    )
+    listed: dict[str, None] = {}
+    seen: set[str] = set()
+    for table in tables.values():
+        feature = table.features.get(column)
+        if isinstance(feature, ClassLabel):
+            listed |= dict.fromkeys(feature.names)
+        elif feature is not None:
+            seen |= {_text(value) for value in table.unique(column) if value is not None}
+    return (*listed, *sorted(seen - set(listed)))
 
 
 def _text(value: object) -> str:
@@ -226,7 +254,8 @@ def _label(feature: Any, value: object, index: dict[str, int]) -> int:
     if value is None:
         return UNKNOWN
     if hasattr(feature, "names"):
-        return int(value) if 0 <= int(value) < len(index) else UNKNOWN  # type: ignore[call-overload]
+        number = int(value)  # type: ignore[call-overload]
+        return index[feature.names[number]] if 0 <= number < len(feature.names) else UNKNOWN
     return index.get(_text(value), UNKNOWN)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from crvae.data.accounts import Tally, printable
 from crvae.data.images import Form
@@ -14,6 +18,9 @@ from crvae.data.sources.rows_of_tables import Rows, load, rows
 from crvae.data.sources.splits import split_in
 from crvae.data.sources.tree import is_hidden
 from crvae.errors import UserError, brief
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 KINDS = {".parquet": "parquet", ".arrow": "arrow"}
 
@@ -63,7 +70,8 @@ def tables(
         found = (
             {str(name): part for name, part in loaded.items()} if isinstance(loaded, DatasetDict) else {"train": loaded}
         )
-        return rows(printable(root.resolve().name), str(root), form, found, labels, image_column, {}, tally)
+        made = rows(printable(root.resolve().name), str(root), form, found, labels, image_column, {}, tally)
+        return replace(made, paths=tuple(root / name for name in sorted(files)))
     if len({Path(name).suffix.lower() for name in files}) > 1:
         raise UserError(f"SOURCE {root} mixes Parquet and Arrow files: give one kind")
     parts: dict[str, list[str]] = {}
@@ -71,11 +79,79 @@ def tables(
     for name in sorted(files):
         part = next((part for part in reversed(name.split("/")) if split_in(Path(part).stem)), "")
         said = split_in(Path(part).stem) or "train"
-        parts.setdefault(said, []).append(glob.escape(str(root / name)))
+        parts.setdefault(said, []).append(name)
         words.setdefault(said, set()).add(printable(part) or "the rest")
     shown = [f"{split} ({', '.join(sorted(places)[:3])})" for split, places in words.items()]
     notes = () if words == {"train": {"the rest"}} else (f"splits found in names: {', '.join(shown)}",)
-    loaded = load(str(what), path=KINDS[Path(files[0]).suffix.lower()], data_files=parts)
+    loaded = _loaded(root, parts, labels, what)
     listing = [[printable(Path(name).name), (root / name).stat().st_size] for name in sorted(files)]
     name = printable(what.resolve().stem if what != root else what.resolve().name)
-    return rows(name, str(what), form, loaded, labels, image_column, {"files": listing[:100]}, tally, notes)
+    made = rows(name, str(what), form, loaded, labels, image_column, {"files": listing[:100]}, tally, notes)
+    return replace(made, paths=tuple(root / name for name in sorted(files)))
+
+
+def _loaded(root: Path, parts: Mapping[str, Sequence[str]], labels: str | None, what: Path) -> dict[str, Dataset]:
+    """Split -> its rows. `datasets` gives all files of a load the first one's classes: splits that differ are loaded apart.
+
+    Raises UserError if the files of one split differ in their classes.
+    """
+    meanings = {name: _meanings(root / name, labels) for part in parts.values() for name in part}
+    for part in parts.values():
+        if (unlike := _unlike({name: meanings[name] for name in part})) is not None:
+            column, one, other = unlike
+            raise UserError(
+                f"SOURCE {what}: {printable(one)} and {printable(other)} name the classes of column {column!r} differently: "
+                "write both with the same list of names, or leave the column out by --labels"
+            )
+    apart = _unlike(meanings) is not None
+    files = {split: [glob.escape(str(root / name)) for name in part] for split, part in parts.items()}
+    found: dict[str, Dataset] = {}
+    for some in [{split: part} for split, part in files.items()] if apart else [files]:
+        found |= load(str(what), path=KINDS[Path(next(iter(meanings))).suffix.lower()], data_files=some)
+    return found
+
+
+Meaning = tuple[str, ...] | None
+"""What the values of a column mean: numbers by a list of names, or None for text."""
+
+
+def _meanings(path: Path, labels: str | None) -> dict[str, Meaning]:
+    """Those of the columns that can be labels of a file, whole numbers without names left out; empty if it is damaged."""
+    from datasets import ClassLabel, Features, Value
+
+    try:
+        features = Features.from_arrow_schema(_schema(path))
+    except Exception:  # what is wrong with it, its load will say
+        return {}
+    asked = None if labels is None else {name.strip() for name in labels.split(",")}
+    found: dict[str, Meaning] = {}
+    for name, feature in features.items():
+        if isinstance(feature, ClassLabel):
+            found[name] = tuple(feature.names)
+        elif isinstance(feature, Value) and feature.dtype.startswith(("string", "large_string")):
+            found[name] = None
+    return {name: meaning for name, meaning in found.items() if asked is None or name in asked}
+
+
+def _schema(path: Path) -> pa.Schema:
+    """Raises OSError or ValueError if the file is not a table."""
+    if KINDS[path.suffix.lower()] == "parquet":
+        with path.open("rb") as file:
+            return pq.read_schema(file)
+    with path.open("rb") as file:
+        try:
+            return pa.ipc.open_stream(file).schema
+        except ValueError:
+            file.seek(0)
+            return pa.ipc.open_file(file).schema
+
+
+def _unlike(meanings: Mapping[str, Mapping[str, Meaning]]) -> tuple[str, str, str] | None:
+    """A column and two files that give it different lists of names, or text and then names; None if there are none."""
+    first: dict[str, tuple[str, Meaning]] = {}
+    for name, columns in meanings.items():
+        for column, meaning in columns.items():
+            other, before = first.setdefault(column, (name, meaning))
+            if meaning is not None and meaning != before:
+                return column, other, name
+    return None

@@ -12,7 +12,7 @@ from typing import Any
 
 from crvae.data.accounts import LABELS_READ, Ignored, Tally, ending, printable
 from crvae.data.source import UNKNOWN, Item
-from crvae.data.sources.splits import class_of, in_folders, split_in, wrapper
+from crvae.data.sources.splits import layout, split_in
 from crvae.data.sources.table import METADATA, METADATA_BYTES, Table, plain, read_metadata, read_table
 from crvae.data.unusable import Unusable
 from crvae.errors import UserError
@@ -100,35 +100,38 @@ def grow(
     metadata tables. Files that are not images are counted in `tally`.
     """
     tally = Tally() if tally is None else tally
-    chosen, beside = _images(names, tally, set(tables or ()))
+    tables = tables or {}
+    chosen, beside = _images((name for name in names if name not in tables), tally)
     if not chosen:
         raise UserError(
             f"SOURCE {what} has no image files ({', '.join(EXTENSIONS)}): give a folder of images{_seen(tally)}"
         )
     folders = [tuple(name.split("/")[:-1]) for name in chosen]
-    depth = wrapper(folders)
-    splits = in_folders(path[depth:] for path in folders)
-    notes, pictures = [], []
-    trains, held_out = "train" in splits.values(), {"validation", "test"} & set(splits.values())
-    by_name = {} if splits else _in_files(chosen, notes)
-    labels_of = {path: _label(path[depth:], splits=bool(splits)) for path in set(folders)}
+    found = layout(folders)
+    notes, pictures = list(found.notes), []
+    trains, held_out = "train" in found.splits.values(), {"validation", "test"} & set(found.splits.values())
+    by_name = {} if found.splits else _in_files(chosen, notes)
+    labels_of = {path: unicodedata.normalize("NFC", printable(found.label(path))) for path in set(folders)}
     for name, path in zip(chosen, folders, strict=True):
-        split = by_name.get(name) or splits.get(path[depth:])
-        if split is None and splits and trains:
+        split = by_name.get(name) or found.split(path)
+        if split is None and found.splits and trains:
             tally.add("outside of the split folders", name)
             continue
-        pictures.append(Picture(name.split("/", depth)[-1], name, split, labels_of[path]))
-    if splits or by_name:
-        notes.insert(0, _in_words(splits or by_name, pictures))
+        pictures.append(Picture(name.split("/", found.depth)[-1], name, split, labels_of[path]))
+    if found.splits or by_name:
+        notes.insert(0, _in_words(found.places() or {split: {"file names"} for split in by_name.values()}, pictures))
     if "validation" not in (held_out or by_name.values()):
         pictures = [Picture(p.key, p.name, None if p.split == "train" else p.split, p.label) for p in pictures]
     pictures.sort(key=lambda picture: hashlib.sha256(picture.key.encode(errors="surrogatepass")).digest())
     table, columns = None, {}
     paths = {plain(picture.name): plain(picture.key) for picture in pictures}
     if labels not in (None, "none"):
-        table = read_table(Path(labels).expanduser(), paths)
+        table = read_table(Path(labels).expanduser(), paths, what)
     elif labels is None:
-        table = read_metadata(tables or {}, paths)
+        table = read_metadata(tables, paths)
+    for name, content in tables.items():
+        alone = read_metadata({name: content}, paths)
+        tally.add(LABELS_READ if alone is not None and alone.rows else "table of labels that cannot be used", name)
     if labels is None and any(picture.label for picture in pictures):
         columns["label"] = tuple(sorted({picture.label for picture in pictures} - {""}))
     if table is not None:
@@ -140,10 +143,6 @@ def grow(
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in beside.most_common())
         notes.append(f"files beside pictures of the same name are not read as labels: {kinds} (use --labels TABLE.csv)")
     return Tree(tuple(pictures), columns, table, tuple(notes), tuple(tally))
-
-
-def _label(folders: tuple[str, ...], *, splits: bool) -> str:
-    return unicodedata.normalize("NFC", printable(class_of(folders, splits=splits)))
 
 
 def is_image(name: str) -> bool:
@@ -194,7 +193,7 @@ def is_metadata(name: str) -> bool:
     return name.rsplit("/", 1)[-1].lower() in METADATA and not is_hidden(name)
 
 
-def _images(names: Iterable[str], tally: Tally, read: set[str]) -> tuple[list[str], Counter[str]]:
+def _images(names: Iterable[str], tally: Tally) -> tuple[list[str], Counter[str]]:
     """The image files, all others tallied; and how many files of each ending lie beside a picture of the same name."""
     chosen, others = [], []
     for name in names:
@@ -202,35 +201,32 @@ def _images(names: Iterable[str], tally: Tally, read: set[str]) -> tuple[list[st
             chosen.append(name)
         else:
             kind = ending(name)
-            tally.add(LABELS_READ if name in read and not is_hidden(name) else no_image(name), name)
+            tally.add(no_image(name), name)
             others += [(name, kind)] * (kind in _BESIDE)
     stems = {name.rpartition(".")[0] for name in chosen} if others else set()
     return chosen, Counter(kind for name, kind in others if name.rpartition(".")[0] in stems)
 
 
 def _in_files(names: list[str], notes: list[str]) -> dict[str, str]:
-    """File -> the split that its name says, where every name says one."""
+    """File -> the split that its name says, where every name says one, and some say train."""
     found = {name: split for name in names if (split := split_in(name.rsplit("/", 1)[-1].rpartition(".")[0]))}
     held_out = [name for name, split in found.items() if split != "train"]
-    if held_out and len(found) == len(names):
+    if held_out and len(held_out) < len(found) == len(names):
         return found
     if held_out:
+        others = "others name no split" if len(found) < len(names) else "none says train"
         first = printable(held_out[0])
         notes.append(
-            f"{len(held_out):,} file names say validation or test ({first}, …), others name no split: none is held out for it"
+            f"{len(held_out):,} file names say validation or test ({first}, …), {others}: none is held out for it"
         )
     return {}
 
 
-def _in_words(splits: Mapping[Any, str], pictures: list[Picture]) -> str:
+def _in_words(places: Mapping[str, set[str]], pictures: list[Picture]) -> str:
     """`splits found in names: train 24 (training_set), validation 8 (val)`."""
     counts = Counter(picture.split or "train" for picture in pictures)
-    where: dict[str, set[str]] = {}
-    for place, split in splits.items():
-        part = next(filter(split_in, place)) if isinstance(place, tuple) else "file names"
-        where.setdefault(split, set()).add(printable(part))
     found = [
-        f"{split} {counts[split]:,} ({', '.join(sorted(where.get(split, {'the rest'}))[:3])})"
+        f"{split} {counts[split]:,} ({', '.join(sorted(map(printable, places.get(split, {'the rest'})))[:3])})"
         for split in ("train", "validation", "test")
         if counts[split]
     ]
