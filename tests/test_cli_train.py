@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_the_recipe_comes_first(words, says, capsys):
 
 def test_a_place_with_a_space_is_quoted_where_it_is_typed(tmp_path, capsys, monkeypatch):
     from crvae.cli import stopping
-    from crvae.cli.train import finished
+    from crvae.cli.train import finished, resumable
     from crvae.training.loop import Interrupted
 
     def interrupted() -> None:
@@ -199,9 +200,28 @@ def test_a_place_with_a_space_is_quoted_where_it_is_typed(tmp_path, capsys, monk
     monkeypatch.setattr(stopping, "_advice", [])
     assert finished(lambda: None, out) == 0
     assert f"done: {out} (crvae sample '{out}' --count 64" in capsys.readouterr().err
+    resumable(out)
     assert stopping._advice[-1][0].endswith(f"crvae train --resume '{out}'")
     assert finished(interrupted, out) == 143
     assert capsys.readouterr().err.endswith(f"crvae train --resume '{out}'\n")
+
+
+@pytest.mark.parametrize("moment", ["save", "fit"])
+def test_an_interrupted_run_promises_only_what_is_there(tmp_path, capsys, colour, tiny, monkeypatch, moment):
+    """Before its first checkpoint a run has none that could be whole; it goes on all the same."""
+    from crvae.training.loop import Training
+
+    def stop(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, moment, stop)
+        assert main(["train", "emoji-vae", "--data", str(colour), "--out", str(run), *tiny]) == 130
+    assert capsys.readouterr().err == (
+        f"crvae: interrupted; what {run} has saved stays. Continue with: crvae train --resume {run}\n"
+    )
+    assert main(["train", "--resume", str(run), "--train.images", "32"]) == 0
 
 
 def test_a_folder_without_images_and_a_broken_image(tmp_path, capsys):

@@ -12,10 +12,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper
 
 import crvae as package
 from crvae.cli import main
 from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig
+from crvae.errors import UserError
 from crvae.export import onnx as graphs
 from crvae.export.onnx import AGREEMENT, write_graphs
 from crvae.models.priors import build_prior
@@ -133,3 +135,23 @@ def test_without_the_extra(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["export", str(folder), str(tmp_path / "out"), "--format", "onnx"]) == 2
     assert "crvae[onnx]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [1.0, -1.0, float("nan")])
+@pytest.mark.parametrize("output", [0, 1])
+def test_a_difference_in_any_output_and_direction_is_one(tmp_path, wrong, output):
+    """Both outputs are the input itself."""
+    about = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 3]) for name in ("x", "a", "b")]
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in ("a", "b")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "same", about[:1], about[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, tmp_path / "same.onnx")
+    graph, x = graphs.Graph("same.onnx", torch.nn.Identity(), "x", ("a", "b")), torch.zeros(2, 3)
+    assert graphs._check(graph, tmp_path / "same.onnx", x, (x, x), {}).difference == 0
+    expected = [x, x]
+    expected[output] = torch.tensor([[0, 0, 0], [0, 0, wrong]])
+    with pytest.raises(UserError, match="differs from the model by"):
+        graphs._check(graph, tmp_path / "same.onnx", x, tuple(expected), {})

@@ -166,3 +166,44 @@ def test_kinds_that_may_not_share_a_batch_pass_alone(small):
     judge(torch.rand(4, 3, 32, 32), fakes)
     assert seen == [4] * 5
     assert isinstance(build(config)[0], Autoencoder)
+
+
+class Brightness(torch.nn.Module):
+    """A discriminator that takes bright images for real ones."""
+
+    together = False
+
+    def forward(self, images: Tensor, real: int = 0) -> tuple[Tensor, None]:
+        return images.mean((1, 2, 3)), None
+
+
+BRIGHT, DARK = torch.full((4, 3, 8, 8), 2.0), torch.full((4, 3, 8, 8), -2.0)
+
+
+def test_without_a_margin_a_discriminator_that_never_errs_still_learns():
+    judge = Adversary(Brightness(), {}, margin=0.0)  # type: ignore[arg-type]
+    judge.begin(0)
+    loss, terms, _ = judge(BRIGHT, Fakes(DARK, DARK, None))
+    assert terms["discriminator_error"] == 0
+    assert loss == terms["discriminator"] > 0
+    assert judge.resting == 0
+
+
+@pytest.mark.parametrize(("errs", "rests"), [((False, False), 1), ((True, False), 0), ((False, True), 0)])
+def test_it_rests_at_a_batch_if_it_is_sure_of_every_part(errs, rests):
+    judge = Adversary(Brightness(), {}, margin=0.3)  # type: ignore[arg-type]
+    for _ in range(2):  # what the last batch said is forgotten
+        judge.begin(0)
+        for part in errs:
+            judge(*((DARK, Fakes(BRIGHT, BRIGHT, None)) if part else (BRIGHT, Fakes(DARK, DARK, None))))
+        assert judge.resting == rests
+
+
+def test_it_rests_by_the_errors_of_all_ranks(monkeypatch):
+    monkeypatch.setattr("crvae.training.adversary.mean_over_ranks", lambda error: (error + 1) / 2)  # the other one errs
+    judge = Adversary(Brightness(), {}, margin=0.3)  # type: ignore[arg-type]
+    judge.begin(0)
+    loss, terms, _ = judge(BRIGHT, Fakes(DARK, DARK, None))
+    assert terms["discriminator_error"] == 0.5
+    assert loss > 0
+    assert judge.resting == 0

@@ -134,3 +134,13 @@ def test_bernoulli_objective(small):
     assert terms["reconstruction"].item() == pytest.approx(math.log(2), abs=0.2)  # an untrained decoder says one half
     weights = torch.tensor(config.objective.kl_per_step(8))
     torch.testing.assert_close(loss, terms["reconstruction"] + (weights * terms["kl_per_step"]).sum())
+
+
+def test_the_deviation_that_is_told_is_the_posteriors(small):
+    config = small("convolutional", beta=0, kappa=0)
+    model, _ = build(config)
+    with torch.no_grad():
+        model.latent.log_variance.weight.zero_()
+        model.latent.log_variance.bias.fill_(-2.0)
+    _, terms, _ = GeneratorStep(config, model, None)(torch.rand(8, 3, 32, 32))
+    assert terms["posterior_deviation"].item() == pytest.approx(math.exp(-1))

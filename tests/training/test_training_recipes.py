@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 
 from crvae.config.stage1 import Stage1Config
 from crvae.recipes import RECIPES
-from crvae.training.optimising import Optimising
+from crvae.training.optimising import COOL, Optimising
 from crvae.training.stage1 import Stage1
 
 STAGE1 = [name for name, recipe in RECIPES.items() if isinstance(recipe.config, Stage1Config)]
@@ -158,3 +158,35 @@ def test_a_resting_discriminator_keeps_its_weights_and_their_moments(small, kapp
     step(0.0)
     assert not any(map(torch.equal, before["adversarial_head"][::4], state()["adversarial_head"][::4])), "it goes on"
     assert {float(kept["step"]) for kept in side.optimiser.state.values()} == ({2.0, 3.0} if kappa else {2.0})
+
+
+def test_rates_rise_straight_stay_and_fall_along_a_cosine(small):
+    config = small(beta=0, kappa=0, train={"images": 1000, "rate": 0.5, "ramp_images": 80, "cool_down": 0.4})
+    side = Optimising(Stage1(config).sides[0], config.train, Fabric(accelerator="cpu", devices=1))
+    found = [side.rates(images)["trunk"] for images in (0, 32, 72, 80, 600, 700, 800, 1000)]
+    quarter, half = (COOL + (1 - COOL) * part for part in ((2 + 2**0.5) / 4, 0.5))
+    assert found == pytest.approx([0.5 * share for share in (0.1, 0.5, 1, 1, 1, quarter, half, COOL)])
+
+
+@pytest.mark.parametrize("warm_up", [True, False])
+def test_a_warm_up_begins_with_the_discriminators_first_step(small, warm_up):
+    config = small(objective={"adversarial_after_images": 80}, train={"rate": 1.0, "warm_up": warm_up})
+    side = Optimising(Stage1(config).sides[1], config.train, Fabric(accelerator="cpu", devices=1))
+    found = [side.rates(80 + 8 * step)["adversarial_head"] for step in (0, 9, 10, 29, 30)]
+    rate = config.train.adversarial_head_rate
+    shares = (1 / 50, 1 / 50, 1 / 5, 1 / 5, 1) if warm_up else (1,) * 5
+    assert found == pytest.approx([rate * share for share in shares])
+
+
+def test_adam_forgets_at_both_rates_of_the_configuration(small):
+    config = small(beta=0, kappa=0, train={"beta1": 0.5, "beta2": 0.75})
+    side = Optimising(Stage1(config).sides[0], config.train, Fabric(accelerator="cpu", devices=1))
+    loss, _, _ = side.forward(torch.rand(8, 3, 32, 32))
+    side.backward(loss)
+    gradients = [(p, p.grad.clone()) for p in side.parameters if p.grad is not None]
+    side.set_rates(0)
+    assert side.update()
+    for parameter, gradient in gradients:
+        moments = side.optimiser.state[parameter]
+        torch.testing.assert_close(moments["exp_avg"], 0.5 * gradient)
+        torch.testing.assert_close(moments["exp_avg_sq"], 0.25 * gradient**2)

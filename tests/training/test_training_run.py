@@ -105,7 +105,7 @@ def test_what_is_not_a_run(tmp_path, capsys, trained):
     (run / "environment.json").write_text('{"world": 1}')
     refused(capsys, ["train", "--resume", str(run)], "environment.json cannot be read")
     (run / "environment.json").unlink()
-    refused(capsys, ["train", "--resume", str(run)], "environment.json cannot be read")
+    refused(capsys, ["train", "--resume", str(run)], "environment.json is missing", "Put it back from a copy")
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, capsys, trained):
@@ -123,6 +123,52 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, capsys, trained):
     assert "Traceback" not in said
     assert "cannot write to" in said
     assert "samples" in said
+
+
+def test_a_folder_of_samples_that_is_gone_is_made_again(tmp_path, trained):
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(run / "samples")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert [path.name for path in (run / "samples").iterdir()] == [f"{160:012d}.png"]
+
+
+def test_what_a_configuration_does_not_say_is_said(tmp_path, capsys, trained):
+    """Runs written before an option existed mean its default: that is no secret. What is complete is not commented."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert "does not say" not in capsys.readouterr().err
+    body = yaml.safe_load((run / "config.yaml").read_text())
+    del body["objective"]["kl_early"], body["prior"]
+    (run / "config.yaml").write_text(yaml.safe_dump(body, sort_keys=False))
+    assert main(["train", "--resume", str(run), "--train.images", "176"]) == 0
+    said = f"{run}/config.yaml does not say objective.kl_early: taken as 0.0003; prior: taken as its defaults\n"
+    assert capsys.readouterr().err.count(said) == 1
+    assert main(["train", "--resume", str(run), "--train.images", "192"]) == 0
+    assert "does not say" not in capsys.readouterr().err  # the file was written anew
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"images": "a", "seconds": "b"}', '{"images": 200, "seconds": 1, "images_per_second": "fast"}',
+        '{"images": [1], "seconds": [2]}', '{"images": true, "seconds": 1}', '{"images": 200, "seconds": NaN}',
+        f'{{"images": 1{"0" * 400}, "seconds": 1}}', '{"images": 200, "seconds": Infinity}', "[1, 2]", "7",
+        '{"images": 200, "seconds": 1, "images_per_second": null}', '{"images": -1, "seconds": 1}',
+    ],
+)  # fmt: skip
+def test_reports_are_the_lines_with_numbers(run, line):
+    good = {"images": 16, "seconds": 1.0, "images_per_second": 16.0}
+    (run / "metrics.jsonl").write_text(f'{line}\n{json.dumps(good)}\n{line}\n{{"images": 32, "seconds": 2}}\n{line}\n')
+    assert Run(run).reports() == [good, {"images": 32, "seconds": 2}]
+
+
+def test_a_run_with_odd_reports_goes_on(tmp_path, trained):
+    run = shutil.copytree(trained, tmp_path / "run")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"images": "a", "seconds": "b"}\n{"images": 200, "seconds": 1, "images_per_second": "fast"}\n')
+    assert main(["train", "--resume", str(run), "--train.images", "176"]) == 0
+    lines = [json.loads(line)["images"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [32, 64, 96, 128, 160, 176]
 
 
 def test_data_that_vanished(tmp_path, capsys, colour, tiny):
@@ -153,12 +199,10 @@ def test_other_data_and_precision_need_a_word(tmp_path, capsys, grey, trained):
         shutil.copy(path, tmp_path / "six")
     assert main(["prepare", str(tmp_path / "six"), str(few), "--size", "32", "--workers", "1"]) == 0
     go_on = ["train", "--resume", str(run), "--train.images", "176"]
-    refused(
-        capsys, [*go_on, "--data", str(few)], "the batch of 16 is larger than", "the dataset that the run began with"
-    )
-    refused(capsys, [*go_on, "--data", str(other)], "is not the dataset that the run began with", "--inexact")
+    refused(capsys, [*go_on, "--data", str(few)], "the batch of 16 is larger than", "the dataset of the run")
+    refused(capsys, [*go_on, "--data", str(other)], "is not the run's dataset", "--inexact")
     for word in ([], ["--inexact"]):  # a resumed run takes no option that would make them fit
-        said = "28-pixel images, the recipe needs 32: pass --data with the dataset that the run began with"
+        said = "28-pixel images, the recipe needs 32: pass --data with the dataset of the run"
         refused(capsys, [*go_on, "--data", str(grey), *word], said)
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("precision: fp32", "precision: bf16"))

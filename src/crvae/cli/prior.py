@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import tyro
 
 from crvae.cli.parsing import parse
-from crvae.cli.train import finished
+from crvae.cli.train import finished, resumable
 from crvae.config.prior import PriorConfig
 from crvae.progress import waiting
 from crvae.storage.folders import check_begun
@@ -23,6 +24,8 @@ class Prior:
     """Folder of the run."""
     data: str = ""
     """Where its prepared dataset is now, if not where it was."""
+    inexact: bool = False
+    """Fit it even on another number of devices, in another precision or on another dataset; the run remembers which."""
     prior: PriorConfig = dataclasses.field(default_factory=lambda: PriorConfig(kind="flow"))
 
 
@@ -32,4 +35,7 @@ def run(args: list[str]) -> int:
     with waiting("loading"):
         from crvae.training.launch import resume
 
-    return finished(lambda: resume(command.run, data=command.data, prior=command.prior), command.run)
+    options = {"data": command.data, "inexact": command.inexact, "prior": command.prior}
+    # until the run's configuration holds the new prior, `crvae train --resume` would end with the old one
+    work = partial(resume, command.run, **options, configured=partial(resumable, command.run))
+    return finished(work, command.run)

@@ -90,7 +90,7 @@ class Resume:
     """Where its prepared dataset is now, if not where it was."""
     train: ResumeTrain = dataclasses.field(default_factory=ResumeTrain)
     inexact: bool = False
-    """Continue even on another number of devices, in another precision or on another dataset than the run began with."""
+    """Continue even on another number of devices, in another precision or on another dataset; the run remembers which."""
 
 
 def run(args: list[str]) -> int:
@@ -105,8 +105,10 @@ def run(args: list[str]) -> int:
                 " To continue a run: crvae train --resume RUN"
             )
         command = parse(Resume, sorted(asked) or args, name="train --resume RUN")
+        resumable(command.resume)
         return finished(lambda: _resume(command), command.resume)
     config, command = _configure(args[0], args[1:])
+    resumable(command.out)
     return finished(lambda: _start(config, command), command.out)
 
 
@@ -148,13 +150,17 @@ def _resume(command: Resume) -> None:
     resume(command.resume, data=command.data, images=command.train.images, inexact=command.inexact)
 
 
+def resumable(out: str) -> None:
+    """An interrupted command says from now on that the run `out`, once it is there, goes on by `crvae train --resume`."""
+    advise(f"; what {out} has saved stays. Continue with: crvae train --resume {quote(out)}", Path(out))
+
+
 def finished(work: Callable[[], object], out: str) -> int:
     """Does the work of training the run `out`, and says how it ended. Returns the exit code."""
     from crvae.training.cluster import place
     from crvae.training.loop import Interrupted
 
     first = place().rank == 0
-    advise(f"; the last checkpoint of {out} is whole. Continue with: crvae train --resume {quote(out)}", Path(out))
     try:
         work()
     except Interrupted as stop:

@@ -138,10 +138,19 @@ def _training(about: Provenance) -> str:
     lines.append(f"- Images seen: {about.images:,}")
     if about.seconds is not None:
         lines.append(f"- Training time: {about.seconds / 60:.1f} minutes")
+    if about.before:
+        lines.append(f"- Resumed inexactly: {'; '.join(_resumed(*change) for change in about.before)}")
     named = ("device", "world", "threads", "precision", "torch", "commit")
     known = [f"{key} {_line(about.environment[key])}" for key in named if about.environment.get(key) is not None]
     lines.append(f"- Environment: {', '.join(known) or UNKNOWN}")
     return "## Training\n\n" + "\n".join(lines)
+
+
+def _resumed(images: int, was: dict[str, str]) -> str:
+    """One inexact resume, with what it changed."""
+    earlier = [f"data with the fingerprint `{_line(was['data'])}`"] if "data" in was else []
+    earlier += [f"{name} {_line(was[name])}" for name in ("world", "precision") if name in was]
+    return f"after {images:,} images, until then {', '.join(earlier) or UNKNOWN}"
 
 
 def _option(name: str, value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from crvae.errors import UserError
 from crvae.recipes import RECIPES
 from crvae.storage.models import model_folder
 from crvae.storage.weights import read_config
-from crvae.training.run import Run
+from crvae.training.run import Run, circumstances_differ
 
 SCORES_LIMIT = 1 << 20
 """A larger file of scores is refused, in bytes."""
@@ -41,6 +42,8 @@ class Provenance:
     environment: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     """Training time, all interruptions left out."""
+    before: tuple[tuple[int, dict[str, str]], ...] = ()
+    """Images seen at each inexact resume, and what was another before it: `data` (a fingerprint), `world`, `precision`."""
     fingerprint: str = ""
     """Of the dataset that it was trained on."""
     data: PreparedData | None = None
@@ -69,10 +72,21 @@ def provenance(run: str, *, data: str = "", scores: tuple[Path, ...] = ()) -> Pr
         changed=departures(opened.config({1: Stage1Config, 2: Stage2Config})),
         environment={name: about.get(name) for name in ("device", "precision", "world", "threads", "torch", "commit")},
         seconds=reports[-1]["seconds"] if reports else None,
+        before=_before(about),
         fingerprint=fingerprint,
         data=_dataset(data, about["data"]["path"], fingerprint),
         scores=found,
     )
+
+
+def _before(about: dict[str, Any]) -> tuple[tuple[int, dict[str, str]], ...]:
+    """What environment.json keeps of inexact resumes: of each, what it changed, as it was before."""
+    states = [*about.get("before", []), about]
+    found = []
+    for old, new in pairwise(states):
+        was = {"data": old["data"]["fingerprint"], "world": str(old["world"]), "precision": old["precision"]}
+        found.append((old["images"], {name: was[name] for name in circumstances_differ(old, new)}))
+    return tuple(found)
 
 
 def read_scores(path: Path) -> list[dict[str, Any]]:

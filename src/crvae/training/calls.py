@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import torch
 
 from crvae.devices import kept_generators
+from crvae.errors import UserError
 from crvae.models.model import Model
 from crvae.recipes import named
 from crvae.storage.models import load
 from crvae.training import launch
 from crvae.training.loop import Interrupted
+
+_training = threading.Lock()
+"""Held while this process trains: every random draw follows from torch's one global seed, which a second training would move."""
 
 
 def train(
@@ -31,7 +36,8 @@ def train(
     underscores for each dot and one for each hyphen. Shows a bar. Stop it with Ctrl-C, or with the notebook's stop button:
     everything is saved, and `crvae.resume` continues.
 
-    Raises UserError if `out` exists, the data do not fit the recipe, or an option is wrong; KeyboardInterrupt if stopped.
+    Raises UserError if `out` exists, the data do not fit the recipe, an option is wrong, or another training runs in this
+    process; KeyboardInterrupt if stopped.
 
     >>> model = crvae.train("fast-crvae-gan-mi", "data/photos", "runs/photos", train__images=60_000, train__seed=1)
     """
@@ -45,7 +51,8 @@ def resume(
     """Continues a run exactly where it stopped, and returns its model, on the CPU.
 
     `data`: where its dataset is now, if it was moved. `images`: a new total. `inexact`: continue also in another precision,
-    or on another dataset or number of devices. Raises UserError if that cannot be done, KeyboardInterrupt if stopped.
+    or on another dataset or number of devices, which the run then remembers. Raises UserError if that cannot be done, or
+    another training runs in this process; KeyboardInterrupt if stopped.
 
     >>> model = crvae.resume("runs/photos")
     """
@@ -54,6 +61,8 @@ def resume(
 
 def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Model:
     """The model of the run that `work` trains: with gradients wherever it is called, and torch's generators left as they were."""
+    if not _training.acquire(blocking=False):
+        raise UserError("another training runs in this process: train in a process of its own")
     try:
         with torch.inference_mode(False), torch.enable_grad(), kept_generators():
             return load(work())
@@ -61,3 +70,5 @@ def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Model:
         raise KeyboardInterrupt(
             f"{stop}; everything is saved. Continue with crvae.resume({os.fspath(out)!r})"
         ) from None
+    finally:
+        _training.release()

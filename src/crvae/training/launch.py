@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -29,7 +30,7 @@ from crvae.training.fabric import Fabric
 from crvae.training.logs import check_log
 from crvae.training.loop import Training
 from crvae.training.prior_stage import forget_prior, has_begun, has_prior_stage, prior_training
-from crvae.training.run import Run, check_new_run, environment
+from crvae.training.run import Run, check_new_run, environment, unsaid
 from crvae.training.stage1 import Stage1
 from crvae.training.stage2 import Stage2
 
@@ -67,8 +68,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     training = Training(stage, None, prepared, fabric)
     try:
         if fabric.is_global_zero:
-            path = data if "://" in data else os.path.abspath(data)
-            about = environment(path, prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
+            about = environment(_place_of(data), prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
             fill = partial(keep, config, stage1) if config.stage == 2 else None
             training.run = Run.create(Path(out), config, about, fill)
         training.save()
@@ -82,25 +82,35 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
 
 
 def resume(
-    folder: str, *, data: str = "", images: int = 0, inexact: bool = False, prior: PriorConfig | None = None
+    folder: str,
+    *,
+    data: str = "",
+    images: int = 0,
+    inexact: bool = False,
+    prior: PriorConfig | None = None,
+    configured: Callable[[], object] = lambda: None,
 ) -> Path:
     """Continues the run in `folder` from its newest whole checkpoint, and returns it.
 
     `data` says where the dataset is now, `images` sets a new total, `inexact` allows another precision, number of devices or
-    dataset than the run began with. `prior` replaces the prior of a run whose autoencoder is trained to its end.
+    dataset than the run had; environment.json remembers both. `prior` replaces the prior of a run whose autoencoder is trained
+    to its end. `configured` is called when the run's files say all that was asked, and a resume without it goes on from there.
     """
     path = Path(folder)
     run = Run.open(path) if place().rank == 0 else Run(path)
     try:
-        _continue(run, data, images, inexact, prior)
+        _continue(run, data, images, inexact, prior, configured)
     finally:
         run.release()
     return path
 
 
-def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfig | None) -> None:
+def _continue(
+    run: Run, data: str, images: int, inexact: bool, prior: PriorConfig | None, configured: Callable[[], object]
+) -> None:
     path, folder, first = run.folder, str(run.folder), place().rank == 0
-    config = _asked(run.config(STAGES), folder, images, prior)
+    written = run.config(STAGES)
+    config = _asked(written, folder, images, prior)
     about = run.environment()
     try:
         prepared = open_data(data or about["data"]["path"])
@@ -108,12 +118,12 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
         raise UserError(f"{error}" if data else f"{error}. If the data were moved, pass --data") from None
     check(config, prepared, resumed=True)
     fabric, precision = devices(config.train.precision, config.train.deterministic)
-    found = {"world": fabric.world_size, "precision": precision}
-    changed = [f"{name} was {about[name]}, is now {now}" for name, now in found.items() if about[name] != now]
-    if about["data"]["fingerprint"] != prepared.fingerprint:
-        changed.append(f"{prepared.path} is not the dataset that the run began with")
-    if changed and not inexact:
-        raise UserError(f"{folder} cannot be resumed exactly: {'; '.join(changed)}. Pass --inexact to resume anyway")
+    dataset = {"path": _place_of(data or about["data"]["path"]), "fingerprint": prepared.fingerprint}
+    now = {"data": dataset, "world": fabric.world_size, "precision": precision}
+    if not inexact:
+        run.check_exact(now)
+    if first and (missing := unsaid(written)):
+        print(f"crvae: {path / 'config.yaml'} does not say {'; '.join(missing)}", file=sys.stderr)
     torch.manual_seed(config.train.seed)
     training, complaints = _restored(
         Training(_stage(config, path / "stage1"), run if first else None, prepared, fabric), run
@@ -131,18 +141,29 @@ def _continue(run: Run, data: str, images: int, inexact: bool, prior: PriorConfi
     if prior is not None and training.images < config.train.images:
         seen = f"{training.images:,} of {config.train.images:,} images"
         raise UserError(f"{folder} has seen {seen}. Finish its training first: crvae train --resume {quote(folder)}")
+    if first:
+        run.settle(now, training.images)
     if first and (images or prior is not None):
         if prior is not None:
             forget_prior(run)  # before: a kill must not leave one prior's checkpoints under another's configuration
         run.configure(config)
+    published = (run.model / "config.json").is_file()  # before the barrier: all ranks see the same
     fabric.barrier()
+    configured()
     if not (has_prior_stage(config) and training.images >= config.train.images and has_begun(run)):
         if first:
             forget_prior(run)  # of an autoencoder that continues
             run.forget_after(training.images)
         _fit(training, path)
+    elif not published:
+        training.publish(snapshot=False)
     if has_prior_stage(config):
         _fit(prior_training(config, training.run, path, prepared, fabric), path)
+
+
+def _place_of(data: str) -> str:
+    """A dataset's place as environment.json keeps it: the same from any working directory."""
+    return data if "://" in data else os.path.abspath(data)
 
 
 def _asked(config: Any, folder: str, images: int, prior: PriorConfig | None) -> Any:
@@ -230,7 +251,7 @@ def check(config: Any, data: PreparedData, resumed: bool = False) -> None:
     """
 
     def refuse(problem: str, remedy: str) -> NoReturn:
-        raise UserError(f"{problem}: {'pass --data with the dataset that the run began with' if resumed else remedy}")
+        raise UserError(f"{problem}: {'pass --data with the dataset of the run' if resumed else remedy}")
 
     model, card = config.model, data.card
     check_log(config.train.log)

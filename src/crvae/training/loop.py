@@ -42,6 +42,14 @@ class Interrupted(Exception):
         self.code = 128 + number
 
 
+class Impatient(KeyboardInterrupt):
+    """A second signal: training ends at once, and what was not saved is lost. `code` is the exit code, 143 or 130."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
 class Training:
     """One run on its way from `images` seen to `config.train.images`."""
 
@@ -195,4 +203,4 @@ class _Signals:
         if not self.number:
             self.number, self._since = number, time.monotonic()
         elif time.monotonic() - self._since > IMPATIENCE:
-            raise KeyboardInterrupt
+            raise Impatient(number)

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import torch
 from jaxtyping import Float, Int64
@@ -23,6 +24,7 @@ from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData
 from crvae.devices import quick_arithmetic
+from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.prior import LearnedPrior
@@ -181,7 +183,11 @@ def prior_training(config: Stage1Config, run: Run | None, folder: Path, data: Pr
     discriminator = load_discriminator(folder) if has_discriminator(folder) else None
     training = Training(PriorStage(config, model, discriminator), run, data, fabric)
     if checkpoint.existing(folder / CHECKPOINTS):
-        _, state, complaints = checkpoint.newest(folder / CHECKPOINTS)
+        try:
+            _, state, complaints = checkpoint.newest(folder / CHECKPOINTS)
+        except UserError as error:
+            remedy = f"remove {folder / CHECKPOINTS}, then run: crvae train --resume {quote(str(folder))}"
+            raise UserError(f"{error}. To fit the prior anew instead, {remedy}") from None
         training.restore(state)
         for complaint in complaints if run is not None else ():
             print(f"crvae: {complaint}", file=sys.stderr)

@@ -55,7 +55,7 @@ class Reporter:
         """`images`: seen by this stage so far. The bar counts the work of all the run's stages, so that its time left is the run's."""
         self.run, self._part = run, stage.part
         self._start_images = images
-        self._total = stage.schedule.images
+        self._total = stage.schedule.seen
         self._started = time.monotonic()
         self._said: set[str] = set()
         self._spoken = self._started

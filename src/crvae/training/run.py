@@ -28,6 +28,9 @@ CONFIG_LIMIT = 1 << 18
 
 DEPTH_LIMIT = 16
 
+LARGEST = 1 << 53
+"""A line of metrics.jsonl with a larger number of images, seconds or images a second is not ours."""
+
 
 def check_new_run(folder: str | Path) -> None:
     """Raises UserError if there is something under the name of a new run."""
@@ -79,6 +82,8 @@ class Run:
         for left in (*folder.glob(".*.tmp"), *run.samples.glob(".*.tmp")):  # by a process that was killed
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         put_back(run.model)
+        if not run.samples.exists():
+            run.samples.mkdir()
         return run
 
     def lock(self) -> None:
@@ -122,31 +127,67 @@ class Run:
             raise UserError(f"{path}: {brief(where) + ': ' if where else ''}{first['msg']}") from None
 
     def environment(self) -> dict[str, Any]:
-        """environment.json: what the run was created under. Raises UserError if it cannot be used."""
+        """environment.json: what the run is trained under, and in the list `before` what it was earlier, as `settle` keeps it.
+
+        Raises UserError if it cannot be used.
+        """
         path = self.folder / "environment.json"
         try:
             about = json.loads(_text(path))
-            needed = (about["world"], int), (about["precision"], str), (about["data"]["path"], str)
-            needed += ((about["data"]["fingerprint"], str),)
+            needed = _circumstances(about)
+            for earlier in about.get("before", []):
+                needed += [(earlier["images"], int), *_circumstances(earlier)]
         except UserError:
             raise
+        except FileNotFoundError:
+            raise UserError(
+                f"{path} is missing, which says what the run is trained on. Put it back from a copy: without it the run can be"
+                f" neither resumed nor exported, but {self.model} can be used as it is"
+            ) from None
         except Exception as error:
             raise UserError(f"{path} cannot be read: {brief(error)}") from None
         if any(type(value) is not kind for value, kind in needed):
             raise UserError(f"{path} does not say what the run was created under: put the original back")
         return about
 
+    def check_exact(self, now: dict[str, Any]) -> None:
+        """Raises UserError if the data, world and precision `now` are not those of environment.json."""
+        about, place = self.environment(), now["data"]["path"]
+        changed = [
+            f"{place} is not the run's dataset" if name == "data" else f"{name} was {about[name]}, is now {now[name]}"
+            for name in circumstances_differ(about, now)
+        ]
+        if changed:
+            raise UserError(
+                f"{self.folder} cannot be resumed exactly: {'; '.join(changed)}. Pass --inexact to resume anyway"
+            )
+
+    def settle(self, now: dict[str, Any], images: int) -> None:
+        """Writes to environment.json the data, world and precision (`now`) under which the run continues after `images` seen.
+
+        Earlier ones stay in its list `before`; the same dataset in another place only gets its new path.
+        """
+        about = self.environment()
+        old = {name: about[name] for name in now}
+        if old == now:
+            return
+        if circumstances_differ(old, now):
+            about["before"] = [*about.get("before", []), {"images": images, **old}]
+        write_text(self.folder / "environment.json", json.dumps(about | now, indent=2) + "\n")
+
     def reports(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl that are whole: one that a kill or a full disk tore is passed over."""
+        """The lines of metrics.jsonl that are whole and hold numbers where there must be some; others, as a kill or a full
+        disk tears them, are passed over."""
         found = []
         if self.metrics.is_file():
             for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     report = json.loads(line)
-                    _ = report["images"] + report["seconds"]
+                    numbers = report["images"], report["seconds"], report.get("images_per_second", 0)
                 except (ValueError, LookupError, TypeError, RecursionError):
                     continue
-                found.append(report)
+                if all(type(number) in (int, float) and 0 <= number <= LARGEST for number in numbers):
+                    found.append(report)
         return found
 
     def forget_after(self, images: int) -> None:
@@ -175,6 +216,34 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+
+def circumstances_differ(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Names of what is not the same: `data` (by its fingerprint, wherever it lies), `world`, `precision`."""
+    same = {
+        "data": old["data"]["fingerprint"] == new["data"]["fingerprint"],
+        "world": old["world"] == new["world"],
+        "precision": old["precision"] == new["precision"],
+    }
+    return [name for name in same if not same[name]]
+
+
+def _circumstances(about: dict[str, Any]) -> list[tuple[Any, type]]:
+    """The values that environment.json must have, each with its type."""
+    data = about["data"]
+    return [(about["world"], int), (about["precision"], str), (data["path"], str), (data["fingerprint"], str)]
+
+
+def unsaid(config: BaseModel, before: str = "") -> list[str]:
+    """What the file of a configuration does not say, and how it was taken: `objective.kl_early: taken as 0.0003`."""
+    found = []
+    for name, value in config:
+        if name not in config.model_fields_set:
+            taken = "its defaults" if isinstance(value, BaseModel) else repr(value)
+            found.append(f"{before}{name}: taken as {taken}")
+        elif isinstance(value, BaseModel):
+            found += unsaid(value, f"{before}{name}.")
+    return found
 
 
 def _text(path: Path) -> str:
