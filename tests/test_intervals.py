@@ -65,3 +65,14 @@ def test_without_scipy_one_sentence_says_what_to_install(call, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(UserError, match=r"crvae\[eval\]"):
         call()
+
+
+def test_the_jackknife_of_a_mean_is_students_t_over_the_means_of_its_groups():
+    """Of equally large groups the two are one: 2.262157 is the table's for 9 degrees of freedom."""
+    sample = torch.randn(60, 1, generator=torch.Generator().manual_seed(0)).double()
+    (found,) = jackknife(lambda part: (float(part.mean()),), sample)
+    groups = torch.stack([sample[group::10].mean() for group in range(10)])
+    half = 2.262157 * float(groups.std()) / math.sqrt(10)
+    assert found["value"] == pytest.approx(float(sample.mean()))
+    assert found["high"] - found["value"] == pytest.approx(half, rel=1e-5)
+    assert found["value"] - found["low"] == pytest.approx(half, rel=1e-5)

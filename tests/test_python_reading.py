@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -121,6 +122,23 @@ REFUSALS = {
     "model.prior.fill(z, None)": "steps must be a whole number from 0 to 8, the model's time steps, got None",
     "model.prior.mean_fill(z, '2')": "steps must be a whole number from 0 to 8, the model's time steps, got '2'",
     "model.prior.redraw(z, 0)": "step must be a whole number from 1 to 8, the model's time steps, got 0",
+    "model.prior.fill(z[:, :4], 2)": "z must be b 8 4 4, got 2 4 4 4",
+    "model.prior.fill(z[0], 2)": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
+    "model.prior.fill(z.double(), 2)": "z must be float32 b 8 4 4, got float64. Pass z.to(torch.float32)",
+    "model.prior.redraw(z[0], 2)": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
+    "model.prior.mean_fill(z[0], 2)": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
+    "model.prior.log_prob(z[0])": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
+    "model.prior.log_prob(z[:, :3])": "z must be b 8 4 4, got 2 3 4 4",
+    "model.prior.log_prob(z.long())": "z must be float32 b 8 4 4, got int64. Pass z.to(torch.float32)",
+    "model.prior.potential(z[0])": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
+    "learned.log_prob(z[0])": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
+    "learned.fill(z[:, :4], 2)": "z must be b 8 4 4, got 2 4 4 4",
+    "learned.potential(z[:, :4])": "z must be b 8 4 4, got 2 4 4 4",
+    "flow.potential(z[:, :4])": "z must be b 8 4 4, got 2 4 4 4",
+    "flow.potential(z.double())": "z must be float32 b 8 4 4, got float64. Pass z.to(torch.float32)",
+    "crvae.tasks.interpolation(model, z, z, 1, points=0)": "points must be at least 1, got 0",
+    "crvae.tasks.interpolation(model, z, z, 1, points=2.5)": "points must be a whole number, got 2.5",
+    "crvae.tasks.interpolation(model, z[0], z[0], 1)": "z must be b 8 4 4, got 8 4 4. Pass z[None]",
     "model.encode(x).truncate(-1)": "steps must be a whole number from 0 to 8, the model's time steps, got -1",
     "large.decode(z, 9)": "steps must be a whole number from 0 to 8, the model's time steps, got 9",
     "model.sample(0)": "count must be at least 1, got 0",
@@ -130,6 +148,15 @@ REFUSALS = {
     "model.sample(2, seed=None)": "seed must be a whole number of at most 64 bits, got None",
     "model.sample(2, seed=1.5)": "seed must be a whole number of at most 64 bits, got 1.5",
     "model.sample(2, seed=2**64)": "seed must be a whole number of at most 64 bits, got 18446744073709551616",
+    "model.sample(2, truncation='1')": "truncation must be a finite number, got '1'",
+    "large.sample(2, truncation=float('nan'))": "truncation must be a finite number, got nan",
+    "crvae.load(sys.argv[1], 'gpu')": "device must be one that this machine has, cpu, got 'gpu'",
+    "crvae.load(sys.argv[1], 'cuda')": "device must be one that this machine has, cpu, got 'cuda'",
+    "crvae.load_discriminator(sys.argv[1], 'cuda:1')": "device must be one that this machine has, cpu, got 'cuda:1'",
+    "crvae.load(3)": "a model is named by its run, folder or name as text or a path, got 3",
+    "crvae.load(None)": "a model is named by its run, folder or name as text or a path, got None",
+    "crvae.evaluate(model, sys.argv[3], images=2.5)": "--images must be a whole number, got 2.5",
+    "crvae.evaluate(model, sys.argv[3], seed='0')": "--seed must be a whole number, got '0'",
     "large.encode(torch.zeros(1, 3, 48, 48))": "images must be b 3 32 32 or b 3 64 64 in [-1, 1], got 1 3 48 48",
     "large.upscale(torch.zeros(1, 3, 64, 64))": "images must be b 3 32 32 in [-1, 1], got 1 3 64 64",
     "large.decode(z[:, :4])": "z must be b 8 4 4, got 2 4 4 4",
@@ -147,6 +174,12 @@ def test_models_refuse_in_one_sentence(trained, upsampled, colour):
         "stored = crvae.open_data(sys.argv[3]).split('train').images([0, 1])",
         "x, z = crvae.pictures.from_8_bit(stored), torch.zeros(2, 8, 4, 4)",
         "model.decode(model.encode(x).mean); large.reconstruct(x); large.reconstruct(large.upscale(x))",
+        "from crvae.config.prior import AutoregressivePriorConfig, FlowPriorConfig",
+        "from crvae.models.priors import build_prior",
+        "learned = build_prior(AutoregressivePriorConfig(width=8), (8, 4, 4), 8)",
+        "flow = build_prior(FlowPriorConfig(width=8), (8, 4, 4), 8)",
+        "learned.log_prob(z.double()); model.prior.log_prob(z.double()); flow.potential(z); learned.fill(z, 2)",
+        "model.sample(2, truncation=numpy.float32(0.5)); crvae.load(sys.argv[1], torch.device('cpu'))",
         "model.decode(z, numpy.int64(2)); model.prior.mean_fill(z, torch.tensor([0, 8])); large.prior.fill(z, 8)",
         "with torch.autocast('cpu', torch.bfloat16): model.encode(x.bfloat16())",
         "for line in sys.argv[4:]:",
@@ -155,7 +188,11 @@ def test_models_refuse_in_one_sentence(trained, upsampled, colour):
     ]
     arguments = [*map(str, (trained, upsampled, colour)), *REFUSALS]
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(lines), *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", "\n".join(lines), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
     )
     assert done.returncode == 0, done.stderr
     assert dict(zip(REFUSALS, done.stdout.splitlines(), strict=True)) == REFUSALS

@@ -98,3 +98,15 @@ def test_a_misspelt_option_is_named_with_a_near_one(command, capsys):
 )
 def test_a_near_name_is_offered(line, near, capsys):
     assert f"did you mean {near}?" in refused(line.split(), capsys)
+
+
+def test_recipes_say_what_each_stage_is_run_with(capsys):
+    stage1, stage2 = (
+        "crvae train RECIPE --data DATA --out RUN\n",
+        "crvae train RECIPE --stage1 RUN1 --data DATA --out RUN\n",
+    )
+    for words, both in (([], True), (["--all"], True), (["birds"], True), (["mnist"], False)):
+        assert main(["recipes", *words]) == 0
+        said = capsys.readouterr().out
+        assert stage1 in said
+        assert (stage2 in said) == both

@@ -42,6 +42,9 @@ REFUSED = {
     "sample {here} --out {out}.png": "holds no model: neither model/config.json nor config.json is there",
     "decode {here}/nope.safetensors": "nope.safetensors does not exist: make it with `crvae encode`",
     "decode {here}/nope.crz": "nope.crz does not exist: make it with `crvae encode --format crz`",
+    "encode faces --images x {out}.crz": "out.crz is for --format crz. Pass --format crz, or name a file that ends in .safetensors",
+    "traverse faces profile --images {file} --out {out}.png": "gives one image, and intervals over images need two or more: give",
+    "traverse faces rate --data {file} --out {out}": "gives one image, and intervals over images need two or more: give",
     "decode {here}/nope": "nope does not exist: make it with `crvae encode`",
 }
 
@@ -50,7 +53,7 @@ REFUSED = {
 def answers(tmp_path_factory) -> dict[str, tuple[int, str]]:
     """Command -> its exit code and what it said, where torch cannot be imported; a command that does so ends them all."""
     here = tmp_path_factory.mktemp("here")
-    lines = json.dumps([line.format(here=here, out=here / "out") for line in REFUSED])
+    lines = json.dumps([line.format(here=here, out=here / "out", file=__file__) for line in REFUSED])
     said = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, lines], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert not list(here.iterdir())

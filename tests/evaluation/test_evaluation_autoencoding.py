@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from crvae.binarisation import binarised
+from crvae.config.stage1 import ModelConfig
 from crvae.data import open_data
-from crvae.evaluation.autoencoding import active_units, latent_scores, reconstruction_scores, reconstructions
+from crvae.evaluation.autoencoding import active_units, held_out, latent_scores, reconstruction_scores, reconstructions
 from crvae.evaluation.distance import PerceptualDistance
-from crvae.pictures import from_8_bit
+from crvae.evaluation.features import spaced
+from crvae.models import Autoencoder
+from crvae.pictures import from_8_bit, to_8_bit
 from crvae.storage.models import load
 
 
@@ -67,3 +74,16 @@ def test_the_distance_is_zero_for_equals_and_grows_with_noise(distance, images):
     torch.testing.assert_close(distance(images, other), distance(other, images))
     grey = images[:, :1]
     torch.testing.assert_close(distance(grey, grey.flip(0)), distance(grey.expand(-1, 3, -1, -1), grey.flip(0)))
+
+
+@pytest.mark.parametrize("kind", ["bernoulli", "gaussian"])
+def test_a_bernoulli_decoder_is_held_to_black_and_white_images(grey, kind):
+    model = Autoencoder(ModelConfig(size=28, channels=1, width=1, latent_channels=8, likelihood=kind))
+    split = open_data(grey).split("train")
+    request = SimpleNamespace(seed=3)
+    evidence: Any = SimpleNamespace(subject=SimpleNamespace(autoencoder=model), split=split, count=20, request=request)
+    _, stored = held_out(evidence)
+    original = split.images(spaced(len(split), 20))
+    expected = to_8_bit(binarised(from_8_bit(original), 3)) if kind == "bernoulli" else original
+    assert len(original.unique()) > 2
+    assert torch.equal(stored, expected)

@@ -84,8 +84,12 @@ def test_mistakes_are_one_sentence(trained, colour, grey, tmp_path, capsys):
     assert "nothing-there" in evaluate(capsys, tmp_path / "nothing-there", colour)
     assert "do not exist" in evaluate(capsys, trained, tmp_path / "nothing-there")
     assert "prepare the data" in evaluate(capsys, trained, grey, "--split", "train")
-    assert "at least 20" in evaluate(capsys, trained, colour)  # its validation split is tiny
-    assert "at least 20" in evaluate(capsys, trained, colour, "--split", "train", "--images", "19")
+    too_few = "kid needs at least 20: leave it out of --scores, or give more"
+    assert too_few in evaluate(capsys, trained, colour, "--scores", "kl,kid")  # its validation split is tiny
+    assert too_few in evaluate(capsys, trained, colour, "--split", "train", "--images", "19", "--scores", "kid")
+    assert "--images asks for 1 image, and reconstruction needs at least 2: give more" in evaluate(
+        capsys, trained, colour, "--images", "1"
+    )
     assert "has only" in evaluate(capsys, trained, colour, "--split", "train", "--images", "1000")
     assert "no score 'mse'" in evaluate(capsys, trained, colour, *SOME, "--scores", "kid,mse")
     assert "--classifier" in evaluate(capsys, trained, colour, *SOME, "--scores", "is")
@@ -99,6 +103,7 @@ def test_mistakes_with_folders_of_images(trained, colour, tmp_path, capsys):
     assert main(["sample", str(trained), "--count", "20", "--out", str(out)]) == 0
     capsys.readouterr()
     train = ("--split", "train")
+    assert "kid needs at least 20: give more" in evaluate(capsys, out, colour, *train, "--images", "19")
     assert f"--images 24: {out} has only 20 images" in evaluate(capsys, out, colour, *train, "--images", "24")
     assert "needs a Stage1 run" in evaluate(capsys, out, colour, *train, "--scores", "nll")
     first = sorted(out.glob("*.png"))[3]
@@ -190,7 +195,7 @@ def test_a_run_that_goes_on_training_is_scored_as_it_was_loaded(trained, colour,
 def test_compare_refuses_before_it_measures(trained, colour, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(comparison, "cost", lambda *_, **__: pytest.fail("measured"))
     assert main(["compare", str(trained), "emoji", "--data", str(colour), "--out", str(tmp_path / "report")]) == 2
-    assert "the validation split of" in capsys.readouterr().err  # it is tiny
+    assert "what is scored, emoji, is colour of 64x64: prepare the data with --size 64" in capsys.readouterr().err
 
 
 def test_a_flow_has_no_likelihood_and_says_so_at_once(colour, capsys, monkeypatch):

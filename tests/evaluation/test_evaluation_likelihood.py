@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from crvae.binarisation import binarised
 from crvae.cli import main
 from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
+from crvae.data import open_data
 from crvae.evaluation import likelihood
 from crvae.evaluation.likelihood import BernoulliDecoder, GaussianDecoder, bounds, observation_variance
 from crvae.models.autoencoder import Autoencoder
@@ -152,3 +155,26 @@ def test_the_command_on_a_bernoulli_and_a_gaussian_run(tmp_path, grey, colour, t
     assert main(["evaluate", str(trained), "--data", str(colour), *options, *chosen]) == 0
     details = json.loads(capsys.readouterr().out)["scores"]["elbo"]["details"]
     assert details["observation_variance"] == 0.25
+
+
+def test_the_variance_is_that_of_images_decoded_from_draws():
+    """Of a model that knows every image but for noise of variance 0.25, it is the noise's."""
+    model: Any = SimpleNamespace(
+        device=torch.device("cpu"),
+        encode=lambda x: DiagonalGaussian(x, torch.full_like(x, math.log(0.25))),
+        decode=lambda z: z,
+    )
+    assert observation_variance(model, torch.rand(40, 3, 32, 32), 0) == pytest.approx(0.25, rel=0.02)
+
+
+def test_the_variance_is_found_on_validation_images_where_there_are_some(colour, monkeypatch):
+    data, seen = open_data(colour), []
+    monkeypatch.setattr(likelihood, "observation_variance", lambda model, x, seed: seen.append(x) or 0.5)
+    evidence: Any = SimpleNamespace(
+        split=data.split("train"), request=SimpleNamespace(observation_variance=0.0, seed=0)
+    )
+    model: Any = SimpleNamespace(config=SimpleNamespace(likelihood="gaussian"), image_shape=(3, 32, 32))
+    validation = data.split("validation")
+    expected = (0.5, f"squared error on {len(validation)} images of validation")
+    assert likelihood._variance(model, evidence) == expected
+    assert torch.equal(seen[0], validation[:])

@@ -8,6 +8,7 @@ import pytest
 
 import crvae.cli.evaluate
 from crvae.cli import main
+from crvae.errors import UserError
 from crvae.evaluation import comparison
 from crvae.evaluation.evaluate import evaluate
 from crvae.evaluation.registry import GENERATED, SCORES, STAGE1, Need, Request, in_order, score
@@ -94,17 +95,26 @@ def test_what_is_compared_is_counted_once_and_the_smallest_is_named(trained, col
     few = tmp_path / "few"
     assert main(["sample", str(trained), "--count", "20", "--out", str(few)]) == 0
     counted, count = [], comparison.asked
-    monkeypatch.setattr(
-        comparison, "asked", lambda subjects, request: counted.append(subjects) or count(subjects, request)
-    )
-    monkeypatch.setattr(comparison, "cost", lambda *_, **__: pytest.fail("measured"))
+
+    def counting(subjects, request):
+        found = count(subjects, request)
+        counted.append(([subject.name for subject in subjects], found.count, found.left_out))
+        return found
+
+    def stop(*_, **__):
+        raise UserError("all that is asked for is known")
+
+    monkeypatch.setattr(comparison, "asked", counting)
+    monkeypatch.setattr(comparison, "cost", stop)
     score("wide", needs=(STAGE1, Need(lambda request, subject: "", least=30)), gives={})(toys.brightness)
     options = ["--data", str(colour), "--split", "train", "--out", str(tmp_path / "report")]
     for runs in ([str(few), str(trained)], [str(trained), str(few)]):
         capsys.readouterr()
         assert main(["compare", *runs, *options]) == 2
-        assert f"crvae: {few} has 20 images, and wide needs at least 30: leave it out" in capsys.readouterr().err
-    assert [[subject.name for subject in subjects] for subjects in counted] == [[str(few), str(trained)], runs]
+        assert "all that is asked for is known" in capsys.readouterr().err
+    assert counted == [([str(few), str(trained)], 20, ["wide"]), (runs, 20, ["wide"])]
+    assert main(["compare", *runs, *options, "--scores", "kid", "--images", "19"]) == 2
+    assert "kid needs at least 20: leave it out of --scores" in capsys.readouterr().err
     assert main(["compare", *runs, *options, "--images", "21"]) == 2
     assert f"crvae: --images 21: {few} has only 20 images" in capsys.readouterr().err
 

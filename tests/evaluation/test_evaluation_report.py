@@ -16,6 +16,7 @@ from crvae.config.stage1 import Stage1Config
 from crvae.evaluation import comparison
 from crvae.evaluation.comparison import Comparison, Entry
 from crvae.evaluation.cost import Cost, cost, not_quiet
+from crvae.evaluation.curves import save_curves
 from crvae.evaluation.latency import QUIET, Others
 from crvae.evaluation.published import published
 from crvae.evaluation.report import warnings, write_report
@@ -59,6 +60,28 @@ def test_values_of_different_kinds_have_no_best(tmp_path):
     )
     assert page.count("class=best") == 1
     assert markdown.count("- ELBO: ") == 1
+
+
+def test_scores_of_images_of_different_sizes_have_no_best_and_a_note(tmp_path):
+    kid = Score("KID (x)", 2.0, 1.9, 2.1, "i", "lower", "u", "p", "1", 20, 0)
+    a, b = entry("a", kid=kid), entry("b", kid=replace(kid, value=1.0, low=0.9, high=1.1))
+    a.size = b.size = 32
+    _, markdown, page = written(tmp_path, a, b)
+    assert page.count("class=best") == 1
+    assert "differ in size" not in markdown
+    b.size = 64
+    rows, markdown, page = written(tmp_path, a, b)
+    assert "class=best" not in page
+    assert len(rows["KID (x), u ↓"]) == 2
+    assert (
+        "- The images differ in size (a 32 pixels, b 64 pixels): scores of images of different sizes do not" in markdown
+    )
+    assert b.json()["size"] == 64
+
+
+def test_what_was_left_out_is_a_note(tmp_path):
+    write_report(Comparison("d", "test", 9, 0, "own", [entry("a", active_units=ACTIVE)], left_out=["kid"]), tmp_path)
+    assert "- Left out, as there are only 9 images: kid (needs 20)." in (tmp_path / "report.md").read_text()
 
 
 def test_every_blank_cell_says_why(tmp_path):
@@ -151,3 +174,37 @@ def test_compare_says_that_the_machine_is_busy_and_why_cells_are_blank(trained, 
     page = (tmp_path / "report" / "report.html").read_text()
     assert "too long: machine not quiet" in page
     assert "<td></td>" not in page
+
+
+@pytest.mark.parametrize(("better", "arrow"), [("higher", "↑"), ("lower", "↓")])
+def test_the_best_is_marked_where_its_interval_meets_no_other(tmp_path, better, arrow):
+    """Of values 2 apart: intervals of 0.9 to each side leave a gap, intervals of 1.1 meet."""
+    sign = 1 if better == "higher" else -1
+    for half, marked in ((0.9, f"**{3 * sign}**"), (1.1, f"{3 * sign}")):
+        scores = [
+            replace(ACTIVE, value=v, low=v - half, high=v + half, better=better, interval="i")
+            for v in (1.0 * sign, 3.0 * sign, 0.0)
+        ]
+        entries = [entry(name, active_units=score) for name, score in zip("abc", scores, strict=True)]
+        rows, _, page = written(tmp_path, *entries)
+        assert [cell.partition(" ")[0] for cell in rows[f"active units, of 384 {arrow}"]] == [f"{sign}", marked, "0"]
+        assert page.count("class=best") == ("*" in marked)
+
+
+def test_curves_are_each_runs_reports_over_thousands_of_images(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("crvae.pictures.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    runs = {
+        "a": [{"images": 2000, "kl": 3.0, "reconstruction": 0.5}, {"images": 4000, "kl": 2.0, "reconstruction": 0.4}],
+        "b": [{"images": 1000, "kl": 7.0}, {"images": 3000, "kl": None}],
+    }
+    assert save_curves(runs, tmp_path / "curves.png")
+    panels = {
+        panel.get_title(): {line.get_label(): line.get_xydata().tolist() for line in panel.lines}
+        for panel in drawn[0].axes
+    }
+    assert panels == {
+        "reconstruction": {"a": [[2, 0.5], [4, 0.4]]},
+        "kl": {"a": [[2, 3], [4, 2]], "b": [[1, 7]]},
+    }
+    assert not save_curves({"a": [{"images": 1}]}, tmp_path / "none.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.stats import binom
 
+from crvae.evaluation.features import Compared
 from crvae.evaluation.image_scores import fid, inception_score, kid, precision_and_recall
+from crvae.evaluation.registry import SCORES
 from crvae.evaluation.score import Score
 from crvae.intervals import share
 
@@ -183,3 +186,38 @@ def test_a_score_as_json_has_no_number_that_json_lacks():
     found = score.json()
     assert (found["value"], found["low"], found["high"]) == (None, None, 1.0)
     assert found["details"] == {"per_step": [None, 1.0]}
+
+
+def test_the_inception_score_tells_that_of_the_real_images_too():
+    real, fake = 100.0 * torch.eye(5).repeat(8, 1), 100.0 * torch.eye(5)[:2].repeat(20, 1)
+    evidence = SimpleNamespace(once=lambda _: Compared(real, fake, ABOUT), request=SimpleNamespace(seed=0))
+    score = SCORES["is"].compute(evidence)["is"]  # type: ignore[arg-type]
+    assert score.value == pytest.approx(2)
+    assert score.details["of_real_images"] == pytest.approx(5)
+
+
+def test_kid_compares_blocks_of_at_most_so_many_images(monkeypatch):
+    sizes = []
+    monkeypatch.setattr("crvae.evaluation.image_scores.BLOCK", 10)
+    monkeypatch.setattr("torchmetrics.image.kid.poly_mmd", lambda a, b: sizes.append(len(a)) or torch.zeros(()))
+    kid(torch.zeros(25, 2), torch.zeros(25, 2), 0, **ABOUT)
+    assert sizes[:3] == [9, 9, 7]
+    assert max(sizes) <= 10
+
+
+def test_precision_and_recall_are_the_double_loop_over_third_neighbours():
+    generator = torch.Generator().manual_seed(0)
+    real, fake = torch.randn(30, 2, generator=generator), torch.randn(30, 2, generator=generator) + 1.5
+
+    def covered(points, references) -> float:
+        radii = [sorted(math.dist(a, b) for b in references.tolist())[3] for a in references.tolist()]  # 0: itself
+        near = [
+            any(math.dist(p, r) <= radius for r, radius in zip(references.tolist(), radii, strict=True))
+            for p in points.tolist()
+        ]
+        return sum(near) / len(near)
+
+    found = precision_and_recall(real, fake, 0, **ABOUT)
+    assert 0 < covered(fake, real) < 1
+    assert found["precision"].value == pytest.approx(covered(fake, real))
+    assert found["recall"].value == pytest.approx(covered(real, fake))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 
 from crvae.errors import UserError
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.stability import SNAPSHOTS, cut, stability
+from crvae.intervals import mean
 from crvae.pictures import from_8_bit, save_grid
 
 
@@ -71,3 +74,27 @@ def test_one_snapshot_tells_nothing_and_a_strange_one_is_named(tmp_path, trained
     found = stability(str(trained), (3, 32, 32), distance)
     assert found is not None
     assert len(found.images) == len(list((trained / "samples").glob("*.png")))
+
+
+def test_movement_is_of_each_latent_over_its_snapshots_and_variety_of_the_last(tmp_path):
+    """By the mean difference of colours: latents move by 10 or 30 from the first to the second, and no further."""
+    plain = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    moved = plain + torch.tensor([10, 30, 30, 10], dtype=torch.uint8).view(4, 1, 1, 1)
+    (tmp_path / "samples").mkdir()
+    for number, images in enumerate((plain, moved, moved)):
+        save_grid(from_8_bit(images), tmp_path / "samples" / f"{number:012d}.png")
+
+    class Difference:
+        about: ClassVar = {"implementation": "test", "version": "1"}
+
+        def __call__(self, one, other):
+            return (one.float() - other.float()).abs().mean((1, 2, 3))
+
+    found = stability(str(tmp_path), (3, 32, 32), Difference())  # type: ignore[arg-type]
+    assert found is not None
+    each = mean(torch.tensor([5.0, 15.0, 15.0, 5.0]))
+    for end in ("value", "low", "high"):
+        assert getattr(found.scores["movement"], end) == pytest.approx(each[end])
+    assert found.scores["movement"].images == 8
+    assert found.scores["variety"].value == pytest.approx(20)
+    assert found.scores["variety"].images == 4

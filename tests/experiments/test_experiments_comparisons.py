@@ -21,6 +21,7 @@ from experiments.verdicts import Comparison, paired, verdict, with_interval
         ([1.1, 1.1, 3.0], [1.0, 1.0, 1.0], "is", "rather yes"),
         ([1.1, 1.1, 3.0], [1.0, 1.0, 1.0], "lpips", "rather no"),
         ([1.1, 0.9, 3.0], [1.0, 1.0, 1.0], "is", "not shown"),
+        ([1.1, 1.0, 3.0], [1.0, 1.0, 1.0], "is", "not shown"),  # one seed says nothing
         ([1.01, 1.02, 1.01], [1.0, 1.0, 1.0], "is", "not shown"),  # sure, but small
     ],
 )

@@ -49,8 +49,14 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_faces_are_judged_by_masks_and_attributes_of_their_own(place, capsys):
+def test_faces_are_judged_by_masks_and_attributes_of_their_own(place, capsys, monkeypatch):
     one, other, work = str(place / "one"), str(place / "other"), place / "work"
+    compared, preferred = [], completion.preferred
+    monkeypatch.setattr(
+        completion,
+        "preferred",
+        lambda *sides: compared.append([side.mean().item() for side in sides]) or preferred(*sides),
+    )
     work.mkdir()
     completion.judge(one, other, str(place / "data"), str(place / "c"), work, SEARCH)
     table = json.loads((work / "judge.json").read_text())
@@ -61,6 +67,10 @@ def test_faces_are_judged_by_masks_and_attributes_of_their_own(place, capsys):
             shares = [part["agreement"]["value"] for part in values["attributes"][model].values()]
             assert np.mean(shares) == pytest.approx(values["means"]["agreement"][model])
             assert values["kid"][model]["low"] <= values["kid"][model]["value"] <= values["kid"][model]["high"]
+    means = [pair for values in table["masks"].values() for pair in values["means"].items()]
+    signs = {"hidden_error": -1, "distance": -1, "agreement": 1, "confidence": 1}  # less error is better
+    expected = [[signs[name] * mean for mean in pair] for name, pair in means]
+    np.testing.assert_allclose(compared, expected, rtol=1e-4)
     grey = 128
     for mask, hidden in (("eyes", np.s_[8:16, 8:24]), ("hat", np.s_[:8])):
         file = next((work / "judge" / "one" / mask / "occluded" / mask).glob("*.png"))

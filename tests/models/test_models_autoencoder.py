@@ -117,3 +117,11 @@ def test_shapes_are_checked_in_the_tests():
         objectives.weighted_kl(torch.zeros(2), torch.zeros(3))
     with pytest.raises(TypeCheckError):
         made().encode(torch.zeros(3, 32, 32))
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_every_batch_norm_of_maps_has_the_configurations_numbers(latent: str):
+    model = Autoencoder(ModelConfig(latent=latent, size=32, width=1, batch_norm_eps=0.01, batch_norm_momentum=0.3))
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(0.01, 0.3)}

@@ -46,6 +46,13 @@ def folder(tmp_path, small) -> Path:
     return tmp_path / "model"
 
 
+def test_a_model_is_loaded_to_a_device_that_is_there(folder):
+    assert load(folder, torch.device("cpu")).device == load(str(folder), "cpu").device == torch.device("cpu")
+    for device in ("gpu", "cuda:99", "", 1.5):
+        with pytest.raises(UserError, match=r"^device must be one that this machine has, .*cpu, got"):
+            load(folder, device)  # type: ignore[arg-type]
+
+
 def refused(folder: Path, *words: str, loader=load) -> None:
     with pytest.raises(UserError) as found:
         loader(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -272,3 +273,16 @@ def test_a_new_prior_is_a_class_and_an_entry(tmp_path, monkeypatch):
     assert torch.equal(loaded.prior.sample(2, 1), z)
     alike(loaded.sample(2, 1), model.decode(z).detach())
     assert (loaded.prior.mean_fill(z, 1)[:, 2:] == 3).all()
+
+
+def test_the_potential_of_a_flow_that_predicts_nothing_by_hand():
+    """Velocity 0, as before training: the integral of s^2 |z - noise|^2 over 8 logits from -3 to 3, the noise always the same."""
+    prior = build_prior(FlowPriorConfig(width=16, depth=1), (8, 4, 4), 4)
+    assert isinstance(prior, LearnedPrior)
+    prior.fit_scale(torch.full((2, 8, 4, 4), 3.0), torch.full((2, 8, 4, 4), math.log(4.0)))
+    z, generator, expected = prior.sample(3), torch.Generator().manual_seed(0), torch.zeros(3)
+    for level in range(8):
+        s = 1 / (1 + math.exp(3 - level * 6 / 7))
+        noise = torch.randn(4, 32, generator=generator)
+        expected += 6 / 7 * s**2 * ((z.view(3, 4, 32) - 3) / 2 - noise).square().sum((1, 2))
+    torch.testing.assert_close(prior.potential(z), expected, rtol=1e-4, atol=1e-3)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import jaxtyping
 import pytest
 import torch
 
+from crvae.errors import UserError
 from crvae.models import ChannelRecurrence
+from crvae.models import recurrence as place
 from reference.lstm_by_step import recurrence
 
 
@@ -103,6 +106,72 @@ def test_a_permuted_variance_path_writes_a_channel_in_the_step_that_reads_it():
 def test_refuses_steps_that_do_not_divide(channels: int, steps: int):
     with pytest.raises(ValueError, match="divide"):
         ChannelRecurrence(channels, steps=steps)
+
+
+WRONG_SIZES = {
+    "spatial=4": ((8,), {"spatial": 4}),
+    "spatial=(4,)": ((8,), {"spatial": (4,)}),
+    "steps=2.0": ((8,), {"steps": 2.0}),
+    "out_channels=0": ((8, 0), {}),
+    "channels='8'": (("8",), {}),
+    "hidden=0": ((8,), {"hidden": 0}),
+    "layers=1.5": ((8,), {"layers": 1.5}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_SIZES)
+def test_refuses_sizes_that_are_no_whole_numbers_in_one_sentence(wrong: str, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    counts, options = WRONG_SIZES[wrong]
+    with pytest.raises(ValueError, match=f"{wrong.partition('=')[0]} must be (a|two) whole number") as found:
+        ChannelRecurrence(*counts, **({"steps": 4} | options))
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("permute", [False, True])
+def test_refuses_other_maps_than_its_own_in_one_sentence(permute: bool, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    module = ChannelRecurrence(12, steps=4, hidden=8, permute=permute).eval()
+    assert module(torch.randn(2, 12, 4, 4)).shape == (2, 12, 4, 4)
+    for shape in ((2, 16, 4, 4), (2, 8, 4, 4), (2, 12, 8, 2), (12, 4, 4), (2, 192)):
+        given = " ".join(map(str, shape))
+        with pytest.raises(UserError, match=f"^the recurrence takes maps b 12 4 4, got {given}$"):
+            module(torch.randn(shape))
+
+
+def test_the_check_of_maps_is_exported_for_every_batch():
+    module = ChannelRecurrence(8, steps=4, hidden=6).eval()
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.export.export(module, (torch.zeros(2, 8, 4, 4),), dynamic_shapes=({0: batch},))
+    x = torch.randn(5, 8, 4, 4)
+    torch.testing.assert_close(program.module()(x), module(x))
+
+
+def test_cudnn_is_left_where_a_gradient_is_wanted_outside_of_training(monkeypatch):
+    """cuDNN has none there, neither for inputs nor for weights. No card is needed: tensors say that they lie on one."""
+    module = ChannelRecurrence(8, steps=4, hidden=6)
+    x, taken, slowly = torch.randn(2, 8, 4, 4), [], place._by_matrix_products
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))
+    monkeypatch.setattr(place, "_by_matrix_products", lambda *given: taken.append(1) or slowly(*given))
+
+    def slow(x: torch.Tensor) -> bool:
+        taken.clear()
+        module(x)
+        return bool(taken)
+
+    module.train()
+    assert not slow(x)
+    assert not slow(x.clone().requires_grad_())
+    module.eval()
+    assert slow(x), "the weights want one"
+    with torch.no_grad():
+        assert not slow(x)
+    module.requires_grad_(False)
+    assert not slow(x)
+    assert slow(x.clone().requires_grad_())
+    assert module.lstm is not None
+    module.lstm.bias_hh_l0.requires_grad_()
+    assert slow(x)
 
 
 def test_the_forget_gate_starts_open_in_a_model(small):

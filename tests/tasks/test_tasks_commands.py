@@ -10,6 +10,9 @@ import torch
 from PIL import Image
 
 from crvae.cli import main
+from crvae.tasks.completion import Completions
+from crvae.tasks.completion_folder import _losses
+from crvae.tasks.inputs import Images
 
 
 def test_sample_writes_the_same_images_as_python(exported, model, tmp_path, capsys):
@@ -126,6 +129,10 @@ def test_encode_and_decode_are_reconstruct_in_two_parts(exported, model, picture
         assert np.abs(image.transpose(2, 0, 1) - expected[index].numpy()).max() <= 1
     assert main(["decode", str(file), "--steps", "1", "--out", str(tmp_path / "first")]) == 0
     first = np.array(Image.open(tmp_path / "first" / "picture0.png")).astype(int)
+    assert main(["decode", str(file), "--steps", "0", "--out", str(tmp_path / "none")]) == 0
+    shown = np.asarray(Image.open(tmp_path / "none" / "picture0.png")).astype(int)
+    average = ((model.decode(model.prior.mean[None])[0] + 1) * 127.5).round().permute(1, 2, 0)
+    assert np.abs(shown - average.numpy()).max() <= 1
     anytime = ((model.decode(model.encode(x).mean, steps=1)[0] + 1) * 127.5).round().permute(1, 2, 0)
     assert np.abs(first - anytime.numpy()).max() <= 1
 
@@ -184,6 +191,15 @@ def test_encode_and_decode_are_reconstruct_in_two_parts(exported, model, picture
         ("traverse RUN style --columns 1 --out OUT.png", "--columns"),
         ("encode RUN --images PICTURES --steps 5 OUT.safetensors", "--steps must be from 1 to 4"),
         ("encode RUN --images PICTURES OUT.npy", "OUT must end in .safetensors"),
+        ("encode RUN --images PICTURES OUT.crz", "is for --format crz. Pass --format crz, or name a file that ends in"),
+        (
+            "traverse RUN profile --images PICTURES/picture1.png --out OUT.png",
+            "picture1.png gives one image, and intervals",
+        ),
+        (
+            "traverse RUN rate --data PICTURES/picture1.png --out OUT",
+            "--data PICTURES/picture1.png gives one image, and",
+        ),
         ("decode NOWHERE", "does not exist"),
         ("decode /", "--out is missing: the folder / has no name to make one from"),
     ],
@@ -270,3 +286,15 @@ def test_the_largest_seed_and_options_at_their_defaults_are_taken(exported, tmp_
     words = ["--count", "1", "--seed", str(2**63 - 1), "--columns", "8", "--pixel-limit", "200"]
     for walk in ("progressive", "interpolate", "style"):
         assert main(["traverse", str(exported), walk, *words, "--out", str(tmp_path / f"{walk}.png")]) == 0
+
+
+def test_the_hidden_error_is_of_hidden_pixels_alone():
+    x, mask = torch.zeros(2, 3, 4, 4), torch.ones(4, 4)
+    mask[2:] = 0
+    completed = x[:, None].repeat(1, 2, 1, 1, 1)
+    completed[..., :2, :] = 0.9  # visible: of no account here
+    completed[0, 1, :, 2:] = 0.5
+    steps = torch.zeros(2, 2, dtype=torch.long)
+    completions = Completions(completed, torch.zeros(2, 2, 1), {"total": torch.zeros(2, 2)}, steps)
+    found = _losses(Images(x, ["a", "b"]), mask, completions)
+    assert [[restart["hidden_error"] for restart in found[name]] for name in ("a", "b")] == [[0, 0.25], [0, 0]]

@@ -116,6 +116,14 @@ def test_finished_restarts_stop_and_others_go_on(model, x, mask):
     assert found.z.abs().max() < 0.5
 
 
+def test_what_a_search_ends_with_is_the_best_that_it_passed(model, x, mask):
+    """Steps this large leave a good start behind: the first step's losses are those of the starts."""
+    begun, wild = (
+        complete(model, x, mask, search=Search(tau=0.0, steps=steps, rate=5.0, restarts=1)) for steps in (1, 12)
+    )
+    assert (wild.losses["total"] <= 1.001 * begun.losses["total"]).all()
+
+
 def test_starting_from_the_posterior_means_its_mean_and_draws_around_it(model, x, mask):
     wide = mask.expand(len(x), 1, 32, 32)
     begun = starts(model, x, wide, Search(start="posterior", restarts=3))

@@ -17,9 +17,10 @@ from crvae.models.prior import LearnedPrior
 from crvae.models.priors import build_prior
 from crvae.pictures import to_8_bit
 from crvae.storage.models import load, save
-from crvae.tasks.completion import Search, complete
+from crvae.tasks.completion import Search, complete, weighed
 from crvae.tasks.profiling import profile
 from crvae.tasks.sampling import sample_images, samples
+from crvae.tasks.search import GAMMA
 from crvae.tasks.traversal import progression, styles
 from crvae.tasks.traversal_grid import walk
 from crvae.web.demo.walking import walk_latent
@@ -167,3 +168,9 @@ def test_samples_are_decoded_without_gradients(model):
     finally:
         handle.remove()
     assert recorded == [False]
+
+
+def test_a_prior_weighs_by_its_kind_where_no_weight_is_given(learned, model):
+    assert weighed(Search(), learned).gamma == GAMMA["learned"]
+    assert weighed(Search(), model).gamma == GAMMA["normal"]
+    assert weighed(Search(gamma=0.0), learned).gamma == 0

@@ -10,6 +10,9 @@ import torch
 from PIL import Image
 
 from crvae.cli import main
+from crvae.config.prior import FlowPriorConfig
+from crvae.models.prior import LearnedPrior
+from crvae.models.priors import build_prior
 from crvae.pictures import from_8_bit, to_8_bit
 from crvae.storage.models import save
 from crvae.tasks.codec import Codec
@@ -84,8 +87,25 @@ def test_the_command(speaking, tmp_path, capsys):
         (["--out", str(tmp_path / "n")], "--data is missing"),
         (["--data", data, "--out", str(out)], "already exists"),
         (["--data", data, "--out", str(tmp_path / "n"), "--count", "1"], "--count must be from 2"),
-        (["--data", str(tmp_path / "in" / "0.png"), "--out", str(tmp_path / "n")], "need two or more, got 1"),
+        (
+            ["--data", str(tmp_path / "in" / "0.png"), "--out", str(tmp_path / "n")],
+            "gives one image, and intervals over images need two or more",
+        ),
     ):
         assert main(["traverse", run, "rate", *options]) == 2
         assert says in capsys.readouterr().err
     assert not (tmp_path / "n").exists()
+
+
+@torch.no_grad()
+def test_a_block_that_no_file_has_is_at_the_priors_mean(make):
+    """The last posterior says nothing, and the prior's mean is far from 0: with it or without it the picture is the same."""
+    model = make[0]("convolutional")
+    model.latent.log_variance.weight[6:], model.latent.log_variance.bias[6:] = 0, 12
+    prior = build_prior(FlowPriorConfig(width=8, depth=1, solver_steps=1), model.latent_shape, 4)
+    assert isinstance(prior, LearnedPrior)
+    prior.fit_scale(torch.full((2, *model.latent_shape), 3.0), torch.zeros(2, *model.latent_shape))
+    model.prior = prior.eval().requires_grad_(False)
+    rows = rate(model, torch.rand(3, *model.image_shape) * 2 - 1)
+    assert rows[4]["bytes"] == rows[3]["bytes"] != rows[2]["bytes"]
+    assert rows[4]["psnr"] == rows[3]["psnr"] != rows[2]["psnr"]

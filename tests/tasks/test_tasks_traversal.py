@@ -66,6 +66,15 @@ def test_noise_and_targets_of_another_shape_are_refused_in_words(model, monkeypa
             interpolation(model, z, target, 1)
 
 
+def test_an_interpolation_has_a_point_at_least(model, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    z = model.prior.sample(2, seed=0)
+    assert interpolation(model, z, z, 1, points=1).shape[:2] == (2, 1)
+    for points in (0, -1, 2.5):
+        with pytest.raises(UserError, match="points must be"):
+            interpolation(model, z, z, 1, points=points)  # type: ignore[arg-type]
+
+
 def test_styles_keep_the_first_column_and_give_every_row_the_same_draws(model):
     z, draws = model.prior.sample(2, seed=0), model.prior.sample(3, seed=1)
     images = styles(model, z, draws, 4)
@@ -122,3 +131,9 @@ def test_sampling_in_batches_is_the_models_own_sampling(model, exported):
     assert (stored.float() - expected).abs().max() <= 1  # rounding of one value
     assert torch.equal(sample_images(str(exported), 5, 7), stored[:5])
     assert [len(batch) for batch in samples(model, 300)] == [128, 128, 44]
+
+
+def test_what_a_walk_draws_anew_is_not_what_its_samples_are_made_of(model):
+    """Else the first style of the first sample would be that sample."""
+    styled = walk(model, "style", images=None, step=2, count=1, columns=1, seed=0)
+    assert not torch.equal(styled.images[0, 1], styled.images[0, 0])

@@ -118,6 +118,7 @@ HOSTILE = {
     "storage larger than the file": (header("torch.FloatStorage") + struct.pack("<q", 2**60), "ends too early"),
     "storage of negative size": (header("torch.FloatStorage") + struct.pack("<q", -1), "negative size"),
     "tensor beyond its storage": (tensor([5], [1], 1, STORAGE), "beyond its storage"),
+    "tensor whose last value is beyond its storage": (tensor([4], [1], 2, STORAGE), "beyond its storage"),
     "tensor that repeats one value": (tensor([2**40], [0], 1, STORAGE), "beyond its storage"),
     "tensor before its storage": (tensor([2], [1], 0, STORAGE), "negative"),
     "tensor with a negative stride": (tensor([2], [-1], 4, STORAGE), "negative"),

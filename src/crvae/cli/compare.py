@@ -41,6 +41,7 @@ def run(args: list[str]) -> None:
         from rich.console import Console
 
         from crvae.evaluation.comparison import compare
+        from crvae.evaluation.evaluate import too_few
         from crvae.evaluation.report import warnings, write_report
 
     with progress() as advance, new_folder(command.out) as folder:
@@ -48,6 +49,8 @@ def run(args: list[str]) -> None:
         write_report(comparison, folder)
     for entry in comparison.entries:
         say_beside(entry.run, entry.not_looked_at)
+    if few := too_few(comparison.left_out, comparison.images):
+        print(f"crvae: {few}", file=sys.stderr)
     for warning in warnings(comparison):
         print(f"crvae: {warning}", file=sys.stderr)
     if command.json:

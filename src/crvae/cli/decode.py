@@ -32,7 +32,7 @@ class Decode:
     run: str = ""
     """The model. Latents need it only if it is no longer where it was when they were made, .crz files if it is not built in."""
     steps: int | None = None
-    """Use only the first blocks, as many time steps as this; by default all that are in the file."""
+    """Use only the first blocks, as many time steps as this, from 0; by default all that are in the file."""
     fill: bool = False
     """crz: draw the blocks that are missing from the prior, given those that are there, in place of its mean."""
 

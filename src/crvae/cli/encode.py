@@ -120,6 +120,10 @@ def _check(command: Encode) -> None:
     if command.data is not None and command.bytes is None:
         raise UserError("--data is what --bytes chooses the quantisation steps on: give --bytes")
     folder = check_run(command.run)
+    if command.format == "safetensors" and command.out.suffix.lower() == ".crz":
+        raise UserError(
+            f"OUT {command.out} is for --format crz. Pass --format crz, or name a file that ends in .safetensors"
+        )
     if command.format == "safetensors" or command.single:
         check_new_file(command.out, "OUT", (f".{command.format}",), (folder, command.images, command.data))
     else:

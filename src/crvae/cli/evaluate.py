@@ -21,7 +21,7 @@ def _scores() -> str:
     """What `--scores` takes, from the registry."""
     kinds = "; ".join(f"{kind.name}: {kind.says}" for kind in in_order())
     long = " and ".join(kind.name for kind in in_order() if kind.long)
-    return f"Separated by commas. {kinds}. By default all that RUN and the other options allow, but {long}."
+    return f"Separated by commas. {kinds}. By default all that RUN, the images and the other options allow, but {long}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,8 @@ def run(args: list[str]) -> None:
     with progress() as advance:
         scores = Scores(evaluate(command.run, request, advance))
     say_beside(command.run, scores.not_looked_at)
+    if scores.left_out:
+        print(f"crvae: {scores.left_out}", file=sys.stderr)
     if command.json:
         print(json.dumps(scores.json()))
         return

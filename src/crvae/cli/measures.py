@@ -27,6 +27,7 @@ def profile(command: Traverse, count: int) -> None:
     """Writes the plot of the profile, and beside it the same as JSON."""
     if command.images is None:
         raise UserError("--images is missing: the profile measures KL and reconstruction on images")
+    _check_several("--images", command.images)
     if command.attribute and command.classifier is None:
         raise UserError(f"--attribute {command.attribute} is one of the attributes of --classifier. Pass --classifier")
     reads = (check_run(command.run), command.images, command.classifier)
@@ -54,6 +55,7 @@ def profile(command: Traverse, count: int) -> None:
         images = images_of(
             command.images, model, option="--images", limit=count, pixel_limit=command.pixel_limit, progress=advance
         )
+        _check_several("--images", command.images, len(images.x))
         result = profile(model, images.x, command.seed, distance, classify, advance)
     body = json.dumps({"run": command.run, "data": command.images, **result}, indent=1) + "\n"
     drawn = figure_bytes(plot(result, command.run), dpi=100)
@@ -101,6 +103,7 @@ def rate(command: Traverse, count: int) -> None:
     """Writes the folder of rate and distortion after each block, on the images of --data."""
     if command.data is None:
         raise UserError("--data is missing: rate and distortion are measured on images")
+    _check_several("--data", command.data)
     check_new_folder(command.out)
     require("the plot", "matplotlib")
 
@@ -117,6 +120,7 @@ def rate(command: Traverse, count: int) -> None:
         images = images_of(
             command.data, model, option="--data", limit=count, pixel_limit=command.pixel_limit, progress=advance
         )
+        _check_several("--data", command.data, len(images.x))
         rows = rate(model, images.x, distance, values, advance)
     about = {"run": command.run, "data": command.data, "images": len(images.x)}
     files = {
@@ -130,6 +134,15 @@ def rate(command: Traverse, count: int) -> None:
 
 MEASURES: dict[str, Callable[[Traverse, int], None]] = {"profile": profile, "attributes": attributes, "rate": rate}
 """What `crvae traverse` measures -> how, on so many images."""
+
+
+def _check_several(option: str, source: str, count: int | None = None) -> None:
+    """Raises UserError if `option` gave fewer than two images, for one has no interval; without `count`, if it names one file."""
+    if Path(source).is_file() if count is None else count < 2:
+        raise UserError(
+            f"{option} {source} gives one image, and intervals over images need two or more: give a folder of images, or"
+            " prepared data"
+        )
 
 
 def _model(command: Traverse) -> Model:

@@ -65,7 +65,7 @@ def _families(recipes: dict[str, Recipe]) -> None:
         table.add_row(name, ", ".join(members))
     console = Console(highlight=False)
     console.print(table)
-    console.print("Each is run by: crvae train RECIPE --data DATA --out RUN")
+    console.print(_run_by(recipes), soft_wrap=True)
     console.print("Start with fast-crvae-gan-mi.")
     console.print("crvae recipes FAMILY and crvae recipes --all say more; crvae recipes RECIPE shows one in full")
 
@@ -80,7 +80,15 @@ def _table(recipes: dict[str, Recipe]) -> None:
         table.add_row(name, recipe.summary, recipe.cost, recipe.result)
     console = Console(highlight=False)
     console.print(table)
-    console.print("Each is run by: crvae train RECIPE --data DATA --out RUN")
+    console.print(_run_by(recipes), soft_wrap=True)
+
+
+def _run_by(recipes: dict[str, Recipe]) -> str:
+    """How to train them, in a line, and in a second one those that need a Stage1 run."""
+    said = "Each is run by: crvae train RECIPE --data DATA --out RUN"
+    if any(recipe.config.stage == 2 for recipe in recipes.values()):
+        said += "\nThose of Stage2 by:    crvae train RECIPE --stage1 RUN1 --data DATA --out RUN"
+    return said
 
 
 def _one(name: str, recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ from crvae.binarisation import binarised
 from crvae.evaluation.distance import NAME, PerceptualDistance
 from crvae.evaluation.features import spaced
 from crvae.evaluation.generated import checked_size
-from crvae.evaluation.registry import STAGE1, Evidence, Measure, score
+from crvae.evaluation.registry import PERCEPTUAL, STAGE1, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import mean
 from crvae.models.autoencoder import Autoencoder
@@ -35,7 +35,7 @@ UNITS = Measure("neither", "units")
 """The score's own unit names how many there are."""
 
 
-@score("reconstruction", needs=(STAGE1,), gives={"mse": SQUARED, "psnr": DECIBELS, "lpips": DISTANCE})
+@score("reconstruction", needs=(STAGE1, PERCEPTUAL), gives={"mse": SQUARED, "psnr": DECIBELS, "lpips": DISTANCE})
 def _reconstruction(evidence: Evidence) -> dict[str, Score]:
     """squared error, PSNR and LPIPS-style distance of reconstructions, of Stage1 runs"""
     model, stored = evidence.once(held_out)

@@ -20,7 +20,7 @@ from crvae.evaluation.cost import EXPECTED, Cost, cost
 from crvae.evaluation.curves import save_curves
 from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.evaluate import asked, evaluate_subject
-from crvae.evaluation.features import spaced
+from crvae.evaluation.features import check_networks, spaced
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.published import published
 from crvae.evaluation.registry import SCORES, STAGE1, Request
@@ -68,6 +68,8 @@ class Entry:
     """What else lies in a folder of images."""
     pictures: dict[str, str] = field(default_factory=dict)
     """What -> file name in the report's folder."""
+    size: int = 0
+    """Height of its images, in pixels."""
 
     def json(self) -> dict[str, Any]:
         parts = vars(self) | {"scores": {key: score.json() for key, score in self.scores.items()}}
@@ -86,6 +88,8 @@ class Comparison:
     """own, or normal where N(0, I) stood in the place of learned priors."""
     entries: list[Entry]
     pictures: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    """Scores that would be computed were there more images."""
 
     def json(self) -> dict[str, Any]:
         """For report.json and `--json`."""
@@ -95,6 +99,7 @@ class Comparison:
             "images": self.images,
             "seed": self.seed,
             "prior": self.prior,
+            "left_out": self.left_out,
             "runs": [entry.json() for entry in self.entries],
         }
 
@@ -112,7 +117,10 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         for name, run in zip(names, runs, strict=True)
     ]
     subjects, entries = [subject for subject, _ in loaded], [entry for _, entry in loaded]
-    request = replace(request, images=asked(subjects, request)[2])  # a score of fewer images is another score
+    _, wanted, count, left_out = asked(subjects, request)
+    check_networks([kind for kinds in wanted for kind in kinds], request, device)
+    distance = PerceptualDistance(device) if any(map(_has_snapshots, entries, subjects)) else None
+    request = replace(request, images=count)  # a score of fewer images is another score
     _measure(entries, progress)
     result = {}
     for entry, subject in zip(entries, subjects, strict=True):
@@ -122,11 +130,12 @@ def compare(runs: Sequence[str], request: Request, folder: Path, progress: Progr
         images = subject.images(min(SAMPLES, result["images"]), request.seed)
         entry.pictures["samples"] = f"samples-{entry.name}.png"
         save_grid(from_8_bit(images), folder / entry.pictures["samples"], columns=10)
-    comparison = Comparison(request.data, result["split"], result["images"], request.seed, request.prior, entries)
+    about = (request.data, result["split"], count, request.seed, request.prior)
+    comparison = Comparison(*about, entries, left_out=left_out)
     _reconstructions(comparison, subjects, folder)
     if save_curves({entry.name: Run(Path(entry.run)).reports() for entry in entries}, folder / "curves.png"):
         comparison.pictures["curves"] = "curves.png"
-    _stability(entries, subjects, folder)
+    _stability(entries, subjects, distance, folder)
     return comparison
 
 
@@ -141,12 +150,13 @@ def _names(runs: Sequence[str]) -> list[str]:
 
 def _about(name: str, subject: Subject) -> Entry:
     """What the run's files tell of it."""
-    entry = Entry(name, subject.name, not_looked_at=subject.beside)
+    entry = Entry(name, subject.name, size=subject.shape[1], not_looked_at=subject.beside)
     if subject.model is None:
         entry.missing["parameters"] = entry.missing["training_images_per_second"] = "not a model"
         return entry
     body = read_config(model_folder(subject.name))
-    entry.recipe, entry.images_seen = str(body.get("recipe", "")), int(body.get("images", 0))
+    entry.recipe, seen = str(body.get("recipe", "")), body.get("images")
+    entry.images_seen = seen if isinstance(seen, int) else 0
     entry.published = published(entry.recipe)
     entry.cost["parameters"] = sum(parameter.numel() for parameter in subject.model.parameters())
     reports = Run(Path(subject.name)).reports()
@@ -166,7 +176,8 @@ def _not_scored(entry: Entry, subject: Subject, request: Request) -> dict[str, s
             why = "not a Stage1 model"
         else:
             lacking = kind.lacking(request, subject).partition(":")[0]
-            why = f"needs {lacking}" if lacking else "not asked for"
+            few = not request.scores and kind.least > request.images
+            why = f"needs {lacking}" if lacking else f"needs {kind.least} images" if few else "not asked for"
         found |= {key: why for key in kind.gives if key not in entry.scores}
     return found
 
@@ -226,16 +237,20 @@ def _reconstructions(comparison: Comparison, subjects: Sequence[Subject], folder
     save_picture(labelled_grid(rows, ["original", *models]), folder / "reconstructions.png")
 
 
-def _stability(entries: Sequence[Entry], subjects: Sequence[Subject], folder: Path) -> None:
-    """Figure 6 for every run that kept snapshots."""
-    distance = None
+def _has_snapshots(entry: Entry, subject: Subject) -> bool:
+    return subject.autoencoder is not None and (Path(entry.run) / "samples").is_dir()
+
+
+def _stability(
+    entries: Sequence[Entry], subjects: Sequence[Subject], distance: PerceptualDistance | None, folder: Path
+) -> None:
+    """Figure 6 for every run that kept snapshots. `distance`: there if one has."""
     for entry, subject in zip(entries, subjects, strict=True):
         model = subject.autoencoder
-        if model is None or not (Path(entry.run) / "samples").is_dir():
+        if model is None or distance is None or not _has_snapshots(entry, subject):
             why = "not a Stage1 model" if model is None else "no snapshots"
             entry.missing |= dict.fromkeys(("movement", "variety"), why)
             continue
-        distance = distance or PerceptualDistance(model.device)
         config = _configuration(entry)
         until = float("inf") if config is None else config.train.seen
         found = stability(entry.run, model.image_shape, distance, until)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from crvae.counting import counted
 from crvae.data import PreparedData, Split, open_data
 from crvae.devices import best_device
 from crvae.errors import UserError, near
 from crvae.evaluation import autoencoding, image_scores, likelihood
-from crvae.evaluation.generated import Subject, open_subject
-from crvae.evaluation.registry import SCORES, Evidence, Kind, Request, in_order
+from crvae.evaluation.generated import Subject, check_fits, open_subject
+from crvae.evaluation.registry import CLASSIFIER, FEATURES, SCORES, STAGE1, Evidence, Kind, Request, in_order
 from crvae.evaluation.score import Score
 from crvae.extras import require
+from crvae.models.prior import NormalPrior
 from crvae.progress import Progress, silent
 
 REGISTERED = (image_scores, autoencoding, likelihood)
@@ -21,6 +22,22 @@ REGISTERED = (image_scores, autoencoding, likelihood)
 
 IMAGES = 2_000
 """Images compared where nothing is said, if the split has as many."""
+
+
+BESIDE = (FEATURES, CLASSIFIER, STAGE1)
+"""Needs of the scores that look at images of the data beside the subject's: these must be of one size."""
+
+
+class Asked(NamedTuple):
+    """What is scored."""
+
+    split: Split
+    wanted: list[list[Kind]]
+    """The scores of each subject."""
+    count: int
+    """Images on which all are scored: as many as the smallest has."""
+    left_out: list[str]
+    """Scores that would be computed were there more images."""
 
 
 def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[str, Any]:
@@ -33,7 +50,7 @@ def evaluate(run: str, request: Request, progress: Progress = silent) -> dict[st
 
 def evaluate_subject(subject: Subject, request: Request, progress: Progress = silent) -> dict[str, Any]:
     """The same for what is loaded already: a run that is still training may write other weights meanwhile."""
-    split, (wanted,), count = asked([subject], request)
+    split, (wanted,), count, left_out = asked([subject], request)
     evidence = Evidence(subject, split, count, request, best_device(), progress)
     scores: dict[str, Score] = {}
     for kind in wanted:
@@ -44,23 +61,40 @@ def evaluate_subject(subject: Subject, request: Request, progress: Progress = si
         "fingerprint": split.data.fingerprint,
         "split": split.name,
         "images": count,
+        "size": subject.shape[1],
         "not_looked_at": list(subject.beside),
+        "left_out": left_out,
         "seed": request.seed,
-        "prior": request.prior,
+        "prior": _prior(subject, request),
         "scores": scores,
     }
 
 
-def asked(subjects: Sequence[Subject], request: Request) -> tuple[Split, list[list[Kind]], int]:
-    """On what the subjects are scored, by what each of them, and on how many images all of them: as many as the smallest has.
-
-    Raises UserError, before anything long, if one cannot be scored.
-    """
+def asked(subjects: Sequence[Subject], request: Request) -> Asked:
+    """On what the subjects are scored, and by what. Raises UserError, before anything long, if one cannot be scored."""
     require("a score", "torchmetrics", "torch_fidelity", "scipy")
     prepared = open_data(request.data)
     split = prepared.split(request.split or _default_split(prepared))
     wanted = [_wanted(request, subject) for subject in subjects]
-    return split, wanted, _count(request, split, [kind for kinds in wanted for kind in kinds], subjects)
+    count = _count(request, split, wanted, subjects)
+    enough = [[kind for kind in kinds if kind.least <= count] for kinds in wanted]
+    for subject, kinds in zip(subjects, enough, strict=True):
+        if any(need in BESIDE for kind in kinds for need in kind.needs):
+            check_fits(split, subject)
+    few = dict.fromkeys(kind.name for kinds in wanted for kind in kinds if kind.least > count)
+    return Asked(split, enough, count, list(few))
+
+
+def too_few(left_out: Sequence[str], count: int) -> str:
+    """A sentence about the scores that were left out for want of images; nothing if there are none."""
+    listed = ", ".join(f"{name} (needs {SCORES[name].least})" for name in left_out)
+    return f"left out, as there are only {counted(count, 'image')}: {listed}" if listed else ""
+
+
+def _prior(subject: Subject, request: Request) -> str:
+    """own, or normal where N(0, I) stands in the place of the model's, also if it was loaded so."""
+    prior = getattr(subject.model, "prior", None)
+    return "normal" if isinstance(prior, NormalPrior) and prior.stands_in else request.prior
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
@@ -90,18 +124,29 @@ def _wanted(request: Request, subject: Subject) -> list[Kind]:
     return [kind for kind in in_order() if not kind.long and not kind.lacking(request, subject)]
 
 
-def _count(request: Request, split: Split, wanted: Sequence[Kind], subjects: Sequence[Subject]) -> int:
-    """How many images are compared: all scores of all subjects use the same. `wanted`: all of these scores."""
+def _count(request: Request, split: Split, wanted: Sequence[Sequence[Kind]], subjects: Sequence[Subject]) -> int:
+    """How many images are compared: all scores of all subjects use the same. `wanted`: the scores of each subject.
+
+    Raises UserError if they are too few for a score that is asked for by name, or for every score of a subject.
+    """
     counts = [len(split) if subject.model is not None else min(len(split), len(subject.files)) for subject in subjects]
     have = min(counts)
     count = request.images or min(have, IMAGES)
     smallest = f"the {split.name} split of {request.data}" if have == len(split) else subjects[counts.index(have)].name
     if count > have:
         raise UserError(f"--images {count}: {smallest} has only {counted(have, 'image')}")
-    most = max(wanted, key=lambda kind: kind.least)
-    if count < most.least:
-        source = "--images asks for" if request.images else f"{smallest} has"
-        raise UserError(
-            f"{source} {count} images, and {most.name} needs at least {most.least}: leave it out of --scores, or give more"
+    if request.scores:
+        worst, advice = (
+            max((kind for kinds in wanted for kind in kinds), key=_least),
+            "leave it out of --scores, or give more",
         )
+    else:
+        worst, advice = max((min(kinds, key=_least) for kinds in wanted), key=_least), "give more"
+    if count < worst.least:
+        source = "--images asks for" if request.images else f"{smallest} has"
+        raise UserError(f"{source} {counted(count, 'image')}, and {worst.name} needs at least {worst.least}: {advice}")
     return count
+
+
+def _least(kind: Kind) -> int:
+    return kind.least

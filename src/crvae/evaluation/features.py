@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from crvae.cache import cache
 from crvae.data import Split
 from crvae.errors import UserError
+from crvae.evaluation.distance import PerceptualDistance
 from crvae.evaluation.generated import checked_size
-from crvae.evaluation.registry import Evidence
+from crvae.evaluation.registry import CLASSIFIER, FEATURES, PERCEPTUAL, Evidence, Kind, Request
 from crvae.files import write_bytes
 from crvae.frozen.backbones import Backbone, backbone, digest
 from crvae.pictures import from_8_bit
@@ -99,29 +101,45 @@ def generated(evidence: Evidence) -> UInt8[Tensor, "n c h w"]:
 
 
 def compared(evidence: Evidence) -> Compared:
-    """Real and generated images in the features that `--features` names.
+    """Real and generated images in the features that `--features` names. Raises UserError if their network is missing."""
+    return _compared(evidence, _of_features(evidence.request, evidence.device))
 
-    Raises UserError if these are the classifier's and no classifier is given.
-    """
-    request = evidence.request
+
+def classified(evidence: Evidence) -> Compared:
+    """What `--classifier` says of real and generated images, as logits. Raises UserError if there is none."""
+    return _compared(evidence, _of_classifier(evidence.request, evidence.device))
+
+
+def check_networks(kinds: Iterable[Kind], request: Request, device: torch.device) -> None:
+    """Raises UserError if a network that these scores look through is missing: before anything long."""
+    needs = {need for kind in kinds for need in kind.needs}
+    if FEATURES in needs:
+        _of_features(request, device)
+    if CLASSIFIER in needs:
+        _of_classifier(request, device)
+    if PERCEPTUAL in needs:
+        PerceptualDistance(device)
+
+
+def _of_features(request: Request, device: torch.device) -> Extractor:
+    """Raises UserError if the features are the classifier's and no classifier is given, or their network is missing."""
     if request.features != OF_CLASSIFIER:
-        return _compared(evidence, feature_extractor(request.features, evidence.device))
+        return feature_extractor(request.features, device)
     if not request.classifier:
         raise UserError(
             "--features classifier needs --classifier: make one with `crvae classifier DATA --out CLASSIFIER`"
         )
     classifier = load_classifier(request.classifier)
-    config, network = classifier.config, classifier.backbone.to(evidence.device)
+    config, network = classifier.config, classifier.backbone.to(device)
     name = f"{config.backbone}, {config.method} on {len(config.attributes)} attributes of data {config.data[:8]}"
-    return _compared(evidence, Extractor(network, name, digest(network), network.resizer))
+    return Extractor(network, name, digest(network), network.resizer)
 
 
-def classified(evidence: Evidence) -> Compared:
-    """What `--classifier` says of real and generated images, as logits."""
-    classifier = load_classifier(evidence.request.classifier).only(evidence.request.attribute)
+def _of_classifier(request: Request, device: torch.device) -> Extractor:
+    classifier = load_classifier(request.classifier).only(request.attribute)
     config = classifier.classifier.config
     name = f"{config.backbone}, {config.method} on {classifier.attribute} of data {config.data[:8]}"
-    return _compared(evidence, logit_extractor(classifier, name, evidence.device))
+    return logit_extractor(classifier, name, device)
 
 
 def _compared(evidence: Evidence, extractor: Extractor) -> Compared:

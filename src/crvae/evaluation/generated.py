@@ -40,6 +40,14 @@ class Subject:
         """The Stage1 model, where it is one."""
         return self.model if isinstance(self.model, Autoencoder) else None
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image, (c, h, w): the model's, or the first file's. Raises UserError if that is not an image."""
+        if self.model is not None:
+            return self.model.image_shape  # type: ignore[return-value]
+        channels, height, width = _read(self.files[0], self.pixels).shape
+        return channels, height, width
+
     def images(self, count: int, seed: int) -> UInt8[Tensor, "n c h w"]:
         """`count` samples from the prior, or the first `count` files, 8-bit; grey ones are colour where another one is.
 
@@ -73,13 +81,26 @@ def open_subject(
     return Subject(run, load(run, device, prior))
 
 
-def checked_size(split: Split, channels: int, size: tuple[int, ...] | torch.Size) -> int:
+def check_fits(split: Split, subject: Subject) -> None:
+    """Raises UserError, naming the subject, if `split` holds no images of its size and colour.
+
+    Of a folder's colour a grey file says nothing: another file may have some.
+    """
+    channels, *size = subject.shape
+    if subject.model is None:
+        channels = max(channels, split.data.card.channels)
+    checked_size(split, channels, tuple(size), f"what is scored, {subject.name},")
+
+
+def checked_size(
+    split: Split, channels: int, size: tuple[int, ...] | torch.Size, scored: str = "what is scored"
+) -> int:
     """Raises UserError if `split` holds no square images of this size and colour; else returns the size, in pixels."""
     card = split.data.card
     if card.channels != channels or size[0] != size[1] or size[0] not in card.sizes:
         colours, stored = {1: "grey", 3: "colour"}, " and ".join(map(str, card.sizes))
         raise UserError(
-            f"{split.data.path} holds {colours[card.channels]} images of {stored} pixels, what is scored is {colours[channels]} "
+            f"{split.data.path} holds {colours[card.channels]} images of {stored} pixels, {scored} is {colours[channels]} "
             f"of {size[0]}x{size[1]}: prepare the data with --size {size[0]} --channels {channels}"
         )
     return size[0]

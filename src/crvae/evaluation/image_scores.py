@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.evaluation.features import classified, compared
-from crvae.evaluation.registry import CLASSIFIER, GENERATED, Evidence, Measure, score
+from crvae.evaluation.registry import CLASSIFIER, FEATURES, GENERATED, Evidence, Measure, score
 from crvae.evaluation.score import Score, made_by
 from crvae.intervals import Interval, jackknife, share, widened
 
@@ -27,21 +27,21 @@ INCEPTION = Measure("higher", "classes")
 """The score's own unit names how many classes there are."""
 
 
-@score("kid", needs=(GENERATED,), gives={"kid": KID})
+@score("kid", needs=(GENERATED, FEATURES), gives={"kid": KID})
 def _kid(evidence: Evidence) -> dict[str, Score]:
     """kernel inception distance, of --features"""
     found = evidence.once(compared)
     return {"kid": kid(found.real, found.fake, evidence.request.seed, **found.about)}
 
 
-@score("fid", needs=(GENERATED,), gives={"fid": FID})
+@score("fid", needs=(GENERATED, FEATURES), gives={"fid": FID})
 def _fid(evidence: Evidence) -> dict[str, Score]:
     """Fréchet inception distance, of --features"""
     found = evidence.once(compared)
     return {"fid": fid(found.real, found.fake, evidence.request.seed, **found.about)}
 
 
-@score("prdc", needs=(GENERATED,), gives={"precision": SHARE, "recall": SHARE})
+@score("prdc", needs=(GENERATED, FEATURES), gives={"precision": SHARE, "recall": SHARE})
 def _prdc(evidence: Evidence) -> dict[str, Score]:
     """precision and recall, of --features"""
     found = evidence.once(compared)

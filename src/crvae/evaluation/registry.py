@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -57,10 +58,13 @@ class Request:
             ("--seed", self.seed, 0, 2**32 - 2),
             ("--samples", self.samples, 1, 10_000),
         ):
+            if not isinstance(value, Integral):
+                raise UserError(f"{option} must be a whole number, got {value!r}")
             if not least <= value <= most:
                 raise UserError(f"{option} must lie between {least} and {most}, got {value}")
-        if not (math.isfinite(self.observation_variance) and self.observation_variance >= 0):
-            raise UserError(f"--observation-variance must be positive, got {self.observation_variance}")
+        variance = self.observation_variance
+        if not (isinstance(variance, Real) and math.isfinite(variance) and variance >= 0):
+            raise UserError(f"--observation-variance must be positive, got {variance!r}")
         pixels(self.pixel_limit)
         check_prior(self.prior)
 
@@ -109,6 +113,12 @@ class Need(NamedTuple):
 
 GENERATED = Need(lambda request, subject: "", least=2 * GROUPS)
 """Images of the subject beside real ones."""
+
+FEATURES = Need(lambda request, subject: "")
+"""The network whose features --features names."""
+
+PERCEPTUAL = Need(lambda request, subject: "")
+"""The network of the LPIPS-style distance."""
 
 CLASSIFIER = Need(
     lambda request, subject: (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from crvae.evaluation.comparison import Comparison, Entry
 from crvae.evaluation.cost import not_quiet
+from crvae.evaluation.evaluate import too_few
 from crvae.evaluation.published import TITLES
 from crvae.evaluation.registry import SCORES
 from crvae.evaluation.score import Score
@@ -64,8 +65,10 @@ def _rows(comparison: Comparison) -> list[tuple[str, list[Cell]]]:
     printed = dict.fromkeys(key for entry in comparison.entries for key in entry.published if key in measured)
     rows = []
     for key in computed | printed:
-        scores = [entry.scores[key] for entry in comparison.entries if key in entry.scores]
-        units, best = len({score.unit for score in scores}), _best(scores)
+        having = [entry for entry in comparison.entries if key in entry.scores]
+        scores = [entry.scores[key] for entry in having]
+        units, sizes = len({score.unit for score in scores}), {entry.size for entry in having}
+        best = _best(scores) if len(sizes) == 1 else None
         name = _heading(scores[0], units == 1) if scores else TITLES[key]
         cells: list[Cell] = []
         for _, entry, paper in columns:
@@ -139,6 +142,15 @@ def _notes(comparison: Comparison) -> list[str]:
     seen = {entry.images_seen for entry in comparison.entries if entry.recipe}
     if len(seen) > 1:
         notes.insert(1, "The runs have seen different numbers of images: their scores do not compare the models alone.")
+    if len({entry.size for entry in comparison.entries}) > 1:
+        sizes = ", ".join(f"{entry.name} {entry.size} pixels" for entry in comparison.entries)
+        notes.insert(
+            1,
+            f"The images differ in size ({sizes}): scores of images of different sizes do not compare the models,"
+            " and none of them is bold.",
+        )
+    if few := too_few(comparison.left_out, comparison.images):
+        notes.append(f"{few[0].upper()}{few[1:]}.")
     if any(entry.published for entry in comparison.entries):
         notes.append(
             "The paper's columns are what it prints for that model on its own data, with its own classifier and hardware: "

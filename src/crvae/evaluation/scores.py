@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -13,7 +14,7 @@ from torch import nn
 from crvae.data.images import PIXELS
 from crvae.devices import best_device, kept_generators
 from crvae.errors import UserError
-from crvae.evaluation.evaluate import as_json, evaluate_subject
+from crvae.evaluation.evaluate import as_json, evaluate_subject, too_few
 from crvae.evaluation.generated import Subject, open_subject
 from crvae.evaluation.registry import Request, names
 from crvae.evaluation.score import Score
@@ -51,6 +52,11 @@ class Scores(Mapping[str, Score]):
     def not_looked_at(self) -> list[str]:
         """What else lies in a folder of images, by name."""
         return self._result["not_looked_at"]
+
+    @property
+    def left_out(self) -> str:
+        """A sentence about the scores that were left out for want of images, or nothing."""
+        return too_few(self._result["left_out"], self._result["images"])
 
     @property
     def caption(self) -> str:
@@ -98,7 +104,8 @@ def evaluate(
 ) -> Scores:
     """Scores a run, an exported folder, a loaded model or a folder of images against the prepared dataset at `data`.
 
-    `scores`: names, as a list or separated by commas; by default all that the other options allow, without the slow ones.
+    `scores`: names, as a list or separated by commas; by default all that the other options allow, without the slow ones and
+    those that need more images, which are named on standard error.
     `images`: how many are compared; by default as many as the split has, at most 2,000. The other options are those of
     `crvae evaluate --help`, with an underscore for each hyphen. Shows a bar.
 
@@ -130,7 +137,10 @@ def evaluate(
     else:
         subject = open_subject(os.fspath(run), best_device(), prior, pixel_limit)
     with progress() as advance, _evaluating(subject.model):
-        return Scores(evaluate_subject(subject, request, advance))
+        found = Scores(evaluate_subject(subject, request, advance))
+    if found.left_out:
+        print(found.left_out, file=sys.stderr)
+    return found
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import ModelConfig
 from crvae.models import patch, trunk
 from crvae.models.gaussian import DiagonalGaussian
-from crvae.models.given import check_count, check_images, check_latents
+from crvae.models.given import check_count, check_images, check_latents, check_truncation
 from crvae.models.latent import construct
 from crvae.models.layers import initialise
 from crvae.models.origin import Origin, as_html
@@ -117,9 +117,10 @@ class Autoencoder(nn.Module):
         """`count` images from the prior. The same seed gives the same images, and the first of them whatever `count`, but for rounding.
 
         `truncation` scales z about the prior's mean: below 1 gives more usual, less varied images. Raises UserError if `count`
-        is not a whole number of 1 or more, or the seed not one of 64 bits.
+        is not a whole number of 1 or more, the seed not one of 64 bits, or `truncation` not a finite number.
         """
         check_count(count)
+        check_truncation(truncation)
         z, mean = self.prior.sample(count, seed), self.prior.mean
         z = mean + truncation * (z - mean)
         return torch.cat([self.decode(part) for part in z.split(SAMPLE_BATCH)])

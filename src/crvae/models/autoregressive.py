@@ -68,9 +68,10 @@ class AutoregressivePrior(LearnedPrior):
 
     def loss(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, ""]:
         """-log p(z), the mean over images, in nats a value."""
-        return -self.log_prob(z).mean() / (self.steps * self.size)
+        return -self.log_probs(z).sum(1).mean() / (self.steps * self.size)
 
     def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
+        self.check(z, exact=True)
         return self.log_probs(z).sum(1)
 
     def log_probs(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, "b t"]:

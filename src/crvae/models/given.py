@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+import math
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -17,10 +18,16 @@ def check_images(x: object, *shapes: tuple[int, ...], dtype: torch.dtype, device
         _refuse(x, "images", shapes, " in [-1, 1]", dtype, device)
 
 
-def check_latents(z: object, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device) -> None:
-    """Raises UserError if `z` is not latents `b *d` of `shape` `*d`, of the model's `dtype` and `device`."""
+def check_latents(
+    z: object, shape: tuple[int, ...], *, dtype: torch.dtype, device: torch.device, exact: bool = False
+) -> None:
+    """Raises UserError if `z` is not latents `b *d` of `shape` `*d`, of the model's `dtype` and `device`.
+
+    With `exact` they may be float64 too.
+    """
     check_precision(dtype)
-    if not _fits(z, (shape,), dtype, device):
+    double = exact and isinstance(z, Tensor) and z.dtype == torch.float64
+    if not _fits(z, (shape,), torch.float64 if double else dtype, device):
         _refuse(z, "z", (shape,), "", dtype, device)
 
 
@@ -33,12 +40,18 @@ def check_precision(dtype: torch.dtype) -> None:
         )
 
 
-def check_count(count: object) -> None:
-    """Raises UserError if `count` is not a whole number of at least 1."""
+def check_count(count: object, name: str = "count") -> None:
+    """Raises UserError, calling it `name`, if `count` is not a whole number of at least 1."""
     if not isinstance(count, Integral):
-        raise UserError(f"count must be a whole number, got {count!r}")
+        raise UserError(f"{name} must be a whole number, got {count!r}")
     if int(count) < 1:
-        raise UserError(f"count must be at least 1, got {count}")
+        raise UserError(f"{name} must be at least 1, got {count}")
+
+
+def check_truncation(truncation: object) -> None:
+    """Raises UserError if `truncation` is not a finite number."""
+    if not (isinstance(truncation, Real) and math.isfinite(truncation)):
+        raise UserError(f"truncation must be a finite number, got {truncation!r}")
 
 
 def seeded_generator(seed: object) -> torch.Generator:

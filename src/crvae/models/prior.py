@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crvae.config.prior import NormalPriorConfig
 from crvae.models.gaussian import DiagonalGaussian, blocks, standard_draws, standard_log_prob
-from crvae.models.given import check_count, check_precision, check_steps, seeded_generator
+from crvae.models.given import check_count, check_latents, check_precision, check_steps, seeded_generator
 
 BATCH = 128
 """Latents drawn at once by `sample`: its memory, not its result, depends on it."""
@@ -78,10 +78,15 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
-        """Log-density of z in nats an image, constants included. Raises UserError if the prior has none."""
+        """Log-density of z, float32 or float64, in nats an image, constants included. Raises UserError if the prior has none,
+        or the shape, type or device of z is not its own.
+        """
 
     def potential(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
-        """-log p(z) but for a constant, in nats an image: what a search over z pays (section 4.4)."""
+        """-log p(z) but for a constant, in nats an image: what a search over z pays (section 4.4).
+
+        Raises UserError if the shape, type or device of z is not the prior's.
+        """
         return -self.log_prob(z)
 
     @abstractmethod
@@ -92,6 +97,10 @@ class Prior(nn.Module, ABC):
 
         `generator` is for priors that estimate it (`kl_is_exact` is false) from a draw of each posterior.
         """
+
+    def check(self, z: object, *, exact: bool = False) -> None:
+        """Raises UserError if `z` is not latents `b *d` of the prior's shape and device, float32 or, with `exact`, float64."""
+        check_latents(z, self.shape, dtype=self._place.dtype, device=self.device, exact=exact)  # type: ignore[arg-type]
 
     def noise(self, count: int, seed: int = 0) -> Float[Tensor, " b *n"]:
         """The standard normal noise of `count` draws, a function of the seed alone."""
@@ -123,21 +132,24 @@ class Prior(nn.Module, ABC):
 
     @torch.no_grad()
     def fill(self, z: Float[Tensor, " b *d"], t: int, seed: int = 0) -> Float[Tensor, " b *d"]:
-        """The first t = 0..T blocks of z, and the rest drawn given those. Raises UserError for another t."""
+        """The first t = 0..T blocks of z, and the rest drawn given those. Raises UserError for another t, and for another z."""
+        self.check(z)
         check_steps(t, self.steps)
         return z.clone() if t == self.steps else self.extend(z, t, self.noise(len(z), seed))
 
     @torch.no_grad()
     def redraw(self, z: Float[Tensor, " b *d"], t: int, seed: int = 0) -> Float[Tensor, " b *d"]:
-        """z with block t = 1..T drawn anew given all others. Raises UserError for another t."""
+        """z with block t = 1..T drawn anew given all others. Raises UserError for another t, and for another z."""
+        self.check(z)
         check_steps(t, self.steps, least=1)
         return self.replace(z, t, self.noise(len(z), seed))
 
     def mean_fill(self, z: Float[Tensor, " b *d"], t: int | Int64[Tensor, " b"]) -> Float[Tensor, " b *d"]:
         """The first t = 0..T blocks of z, and the rest at the prior's mean; t may differ from image to image.
 
-        Raises UserError for another number, or a tensor of another shape. A tensor's values are not read.
+        Raises UserError for another number, a tensor of another shape, and for another z. A tensor's values are not read.
         """
+        self.check(z)
         if not (isinstance(t, Tensor) and t.shape == z.shape[:1]):
             check_steps(t, self.steps)
         return self.joined(z, self.mean.expand_as(z), t)
@@ -162,6 +174,8 @@ class NormalPrior(Prior):
     configuration = NormalPriorConfig
     title = "standard normal, N(0, I)"
     kl_is_exact = True
+    stands_in: bool = False
+    """Whether it stands in the place of the model's own, as `load(..., prior="normal")` puts it."""
 
     @property
     def mean(self) -> Float[Tensor, " *d"]:
@@ -181,10 +195,12 @@ class NormalPrior(Prior):
         return self.swapped(z, noise, t)
 
     def log_prob(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
+        self.check(z, exact=True)
         return standard_log_prob(z)
 
     def potential(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b"]:
         """|z|^2 / 2."""
+        self.check(z, exact=True)
         return 0.5 * z.square().flatten(1).sum(1)
 
     def kl(
@@ -229,6 +245,8 @@ class LearnedPrior(Prior):
         self.scale.copy_(variance.sqrt().clamp_min(LEAST_DEVIATION).view_as(self.scale))
 
     def standardised(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, "b t k"]:
+        """The blocks of z, `b t k`, in units of `scale` about `shift`. Raises UserError if z is not of the prior's shape."""
+        self.check(z, exact=self.has_density)
         return (blocks(z, self.steps) - self.shift) / self.scale
 
     def restored(self, x: Float[Tensor, "b t k"]) -> Float[Tensor, " b *d"]:

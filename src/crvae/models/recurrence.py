@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -10,6 +11,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
+
+from crvae.errors import UserError
 
 
 class ChannelRecurrence(nn.Module):
@@ -22,7 +25,8 @@ class ChannelRecurrence(nn.Module):
     >>> recurrence(torch.zeros(2, 64, 4, 4)).shape
     torch.Size([2, 64, 4, 4])
 
-    Raises ValueError if `steps` does not divide the channels.
+    Raises ValueError if a count is not a whole number from 1, or `steps` does not divide the channels; when called, UserError
+    if the maps are not of these channels, height and width.
     """
 
     def __init__(
@@ -48,13 +52,13 @@ class ChannelRecurrence(nn.Module):
         permute: deals the channels to the blocks in a fixed random order, and the outputs back to their places (control).
         """
         super().__init__()
+        out_channels = channels if out_channels is None else out_channels
+        _check_sizes(channels, out_channels, spatial, steps, hidden, layers)
         if mixing not in ("lstm", "perceptron"):
             raise ValueError(f"mixing must be lstm or perceptron, got {mixing!r}")
-        out_channels = out_channels or channels
-        for count in (channels, out_channels):
-            if steps < 1 or count % steps:
-                raise ValueError(f"steps must divide the channels: {steps} steps, {count} channels")
         self.steps, self.spatial, self.permute = steps, tuple(spatial), permute
+        self.shape = (channels, *self.spatial)
+        """Of the maps that it takes: (c, h, w)."""
         area = spatial[0] * spatial[1]
         size = channels // steps * area
         self.lstm = self.perceptron = None
@@ -75,6 +79,10 @@ class ChannelRecurrence(nn.Module):
             self.register_buffer("order_out", _shuffled(out_channels).argsort())
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c2 h w"]:
+        """Maps of its channels, height and width. Raises UserError for others."""
+        if x.shape[1:] != self.shape:
+            wanted, given = (" ".join(map(str, shape)) for shape in (self.shape, x.shape))
+            raise UserError(f"the recurrence takes maps b {wanted}, got {given}")
         h, w = self.spatial
         inputs = x[:, self.order_in] if self.permute else x  # type: ignore[index]
         sequence = rearrange(inputs, "b (t c) h w -> b t (c h w)", t=self.steps, h=h, w=w)
@@ -90,10 +98,36 @@ class ChannelRecurrence(nn.Module):
         if self.lstm is None:
             return self.perceptron(sequence)  # type: ignore[misc]
         slow = sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        without_gradient = sequence.is_cuda and not self.training and sequence.requires_grad
-        if slow or without_gradient:
+        if slow or self._lacks_gradient(sequence):
             return _by_matrix_products(self.lstm, sequence)
         return self.lstm(sequence)[0]
+
+    def _lacks_gradient(self, sequence: Float[Tensor, "b t k"]) -> bool:
+        """Whether a gradient is wanted where cuDNN has none: outside of training, for the input or for the LSTM's weights."""
+        if not sequence.is_cuda or self.training or not torch.is_grad_enabled():
+            return False
+        return sequence.requires_grad or any(weight.requires_grad for weight in self.lstm.parameters())  # type: ignore[union-attr]
+
+
+def _check_sizes(
+    channels: object, out_channels: object, spatial: object, steps: object, hidden: object, layers: object
+) -> None:
+    """Raises ValueError if one is not a whole number from 1 (`spatial`: a pair), or `steps` does not divide the channels."""
+    if not (isinstance(spatial, tuple | list) and len(spatial) == 2 and all(map(_is_size, spatial))):
+        raise ValueError(f"spatial must be two whole numbers from 1, height and width, got {spatial!r}")
+    counts = {"channels": channels, "out_channels": out_channels, "hidden": hidden, "layers": layers}
+    for name, count in counts.items():
+        if not _is_size(count):
+            raise ValueError(f"{name} must be a whole number from 1, got {count!r}")
+    for count in (channels, out_channels):
+        if not _is_size(steps) or count % steps:  # type: ignore[operator]
+            raise ValueError(
+                f"steps must be a whole number that divides the channels: {steps!r} steps, {count} channels"
+            )
+
+
+def _is_size(count: object) -> bool:
+    return isinstance(count, Integral) and int(count) >= 1
 
 
 def _shuffled(channels: int) -> Int64[Tensor, " channels"]:

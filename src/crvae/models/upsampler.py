@@ -182,7 +182,7 @@ class Upsampler(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, truncation: float = 1.0) -> Float[Tensor, "b c h2 w2"]:
-        """`count` large images from the prior: Stage1's `sample` of the same arguments, upsampled."""
+        """`count` large images from the prior: Stage1's `sample` of the same arguments, upsampled. Raises UserError as that."""
         return self.upscale(self.stage1.sample(count, seed, truncation))
 
     def _check(self, x: object, *shapes: tuple[int, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -36,6 +37,12 @@ def local_folder(name: str | Path) -> Path:
         raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
     names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
     raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
+
+
+def check_name(name: object) -> None:
+    """Raises UserError if `name` is neither text nor a path."""
+    if not isinstance(name, str | os.PathLike):
+        raise UserError(f"a model is named by its run, folder or name as text or a path, got {name!r}")
 
 
 def check_prior(word: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from crvae.config.prior import NormalPriorConfig
 from crvae.config.stage1 import DiscriminatorConfig, ModelConfig
 from crvae.config.stage2 import UpsamplerConfig
+from crvae.devices import best_device
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
@@ -19,7 +20,7 @@ from crvae.models.origin import Origin
 from crvae.models.prior import NormalPrior, Prior
 from crvae.models.priors import PRIORS, build_prior
 from crvae.models.upsampler import Upsampler
-from crvae.storage.folders import PREFIX, WhichPrior, check_prior, local_folder
+from crvae.storage.folders import PREFIX, WhichPrior, check_name, check_prior, local_folder
 from crvae.storage.hub import fetched
 from crvae.storage.weights import load_weights, parse_part, read_config, save_config, save_weights, skeleton
 
@@ -29,6 +30,7 @@ def model_folder(name: str | Path) -> Path:
 
     Raises UserError if `name` is none of these, or a run that has not written a model yet.
     """
+    check_name(name)
     return fetched(str(name)) if str(name).startswith(PREFIX) else local_folder(name)
 
 
@@ -39,9 +41,11 @@ def load(name: str | Path, device: str | torch.device = "cpu", prior: WhichPrior
     `prior` "normal" puts N(0, I) in the place of a learned prior. The weights take no gradient: to fine-tune a model, call
     `model.requires_grad_().train()`.
 
-    Raises UserError if it cannot be found, or if its files are not exactly what its configuration needs.
+    Raises UserError if it cannot be found, if its files are not exactly what its configuration needs, or if this machine
+    lacks the device.
     """
     check_prior(prior)
+    device = present(device)
     folder = model_folder(name)
     body = read_config(folder)
     model: Model
@@ -55,9 +59,24 @@ def load(name: str | Path, device: str | torch.device = "cpu", prior: WhichPrior
         model = skeleton(folder, lambda: Autoencoder(config))
     load_weights(folder / "model.safetensors", model)
     stage1 = stage1_of(model)
-    stage1.prior = load_prior(folder, body, stage1) if prior == "own" else normal_prior(stage1)
+    if prior == "own":
+        stage1.prior = load_prior(folder, body, stage1)
+    else:
+        stage1.prior = stand_in = normal_prior(stage1)
+        stand_in.stands_in = True
     model.origin = _origin(str(name), body)
     return model.to(device, torch.float32).eval().requires_grad_(False)
+
+
+def present(device: str | torch.device) -> torch.device:
+    """`device` as torch has it. Raises UserError if there is none of that name, or this machine lacks it."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError):
+        here = " or ".join(dict.fromkeys((best_device().type, "cpu")))
+        raise UserError(f"device must be one that this machine has, {here}, got {str(device)!r}") from None
+    return found
 
 
 def _origin(name: str, body: dict[str, Any]) -> Origin | None:
@@ -107,8 +126,9 @@ def has_discriminator(name: str | Path) -> bool:
 def load_discriminator(name: str | Path, device: str | torch.device = "cpu") -> Discriminator:
     """The discriminator of a run or of a folder that was exported with it, in evaluation mode.
 
-    Raises UserError if there is none.
+    Raises UserError if there is none, or if this machine lacks the device.
     """
+    device = present(device)
     folder = model_folder(name)
     body = read_config(folder)
     if not has_discriminator(folder):

@@ -49,7 +49,7 @@ class Latents:
         return self.recorded
 
     def z(self, model: Model, steps: int | None = None) -> Float[Tensor, " b *d"]:
-        """Whole latents: of the blocks that are there the first `steps`, the rest at the prior's mean.
+        """Whole latents: of the blocks that are there the first `steps`, from 0, the rest at the prior's mean.
 
         Raises UserError if another model made them, or `steps` are more than there are.
         """
@@ -62,12 +62,12 @@ class Latents:
                 f"the latents were made by model {self.model}, the run is model {name}, another one or trained further: "
                 "give the run that made them with --run, or encode the images again"
             )
-        if steps is not None and not 1 <= steps <= there:
-            raise UserError(f"--steps must be from 1 to {there}, the blocks in the file, got {steps}")
+        if steps is not None and not 0 <= steps <= there:
+            raise UserError(f"--steps must be from 0 to {there}, the blocks in the file, got {steps}")
         z = torch.zeros(count, total, values)
         z[:, :there] = self.blocks
         prior = model.prior
-        return prior.mean_fill(z.view(count, *shape).to(prior.device), steps or there).cpu()
+        return prior.mean_fill(z.view(count, *shape).to(prior.device), there if steps is None else steps).cpu()
 
 
 def save_latents(latents: Latents, path: Path) -> None:

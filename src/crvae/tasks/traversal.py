@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crvae.errors import UserError
 from crvae.models.autoencoder import SAMPLE_BATCH
-from crvae.models.given import check_steps
+from crvae.models.given import check_count, check_steps
 from crvae.models.model import Model, steps_of
 
 
@@ -26,8 +26,10 @@ def interpolation(
 ) -> Float[Tensor, "r points c h w"]:
     """Figure 10: block `step` = 1..T moves in equal parts from z's to `target`'s, the other blocks stay.
 
-    Raises UserError for another step, and for a target that is not one latent or one for each of z's.
+    Raises UserError for another step, for `points` below 1, and for a target that is not one latent or one for each of z's.
     """
+    model.prior.check(z)
+    check_count(points, "points")
     if target.shape[1:] != z.shape[1:] or len(target) not in (1, len(z)):
         raise UserError(
             f"target must have the shape of z, {tuple(z.shape)}, or of one of its rows, got {tuple(target.shape)}"
@@ -47,6 +49,7 @@ def styles(
     A column has one row of `noise`, from `model.prior.noise`, for all rows; under N(0, I) that is the block itself. Raises
     UserError for another step, and for noise of another shape.
     """
+    model.prior.check(z)
     if noise.shape[1:] != model.prior.noise_shape:
         needed = ("k", *model.prior.noise_shape)
         raise UserError(

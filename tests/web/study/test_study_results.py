@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from crvae.cli import main
+from crvae.web.study import report
 from crvae.web.study.database import Ballots, Cast, default_url
 from crvae.web.study.folder import Key, Question, Study, fingerprint, read_key, read_study
 from crvae.web.study.results import agreement_between_raters, share, tally
@@ -204,3 +205,52 @@ def test_a_database_that_does_not_open_is_one_sentence_without_the_password(stud
     assert error.startswith("crvae: --database ")
     assert len(error.strip().splitlines()) == 1
     assert "secret" not in error
+
+
+def test_a_rater_counts_from_four_of_five_attention_questions_on():
+    checks = [Question(kind="attention", group="lower", answer=1)] * 5
+    study = Study(task="completion", seed=0, alternatives=2, questions=(KINDS[0], *checks))
+    key = Key(models=("A", "B"), places=((0, 1),) * 6)
+    votes = [Cast(right, 1, 1) for right in (3, 4, 5)]
+    votes += [Cast(right, 2 + check, 1 if check < right else 2) for right in (3, 4, 5) for check in range(5)]
+    assert tally(study, key, votes)["excluded"] == [3]  # known by how many they have right
+
+
+@pytest.mark.parametrize("interval", ["wilson", "clopper-pearson"])
+def test_every_share_has_the_interval_that_was_asked_for_and_is_tested_against_chance(interval):
+    study = Study(task="completion", seed=0, alternatives=3, questions=(KINDS[0], KINDS[1]))
+    key = Key(models=("A", "B", "C"), places=((0, 1, 2), (1, 2, 0)))
+    votes = [Cast(rater, question, 1) for rater in range(1, 6) for question in (1, 2)] + [Cast(6, 1, 2)]
+    found = tally(study, key, votes, interval)
+    for shares, counts in ((found["models"], (5, 6, 0)), (found["groups"]["lower"], (5, 1, 0))):
+        expected = [share(count, sum(counts), 1 / 3, interval) for count in counts]
+        assert list(shares.values()) == expected
+
+
+def test_every_number_stands_in_its_column(tmp_path):
+    votes = [Cast(1, 1, 1), Cast(1, 3, 2), Cast(1, 4, 2), Cast(2, 1, 2), Cast(2, 3, 1)]  # the second fails attention
+    first = {"frequency": 0.75, "low": 0.5, "high": 0.875, "votes": 6, "of": 8, "p_value": 0.01}
+    other = {"frequency": 0.25, "low": 0.125, "high": 0.375, "votes": 2, "of": 8, "p_value": 1e-5}
+    shares = {"A": first, "B": other}
+    results = tally(STUDY, KEY, votes) | {"models": shares, "groups": {"lower": shares}}
+    report.write(results, STUDY, KEY, votes, tmp_path / "out")
+    assert (tmp_path / "out/report.csv").read_text().splitlines() == [
+        "occlusion,model,votes,of,frequency,low,high,p_value",
+        "lower,A,6,8,0.75,0.5,0.875,0.01",
+        "lower,B,2,8,0.25,0.125,0.375,1e-05",
+    ]
+    assert (tmp_path / "out/votes.csv").read_text().splitlines() == [
+        "rater,question,kind,occlusion,place,model,counts",
+        "1,1,pair,lower,1,A,1",
+        "1,3,attention,upper,2,B,0",
+        "1,4,repeat,lower,2,A,0",
+        "2,1,pair,lower,2,B,0",
+        "2,3,attention,upper,1,A,0",
+    ]
+    lines = (tmp_path / "out/report.md").read_text().splitlines()
+    assert lines[0] == "| Occlusion | A | p | B | p |"
+    assert lines[2] == "| lower | 75.0% [50.0, 87.5] | 0.0100 | 25.0% [12.5, 37.5] | <0.0001 |"
+    (axes,) = report.plot(results).axes
+    assert [bar.get_width() for bar in axes.patches] == [75, 25]
+    reached = [segment[:, 0].tolist() for lines in axes.collections for segment in lines.get_segments()]
+    assert reached == [[50, 87.5], [12.5, 37.5]]
