@@ -86,7 +86,7 @@ def scores(place: Place, prior: str, score: str) -> dict[int, dict[str, Any]]:
     else:
         kept = json.loads((RESULTS / table / "scores.json").read_text())
         view = VIEWS[prior].get(score, VIEWS[prior][""])
-        found = dict(zip(kept["seeds"], (one for one in kept["scores"][row][view]), strict=True))
+        found = dict(zip(kept["seeds"], kept["scores"][row][view], strict=True))
     return {seed: one[score] for seed, one in found.items() if score in one}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -19,6 +20,7 @@ from fuzzing import many
 
 
 def test_an_empty_name_is_refused_by_what_it_stands_for(images, prepared, refused, crvae, tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user: the model below is none of ours
     monkeypatch.chdir(images)  # which an empty name would mean
     assert "SOURCE is empty" in refused("prepare", "", tmp_path / "out")
     assert "--labels is empty" in refused("prepare", images, tmp_path / "out", "--labels", "")
@@ -32,6 +34,8 @@ def test_an_empty_name_is_refused_by_what_it_stands_for(images, prepared, refuse
 
     with pytest.raises(UserError, match=r"^--images is empty"):
         read_images("", Model(), option="--images", limit=3)
+    with pytest.raises(UserError, match=r"^--images a\0b does not exist"):
+        read_images("a\0b", Model(), option="--images", limit=3)
     assert len(read_images(".", Model(), option="--images", limit=3).x) > 0
 
 

@@ -148,7 +148,7 @@ def _clean(name: str) -> str:
 def _is_prepared(source: str) -> bool:
     try:
         return "://" in source or holds_prepared(os.listdir(source))
-    except OSError:  # a file, nothing at all, or a folder that cannot be read
+    except (OSError, ValueError):  # a file, nothing at all, a name that none can have, or a folder that cannot be read
         return False
 
 
