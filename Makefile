@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-TABLES := table1 table2 controls figure3 figure5 figure6 figure7 figure9 fashion fashion-objective fashion-controls fashion-search fashion-minibatch fashion-table2 avatars avatars-table2 emoji emoji-table2 paper paper-table2 paper-long prior-rates normal-prior controls-avatars nested kl-weights objectives emoji-parts avatars-long avatars-eightfold avatars-eightfold-probed avatars-eightfold-order avatars-eightfold-pair avatars-eightfold-pair-order avatars-eightfold-parts avatars-eightfold-table2 emoji-eightfold emoji-eightfold-parts fashion-eightfold fashion-eightfold-parts fashion-eightfold-pair fashion-eightfold-pair-order fashion-fast fashion-parts mnist mnist-priors mnist-long figure6-avatars figure7-avatars
+TABLES := table1 table2 controls figure3 figure5 figure6 figure7 figure9 fashion fashion-controls fashion-search fashion-minibatch fashion-table2 avatars avatars-table2 emoji emoji-table2 paper paper-table2 paper-long prior-rates normal-prior controls-avatars nested kl-weights objectives emoji-parts avatars-long avatars-eightfold avatars-eightfold-probed avatars-eightfold-order avatars-eightfold-pair avatars-eightfold-pair-order avatars-eightfold-parts avatars-eightfold-table2 emoji-eightfold emoji-eightfold-parts fashion-eightfold fashion-eightfold-parts fashion-eightfold-pair fashion-eightfold-pair-order fashion-fast fashion-parts mnist mnist-priors mnist-long figure6-avatars figure7-avatars
 
 .PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo test-tables notebook
 
