@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import compiling, goals, growth, loader, parallel, steps
-from crvae.evaluation.cost import device_name
+from crvae.devices import device_name
 from crvae.files import write_text
 from crvae.training.launch import devices
 

@@ -14,8 +14,7 @@ import torch
 
 from benchmarks.steps import stage1
 from crvae.config.prior import PriorConfig
-from crvae.devices import best_device
-from crvae.evaluation.cost import device_name
+from crvae.devices import best_device, device_name
 from crvae.models.autoencoder import Autoencoder
 from crvae.models.prior import Prior
 from crvae.models.priors import build_prior, prior_config

@@ -17,7 +17,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from crvae.config.stage2 import Stage2Config
-from crvae.evaluation.cost import device_name
+from crvae.devices import device_name
 from crvae.recipes import RECIPES
 from crvae.training.adoption import adopt
 from crvae.training.launch import devices

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from crvae.devices import best_device
-from crvae.evaluation.cost import device_name
+from crvae.devices import best_device, device_name
 from crvae.files import write_text
 
 RESULTS = Path("docs/results")
@@ -56,12 +55,12 @@ def fewer_colours(source: Path, target: Path) -> None:
 
 
 def provenance(runs: list[str]) -> list[dict]:
-    """Of each run its command, its commit, its device and arithmetic, what it took, and what its autoencoder reported last."""
+    """Of each run its command, its commit, its device, processor and arithmetic, what it took, and its autoencoder's last report."""
     found = []
     for run in map(Path, runs):
         environment = json.loads((run / "environment.json").read_text())
         about = {"command": f"crvae {environment['command']}", "commit": environment["commit"]}
-        about |= {name: environment[name] for name in ("device", "precision")}
+        about |= {name: environment.get(name) for name in ("device", "processor", "precision")}
         lines = (run / "metrics.jsonl").read_text().splitlines()
         last = next(line for line in reversed(lines) if "prior" not in json.loads(line))
         end = json.loads(last, parse_float=lambda word: float(f"{float(word):.4g}"))

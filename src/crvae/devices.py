@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from contextlib import AbstractContextManager
 
 import torch
@@ -10,6 +11,18 @@ import torch
 def best_device() -> torch.device:
     """The machine's accelerator, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The card's name, or the CPUs' number and name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        return f"{len(lines)} x {lines[0]}"
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
 
 
 def quick_arithmetic(device: torch.device) -> torch.autocast:

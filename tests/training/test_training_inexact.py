@@ -80,6 +80,21 @@ def test_another_number_of_processes_and_precision(run, capsys):
     assert go_on(run, 192) == 0
 
 
+def test_another_processor_is_said_where_the_run_knows_its_own(run, capsys):
+    mine = about(run)["processor"]
+    edited(run, processor="64 x Abacus")
+    assert go_on(run, 176) == 0
+    assert (
+        f"crvae: processor was 64 x Abacus, is now {mine}: the run continues, but not bit for bit"
+        in capsys.readouterr().err
+    )
+    (run / "environment.json").write_text(
+        json.dumps({name: it for name, it in about(run).items() if name != "processor"})
+    )
+    assert go_on(run, 192) == 0
+    assert "processor was" not in capsys.readouterr().err  # of a run from before it was written
+
+
 def test_a_refused_resume_remembers_nothing(run, other):
     written = (run / "environment.json").read_bytes()
     assert go_on(run, 32, "--data", other, "--inexact") == 2  # fewer than were seen

@@ -9,6 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ def refused(capsys, args: list[str], *words: str) -> None:
 @pytest.fixture
 def run(tmp_path) -> Path:
     """A run folder as `crvae train` makes it, before training."""
-    Run.create(tmp_path / "run", CONFIG, environment("/data", "0" * 64, 1, "fp32", "cpu"))._lock.close()
+    Run.create(tmp_path / "run", CONFIG, environment("/data", "0" * 64, 1, "fp32", torch.device("cpu")))._lock.close()
     return tmp_path / "run"
 
 

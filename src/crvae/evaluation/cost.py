@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
+from crvae.devices import device_name
 from crvae.errors import UserError
 from crvae.evaluation.latency import QUIET, Others, Times, in_turns
 from crvae.models.autoencoder import Autoencoder
@@ -266,20 +267,6 @@ def peak_memory(config: Config, limit: float = math.inf, tick: Callable[[], obje
         last = (complaint.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         raise UserError(f"a training step of {config.recipe} did not fit into memory or failed ({last}): lower --batch")
     return json.loads(said.splitlines()[-1])  # a library that is imported may print too
-
-
-def device_name(device: torch.device) -> str:
-    """The processor's or the card's name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        return f"{len(lines)} x {lines[0]}"
-    except (OSError, IndexError):
-        import platform
-
-        return platform.processor() or platform.machine()
 
 
 def _count(module: nn.Module) -> int:

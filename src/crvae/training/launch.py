@@ -19,7 +19,7 @@ from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.counting import counted
 from crvae.data import PreparedData, open_data
-from crvae.devices import bf16_is_faster
+from crvae.devices import bf16_is_faster, device_name
 from crvae.errors import UserError
 from crvae.models.priors import prior_config
 from crvae.training import checkpoint
@@ -68,7 +68,7 @@ def start(config: Stage1Config | Stage2Config, data: str, out: str, stage1: str 
     training = Training(stage, None, prepared, fabric)
     try:
         if fabric.is_global_zero:
-            about = environment(_place_of(data), prepared.fingerprint, fabric.world_size, precision, str(fabric.device))
+            about = environment(_place_of(data), prepared.fingerprint, fabric.world_size, precision, fabric.device)
             fill = partial(keep, config, stage1) if config.stage == 2 else None
             training.run = Run.create(Path(out), config, about, fill)
         training.save()
@@ -133,6 +133,8 @@ def _continue(
             f"{folder} has seen {training.images:,} images, --train.images {images:,} is fewer. Pass a larger total"
         )
     here = {"device": str(fabric.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    if "processor" in about:  # earlier runs do not say it
+        here["processor"] = device_name(fabric.device)
     moved = [f"{name} was {about.get(name)}, is now {now}" for name, now in here.items() if about.get(name) != now]
     complaints += [f"{change}: the run continues, but not bit for bit" for change in moved]
     if first:

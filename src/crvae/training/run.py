@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from crvae.config.base import FORMAT, check_format
+from crvae.devices import device_name
 from crvae.errors import UserError, brief, reason
 from crvae.files import append_line, new_folder, put_back, write_text
 from crvae.storage.folders import check_begun
@@ -252,14 +253,15 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def environment(data: str, fingerprint: str, world: int, precision: str, device: str) -> dict[str, Any]:
+def environment(data: str, fingerprint: str, world: int, precision: str, device: torch.device) -> dict[str, Any]:
     """What a later reader needs to make sense of a run's numbers, and a resume to be exact."""
     return {
         "format": FORMAT,
         "data": {"path": data, "fingerprint": fingerprint},
         "world": world,
         "precision": precision,
-        "device": device,
+        "device": str(device),
+        "processor": device_name(device),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
