@@ -173,8 +173,8 @@ SHORT: dict[str, Plan] = {
             Row("crvae-gan-mi", MI, GREY),
         ),
     ),
-    "fashion-controls": _fashion(
-        "The same controls on Fashion-MNIST, and the release's KL weights",
+    "fashion-controls": _clothes(
+        "The same controls on Fashion-MNIST, and the release's KL weights, by the paper's objective",
         (
             *_controls(MI, GREY),
             Row("release-kl", MI, (*GREY, *kl("6e-4", "4e-4"))),
