@@ -37,6 +37,7 @@ WITHOUT_SPATIAL = {"fashion-eightfold-pair", "paper-long"}
 """Tables without the convolutional model."""
 PARTS = {
     "faces": "objectives",
+    "faces, 240,000 images": "avatars-eightfold-parts",
     "emoji": "emoji-parts",
     "Fashion-MNIST": "fashion-parts",
     "Fashion-MNIST, 240,000 images": "fashion-eightfold-parts",
@@ -81,6 +82,11 @@ def both(what: str, table: str, ours: str, theirs: str) -> list[Comparison]:
     return [Comparison(what, prior, (table, ours), (table, theirs)) for prior in (NORMAL, LEARNED)]
 
 
+def alone(tables: dict[str, str], ours: str, theirs: str) -> list[Comparison]:
+    """The same pair in several tables, without a learned prior."""
+    return [Comparison(what, NORMAL, (table, ours), (table, theirs)) for what, table in tables.items()]
+
+
 def pairs(tables: dict[str, str], ours: str, theirs: str) -> list[Comparison]:
     """The same pair in several tables, with each prior."""
     return [row for what, table in tables.items() for row in both(what, table, ours, theirs)]
@@ -102,9 +108,29 @@ TABLES: dict[str, Table] = {
     "rate": Table(
         SAMPLES,
         [
-            Comparison(f"faces, against {what}", NORMAL, ("normal-prior", RECURRENT), ("normal-prior", theirs))
+            row
             for what, theirs in {"dense": DENSE, "convolutional": SPATIAL, "the perceptron": "perceptron"}.items()
+            for row in alone({f"faces, against {what}": "normal-prior"}, RECURRENT, theirs)
         ],
+    ),
+    "published": Table(
+        SAMPLES,
+        [
+            row
+            for what, ours, theirs in (
+                ("crVAE-GAN against VAE-GAN", "crvae-gan", DENSE),
+                ("crVAE-GAN against cVAE-GAN", "crvae-gan", SPATIAL),
+                ("crVAE-GAN + MI against VAE-GAN", RECURRENT, DENSE),
+                ("crVAE-GAN + MI against cVAE-GAN", RECURRENT, SPATIAL),
+                ("crVAE-GAN + MI against crVAE-GAN", RECURRENT, "crvae-gan"),
+            )
+            for row in alone({what: "fashion"}, ours, theirs)
+        ]
+        + alone({"crVAE-GAN + MI, LSTM against perceptron": "fashion-controls"}, RECURRENT, "perceptron")
+        + alone({"the same, blocks in order against a random order": "fashion-controls"}, RECURRENT, "permuted")
+        + alone({"the same, KL weights 1.5 : 1 against equal": "fashion-controls"}, "release-kl", RECURRENT)
+        + alone({"VAE-GAN against VAE-GAN + MI on u": "figure5"}, DENSE, "vae-gan-mi-u")
+        + alone({"VAE-GAN against VAE-GAN + MI on z": "figure5"}, DENSE, "vae-gan-mi-z"),
     ),
     "information": Table(SAMPLES, pairs(PARTS, RECURRENT, "crvae-gan")),
     "weights": Table(SAMPLES, pairs(PARTS, "crvae-gan-mi-kl", RECURRENT)),
@@ -119,11 +145,14 @@ def _one(what: str, page: str, table: str, ours: str, theirs: str, prior: str = 
 
 DEARER = "faces, fast, 30,000 images, KL weight 5e-4"
 LONG = {"faces": ("avatars-eightfold", FACES), "emoji": ("emoji-eightfold", EMOJI)}
+LONG_PARTS = (("faces", "avatars-eightfold-parts", FACES), ("clothes", "fashion-eightfold-parts", CLOTHES))
+BY_OBJECTIVE = "clothes, the emoji recipes"
+"""The paper's objective on small networks."""
 CLAIMS: Sequence[Claim] = (
     Claim(
         "Table 1: samples of crVAE-GAN + MI are better than VAE-GAN's",
         (
-            _one("clothes, the emoji recipes", CLOTHES, "fashion", "emoji-crvae-gan-mi", "emoji-vae-gan"),
+            _one(BY_OBJECTIVE, CLOTHES, "fashion", RECURRENT, DENSE),
             *(_one(f"{what}, fast", page, table, RECURRENT, DENSE) for what, (table, page) in LONG.items()),
             _one(DEARER, FACES, "normal-prior", RECURRENT, DENSE),
             _one("clothes, fast", CLOTHES, "fashion-eightfold-pair", RECURRENT, DENSE),
@@ -140,6 +169,7 @@ CLAIMS: Sequence[Claim] = (
     Claim(
         "Table 1: and better than the convolutional model's",
         (
+            _one(BY_OBJECTIVE, CLOTHES, "fashion", RECURRENT, SPATIAL),
             *(_one(f"{what}, fast", page, table, RECURRENT, SPATIAL) for what, (table, page) in LONG.items()),
             _one(DEARER, FACES, "normal-prior", RECURRENT, SPATIAL),
         ),
@@ -147,17 +177,24 @@ CLAIMS: Sequence[Claim] = (
     Claim(
         "It is the recurrence: an LSTM against a perceptron of each block",
         (
+            _one(BY_OBJECTIVE, CLOTHES, "fashion-controls", RECURRENT, "perceptron"),
             _one("faces, fast, 30,000 images", FACES, "controls-avatars", RECURRENT, "perceptron"),
             _one(DEARER, FACES, "normal-prior", RECURRENT, "perceptron"),
         ),
     ),
     Claim(
         "Table 1: mutual information helps",
-        (_one("clothes, fast", CLOTHES, "fashion-eightfold-parts", RECURRENT, "crvae-gan"),),
+        (
+            _one(BY_OBJECTIVE, CLOTHES, "fashion", RECURRENT, "crvae-gan"),
+            *(_one(f"{what}, fast", page, table, RECURRENT, "crvae-gan") for what, table, page in LONG_PARTS),
+        ),
     ),
     Claim(
         "3.3.2: a larger KL weight on early steps helps",
-        (_one("clothes, fast", CLOTHES, "fashion-eightfold-parts", "crvae-gan-mi-kl", RECURRENT),),
+        (
+            _one(BY_OBJECTIVE, CLOTHES, "fashion-controls", "release-kl", RECURRENT),
+            *(_one(f"{what}, fast", page, table, "crvae-gan-mi-kl", RECURRENT) for what, table, page in LONG_PARTS),
+        ),
     ),
     Claim(
         "Figure 3: without adversarial loss crVAE's samples are better than the VAE's",

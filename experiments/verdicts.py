@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +21,6 @@ SMALL = 0.03
 """A difference below this share of the other's value is none, however sure."""
 OPEN = "not shown"
 """The verdict where the seeds show neither that one is better nor that the other is."""
-SEEDS_APART = {"fashion": ("fashion", "fashion-seed1", "fashion-seed2")}
-"""Tables by the emoji recipes, with a folder for each seed."""
 
 Place = tuple[str, str]
 """A table and a row of it."""
@@ -65,7 +62,7 @@ def with_interval(values: list[float], short: bool = False) -> str:
     """
     found = intervals.mean(torch.tensor(values, dtype=torch.float64))
     if min(values) > 0 and found["low"] < 0.1 * found["value"]:
-        return ", ".join(f"{value:.3g}" for value in values)
+        return ", ".join(f"{value:#.3g}".rstrip(".") for value in values)
     mean, low, high = (found[name] for name in ("value", "low", "high"))
     leading, half = math.floor(math.log10(abs(mean) or 1)), high - mean
     digits = 2
@@ -81,21 +78,10 @@ def with_interval(values: list[float], short: bool = False) -> str:
 def scores(place: Place, prior: str, score: str) -> dict[int, dict[str, Any]]:
     """Seed -> what is kept of the score; without the seeds that have none."""
     table, row = place
-    if table in SEEDS_APART:
-        found = {seed: _alone(RESULTS / folder, row) for seed, folder in enumerate(SEEDS_APART[table])}
-    else:
-        kept = json.loads((RESULTS / table / "scores.json").read_text())
-        view = VIEWS[prior].get(score, VIEWS[prior][""])
-        found = dict(zip(kept["seeds"], kept["scores"][row][view], strict=True))
+    kept = json.loads((RESULTS / table / "scores.json").read_text())
+    view = VIEWS[prior].get(score, VIEWS[prior][""])
+    found = dict(zip(kept["seeds"], kept["scores"][row][view], strict=True))
     return {seed: one[score] for seed, one in found.items() if score in one}
-
-
-def _alone(folder: Path, row: str) -> dict[str, Any]:
-    """The scores of one seed, from a report of `crvae compare`, or from what `crvae evaluate` wrote of the row."""
-    report = folder / "report.json"
-    if not report.exists():
-        return json.loads((folder / f"{row}.json").read_text())["scores"]
-    return next(run["scores"] for run in json.loads(report.read_text())["runs"] if run["recipe"] == row)
 
 
 def paired(row: Comparison, score: str) -> tuple[list[float], list[float]]:

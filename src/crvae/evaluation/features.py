@@ -14,6 +14,7 @@ from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from crvae.cache import cache
+from crvae.counting import counted
 from crvae.data import Split
 from crvae.errors import UserError
 from crvae.evaluation.distance import PerceptualDistance
@@ -131,7 +132,7 @@ def _of_features(request: Request, device: torch.device) -> Extractor:
         )
     classifier = load_classifier(request.classifier)
     config, network = classifier.config, classifier.backbone.to(device)
-    name = f"{config.backbone}, {config.method} on {len(config.attributes)} attributes of data {config.data[:8]}"
+    name = f"{config.backbone}, {config.method} on {counted(len(config.attributes), 'attribute')} of data {config.data[:8]}"
     return Extractor(network, name, digest(network), network.resizer)
 
 
