@@ -142,6 +142,7 @@ def test_any_table_is_read_or_refused_in_one_sentence(rows, quoting, tmp_path_fa
     path = tmp_path_factory.mktemp("any") / "labels.csv"
     text = io.StringIO()
     writer = csv.writer(text, quoting=quoting, escapechar="\\")
+    rows = [row for row in rows if row != [""] or quoting != csv.QUOTE_NONE]  # the writer itself refuses it
     writer.writerows([["file", "x"], ["000.png", "1"], *rows])
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
     try:

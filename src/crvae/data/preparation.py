@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +23,7 @@ import pyarrow as pa
 
 from crvae.config.base import FORMAT
 from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, Skipped, SplitCard
+from crvae.data.remarks import in_words
 from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, schema, write_chunk
 from crvae.data.source import Item, Source
 from crvae.errors import UserError, reason
@@ -200,9 +202,11 @@ def _finish(source: Source, folder: Path) -> Card:
     shards: dict[str, list[Shard]] = {}
     classes: dict[str, dict[str, list[int]]] = {}
     skipped: list[Skipped] = []
+    odd: Counter[str] = Counter()
     for path in sorted(folder.glob(f"chunk-{6 * '[0-9]'}.json")):
         receipt = json.loads(path.read_text())
         skipped += [Skipped(file=file, reason=reason) for file, reason in receipt["skipped"]]
+        odd.update(receipt["remarks"])
         for split, entry in receipt["shards"].items():
             counts = entry.pop("classes")
             shards.setdefault(split, []).append(Shard(**entry))
@@ -217,6 +221,7 @@ def _finish(source: Source, folder: Path) -> Card:
         raise UserError(f"{source.name} has no usable image ({len(skipped)} skipped{first}): nothing was prepared")
     form, duplicates = source.form, find_duplicates(folder, shards)
     ignored = tuple(NotLookedAt(**asdict(kind)) for kind in source.not_looked_at)
+    stored = sum(shard.count for parts in shards.values() for shard in parts)
     return Card(
         name=source.name,
         size=form.sizes[0],
@@ -234,21 +239,18 @@ def _finish(source: Source, folder: Path) -> Card:
         boxes=dict(source.boxes),
         source=source.description,
         preparation={name: value for name, value in asdict(form).items() if name not in ("sizes", "channels")},
-        notes=(*source.notes, *_single(shards, duplicates)),
+        notes=(*source.notes, *_single(shards, stored, duplicates), *in_words(odd, stored, form)),
         duplicates=duplicates,
         skipped=tuple(skipped),
         not_looked_at=ignored,
-        files=_accounts(
-            source, sum(shard.count for parts in shards.values() for shard in parts), duplicates, len(skipped)
-        ),
+        files=_accounts(source, stored, duplicates, len(skipped)),
         versions=versions(),
         licences=dict(source.licences),
     )
 
 
-def _single(shards: dict[str, list[Shard]], duplicates: Duplicates) -> tuple[str, ...]:
+def _single(shards: dict[str, list[Shard]], stored: int, duplicates: Duplicates) -> tuple[str, ...]:
     """A note where all images are alike, so that none is held out."""
-    stored = sum(shard.count for parts in shards.values() for shard in parts)
     if len(shards) > 1 or stored - duplicates.images > 1:
         return ()
     return (f"all images are the same file, so there is one split, {', '.join(shards)}: nothing is held out",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from crvae.data.card import column_of
 from crvae.data.images import Form, Unusable, decode, encode, scale
+from crvae.data.remarks import remarks
 from crvae.data.source import UNKNOWN, Item, Source
 from crvae.files import whole, write_text
 
@@ -33,6 +35,8 @@ class Rows:
     columns: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     """Split -> Parquet column -> values."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    remarks: Counter[str] = field(default_factory=Counter)
+    """What is odd about stored images -> of how many."""
 
     def add(self, split: str, row: dict[str, object]) -> None:
         columns = self.columns.setdefault(split, {name: [] for name in row})
@@ -50,13 +54,14 @@ def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:
     opened: list[_Opened] = []
     for item in items:
         try:
-            digest, images = _row(source.open(item), form, item)
+            digest, images, odd = _row(source.open(item), form, item)
         except Unusable as error:
             rows.skipped.append((item.key, str(error)))
         except OSError as error:
             rows.skipped.append((item.key, f"cannot be read ({error.strerror or type(error).__name__})"))
         else:
             opened.append(_Opened(item, item.split or by_content(digest), digest, images))
+            rows.remarks.update(odd)
     free = [row for row in opened if row.item.split is None]
     for needed, other in (("validation", "train"), ("train", "validation")):
         digests = sorted({row.digest for row in free if row.split == other})
@@ -83,8 +88,8 @@ def by_content(digest: str) -> str:
     return "validation" if int(digest, 16) % 10 == 0 else "train"
 
 
-def _row(content: bytes | Image.Image, form: Form, item: Item) -> tuple[str, list[bytes]]:
-    """SHA-256 of the content, and the stored images."""
+def _row(content: bytes | Image.Image, form: Form, item: Item) -> tuple[str, list[bytes], list[str]]:
+    """SHA-256 of the content, the stored images, and what is odd about them."""
     if isinstance(content, bytes):
         digest = hashlib.sha256(content).hexdigest()
         free = item.box is None  # a box refers to the file's own pixels
@@ -92,7 +97,7 @@ def _row(content: bytes | Image.Image, form: Form, item: Item) -> tuple[str, lis
     else:
         image = content
         digest = hashlib.sha256(f"{image.mode} {image.size}".encode() + image.tobytes()).hexdigest()
-    return digest, [encode(part) for part in scale(image, form, item.box)]
+    return digest, [encode(part) for part in scale(image, form, item.box)], remarks(image, form, item.box)
 
 
 def schema(sizes: Sequence[int], columns: Mapping[str, tuple[str, ...]]) -> pa.Schema:
@@ -126,7 +131,7 @@ def write_chunk(
     shards = {
         split: _write_shard(source, split, chunk, columns, form, folder) for split, columns in rows.columns.items()
     }
-    receipt = json.dumps({"items": len(items), "skipped": rows.skipped, "shards": shards})
+    receipt = json.dumps({"items": len(items), "skipped": rows.skipped, "remarks": rows.remarks, "shards": shards})
     write_text(receipt_path(folder, chunk), receipt)
 
 
