@@ -15,7 +15,7 @@ PRELOAD = [
     "torch",
     "lightning_fabric",
     "torch.utils.tensorboard",
-    "crvae.training.launch",
+    "crvae.training.resuming",
     "crvae.cli.train",
     "crvae.recipes",
     "crvae.cli.evaluate",

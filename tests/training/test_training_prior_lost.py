@@ -10,7 +10,7 @@ import pytest
 
 import crvae
 from crvae.cli import main
-from crvae.training import launch
+from crvae.training import resuming
 from reference.same import assert_same_end
 
 PRIOR = ["--prior.flow.width", "8", "--prior.batch", "16", "--prior.images", "64", "--prior.checkpoint-images", "32"]
@@ -69,9 +69,9 @@ def test_ctrl_c_advises_what_ends_with_the_new_prior(tmp_path, whole, monkeypatc
         signal.raise_signal(signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        owner, name = (launch.Run, "configure") if "." in moment else (launch, moment)
+        owner, name = (resuming.Run, "configure") if "." in moment else (resuming, moment)
         if moment == "has_prior_stage":  # `check` asks it too, before
-            patch.setattr(launch, "check", lambda *_, **__: None)
+            patch.setattr(resuming, "check", lambda *_, **__: None)
         patch.setattr(owner, name, stop)
         assert main(again) == 130
     said = capsys.readouterr().err

@@ -21,7 +21,7 @@ from crvae.data import open_data
 from crvae.errors import UserError
 from crvae.models import Autoencoder
 from crvae.pictures import from_8_bit
-from crvae.training import launch, prior_stage
+from crvae.training import checks, prior_stage, resuming
 from crvae.training.cluster import Place
 from crvae.training.prior_stage import PriorStage, shuffled
 from crvae.training.stage1 import Stage1
@@ -114,10 +114,10 @@ def test_a_binarising_recipe_fits_what_its_encoder_saw(small, colour, whole, mon
 
 
 def test_a_batch_of_latents_that_does_not_divide_is_said_before_training(small, colour, monkeypatch):
-    monkeypatch.setattr(launch, "place", lambda: Place(0, 3, 3, LightningEnvironment))
+    monkeypatch.setattr(checks, "place", lambda: Place(0, 3, 3, LightningEnvironment))
     config = small().model_copy(update={"prior": PriorConfig(kind="flow", batch=256)})
     with pytest.raises(UserError, match=r"--prior\.batch must be a multiple of the number of devices \(3\), got 256"):
-        launch.check(config, open_data(str(colour)))
+        checks.check(config, open_data(str(colour)))
 
 
 @pytest.mark.parametrize(("count", "batch"), [(5, 2), (7, 7), (3, 8), (54, 16)])
@@ -194,13 +194,13 @@ def dies(moment: str) -> None:
             die()
 
     if moment == "before the old one goes":
-        launch.forget_prior = die
+        resuming.forget_prior = die
     elif moment == "in the middle of it":
         prior_stage.shutil.rmtree = half
     elif moment == "before it is configured":
-        launch.Run.configure = die
+        resuming.Run.configure = die
     else:
-        launch.prior_training = die
+        resuming.prior_training = die
 
 
 @pytest.mark.parametrize("other", [["--prior.kind", "autoregressive"], ["--prior.rate", "0.01"]])

@@ -33,7 +33,7 @@ def run(args: list[str]) -> int:
     command = parse(Prior, args, name="prior")
     check_begun(command.run)
     with waiting("loading"):
-        from crvae.training.launch import resume
+        from crvae.training.resuming import resume
 
     options = {"data": command.data, "inexact": command.inexact, "prior": command.prior}
     # until the run's configuration holds the new prior, `crvae train --resume` would end with the old one

@@ -145,7 +145,7 @@ def _start(config, command: Train | TrainStage2) -> None:
 
 def _resume(command: Resume) -> None:
     with waiting("loading"):
-        from crvae.training.launch import resume
+        from crvae.training.resuming import resume
 
     resume(command.resume, data=command.data, images=command.train.images, inexact=command.inexact)
 

@@ -15,7 +15,7 @@ from crvae.errors import UserError
 from crvae.models.model import Model
 from crvae.recipes import named
 from crvae.storage.models import load
-from crvae.training import launch
+from crvae.training import launch, resuming
 from crvae.training.loop import Interrupted
 
 _training = threading.Lock()
@@ -56,7 +56,7 @@ def resume(
 
     >>> model = crvae.resume("runs/photos")
     """
-    return _finished(lambda: launch.resume(os.fspath(run), data=os.fspath(data), images=images, inexact=inexact), run)
+    return _finished(lambda: resuming.resume(os.fspath(run), data=os.fspath(data), images=images, inexact=inexact), run)
 
 
 def _finished(work: Callable[[], Path], out: str | os.PathLike[str]) -> Model:
