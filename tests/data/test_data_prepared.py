@@ -226,6 +226,8 @@ def test_stored_images_are_checked_before_they_are_decoded(prepared, encoded, pi
     for change in (
         lambda png: large,
         lambda png: png[:40],
+        lambda png: png[: len(png) // 2],
+        lambda png: png[:60] + png[-12:],
         lambda png: b"",
         lambda png: None,
         lambda png: b"\x89PNG" + b"x" * 100,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from shlex import quote
@@ -18,10 +17,10 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from crvae.data.card import CARD, CARD_BYTES, Card, Shard, SplitCard, column_of, parse_card
 from crvae.data.indices import values_of, whole_number
+from crvae.data.stored import header, pixels
 from crvae.errors import UserError
 from crvae.pictures import from_8_bit
 
@@ -56,7 +55,7 @@ class PreparedData:
     def open(self, shard: Shard) -> Any:
         """A shard to read. When it is opened first, its hash is compared with the card's; raises UserError if they differ.
 
-        Damage must not reach the decoder of images, which a damaged PNG can crash, and not the labels.
+        Damage must not reach the images, and not the labels.
         """
         file = self._files.open(f"{self._root}/{shard.file}", "rb")
         if shard.file in self._checked:
@@ -263,10 +262,9 @@ class Split:
 
     def _decode(self, png: bytes, size: int) -> UInt8[Tensor, "c h w"]:
         """One stored image; its header is checked before it is decoded."""
-        mode = ImageReadMode.GRAY if self.data.card.channels == 1 else ImageReadMode.RGB
-        with contextlib.suppress(RuntimeError, ValueError, TypeError):
-            if png[:8] == b"\x89PNG\r\n\x1a\n" and struct.unpack(">II", png[16:24]) == (size, size):
-                return decode_image(torch.frombuffer(bytearray(png), dtype=torch.uint8), mode)
+        with contextlib.suppress(ValueError, TypeError, IndexError):
+            if header(png) == (size, size):
+                return pixels(png, self.data.card.channels)
         raise UserError(f"{self.data.path} is damaged (an image is not a PNG of {size} pixels): prepare the data again")
 
 

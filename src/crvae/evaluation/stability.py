@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
+from crvae.data.stored import pixels
 from crvae.errors import UserError
 from crvae.evaluation.distance import NAME, PerceptualDistance
 from crvae.evaluation.score import Score
@@ -70,8 +70,8 @@ def cut(path: Path, shape: tuple[int, int, int]) -> UInt8[Tensor, "n c h w"]:
     """The single images of a grid that training wrote. Raises UserError if it is not such a grid."""
     channels, height, width = shape
     try:
-        grid = decode_image(str(path), ImageReadMode.RGB)[:channels]
-    except RuntimeError:
+        grid = pixels(path.read_bytes(), 3)[:channels]
+    except (OSError, ValueError):
         raise UserError(f"{path} cannot be read as an image: remove it") from None
     rows, rest_down = divmod(grid.shape[1] - GAP, height + GAP)
     columns, rest_across = divmod(grid.shape[2] - GAP, width + GAP)
