@@ -133,7 +133,12 @@ TABLES: dict[str, Table] = {
             alone("clothes: crVAE-GAN + MI, LSTM against perceptron", "fashion-controls", RECURRENT, "perceptron"),
             alone("the same, blocks in order against a random order", "fashion-controls", RECURRENT, "permuted"),
             alone("the same, KL weights 1.5 : 1 against equal", "fashion-controls", "release-kl", RECURRENT),
-            alone("emoji: crVAE-GAN + MI, KL weights 1.5 : 1 against equal", "table1", "crvae-gan-mi-release-kl", RECURRENT),
+            alone(
+                "emoji: crVAE-GAN + MI, KL weights 1.5 : 1 against equal",
+                "table1",
+                "crvae-gan-mi-release-kl",
+                RECURRENT,
+            ),
             alone("clothes: VAE-GAN against VAE-GAN + MI on u", "figure5", DENSE, "vae-gan-mi-u"),
             alone("clothes: VAE-GAN against VAE-GAN + MI on z", "figure5", DENSE, "vae-gan-mi-z"),
         ],

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crvae.cli import main
-from crvae.training import checkpoint, launch, loop
+from crvae.training import checkpoint, launch, loop, resuming
 from processes import Command, until
 from reference.same import assert_same_end, difference, last_state
 
@@ -183,7 +183,8 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_has_one_before_it_rep
 ):
     """Else a second kill, between the first report and the first checkpoint, would leave what cannot be resumed."""
     run = tmp_path / "run"
-    monkeypatch.setattr(launch, "_fit", lambda *_: None)
+    for module in (launch, resuming):
+        monkeypatch.setattr(module, "fit", lambda *_: None)
     assert main(["train", "emoji-vae", "--data", str(colour), "--out", str(run), *tiny]) == 0
     shutil.rmtree(run / "checkpoints")
     assert main(["train", "--resume", str(run)]) == 0
