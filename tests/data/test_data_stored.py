@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
-from crvae.data.stored import header, pixels
+from crvae.data.stored import pixels
 from fuzzing import many
 
 SIDE = 8
@@ -43,8 +43,8 @@ def png(depth: int, colour: int, interlaced: int, extra: bytes = b"", cut: int |
 def test_pixels_are_those_of_torchvision(mode, channels, picture):
     buffer = io.BytesIO()
     picture(0, 9, 7).convert(mode).save(buffer, "PNG")
-    found = pixels(buffer.getvalue(), channels)
-    assert header(buffer.getvalue()) == (9, 7)
+    found = pixels(buffer.getvalue(), channels, (9, 7))
+    assert found.equal(pixels(buffer.getvalue(), channels))
     assert found.shape == (channels, 7, 9)
     assert found.dtype == torch.uint8
     kind = ImageReadMode.GRAY if channels == 1 else ImageReadMode.RGB
@@ -77,6 +77,21 @@ def test_another_format_is_refused():
             pixels(buffer.getvalue(), 3)
 
 
+@pytest.mark.parametrize("size", [(7, 8), (8, 9), (0, 0)])
+def test_another_size_is_refused_before_it_is_decoded(size):
+    with pytest.raises(ValueError, match="of that size"):
+        pixels(png(8, 2, 0), 3, size)
+    large = struct.pack(">IIBBBBB", 9, 9, 8, 2, 0, 0, 0)
+    with pytest.raises(ValueError, match="of that size"):
+        pixels(png(8, 2, 0, chunk(b"IHDR", large)), 3, (SIDE, SIDE))  # the second head is the one that counts
+
+
+@pytest.mark.parametrize("file", [b"", b"\x89PNG\r\n\x1a\n", png(8, 2, 0)[:20], png(8, 2, 0)[:25]])
+def test_a_file_that_ends_in_its_head_is_refused(file):
+    with pytest.raises(ValueError, match="not a"):
+        pixels(file, 3)
+
+
 WHOLE = png(8, 2, 0), png(8, 3, 0, chunk(b"PLTE", bytes(768))), png(4, 0, 1)
 
 
@@ -93,9 +108,7 @@ def test_any_bytes_are_pixels_or_a_value_error(whole, edits, end, channels):
         damaged[place % len(damaged)] = value
     for file in (bytes(damaged), bytes(damaged[:end]), whole[:end]):
         try:
-            if max(header(file)) > 64:
-                continue
-            found = pixels(file, channels)
-        except (ValueError, IndexError):
+            found = pixels(file, channels, (SIDE, SIDE))
+        except ValueError:
             continue
-        assert found.shape == (channels, *reversed(header(file)))
+        assert found.shape == (channels, SIDE, SIDE)

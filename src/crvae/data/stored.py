@@ -10,30 +10,25 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_DEPTH = 24
-"""Where a PNG says its bits a sample."""
+from crvae.data.png_chunks import depth
 
 
-def header(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels. Raises ValueError if it is not a PNG of at most 8 bits a sample."""
-    if png[:8] != SIGNATURE or png[12:16] != b"IHDR" or not 1 <= png[_DEPTH] <= 8:
-        raise ValueError("not a PNG of 8 bits")
-    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
+def pixels(png: bytes, channels: int, size: tuple[int, int] | None = None) -> UInt8[Tensor, "c h w"]:
+    """A PNG of at most 8 bits a sample, grey (1 channel) or in colour (3).
 
-
-def pixels(png: bytes, channels: int) -> UInt8[Tensor, "c h w"]:
-    """A PNG of at most 8 bits a sample, grey (1 channel) or in colour (3). Raises ValueError if it is not, or is not whole.
-
-    torchvision's decoder is a third faster, and a cut file ends its process.
+    Raises ValueError if it is not, is not whole, or is not of `size` (width, height in pixels), which is compared before
+    anything is decoded. torchvision's decoder is a third faster, and a cut file ends its process.
     """
-    header(png)
+    if depth(png) not in range(1, 9):
+        raise ValueError("not a PNG of 8 bits")
     try:
         with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            if size not in (None, image.size):
+                raise ValueError(f"not of {size} pixels")
             image.load()
             mode = "L" if channels == 1 else "RGB"
             values = np.array(image if image.mode == mode else image.convert(mode))
     except Exception as error:  # Pillow may raise anything on bytes from elsewhere
-        raise ValueError(f"not a whole PNG ({type(error).__name__})") from None
+        raise ValueError(f"not a whole PNG of that size ({type(error).__name__})") from None
     found = torch.from_numpy(values)
     return found[None] if channels == 1 else found.permute(2, 0, 1)
