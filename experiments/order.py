@@ -65,7 +65,7 @@ def report(
         ]
     write_text(made / "order.json", json.dumps({"seeds": seeds, "rates": rates, "profiles": profiles}) + "\n")
     about = {"title": plan.title, "budget": budget, "images": plan.images[budget]}
-    results.report(made, name, lines, about, list(runs.values()))
+    results.report(made, name, lines, about, results.provenance(runs.values()))
 
 
 def profiled(piece: training.Piece, plan: Plan, run: Path) -> Path:

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -23,10 +24,10 @@ LARGEST = 300_000
 """Bytes of a picture that lasts as it is; of larger ones as many colours are kept, at most 256, as fit."""
 
 
-def report(made: Path, name: str, lines: list[str], about: dict, runs: list[Path]) -> None:
-    """Writes the page of several seeds into `made`, and keeps it as the results of `name`."""
+def report(made: Path, name: str, lines: list[str], about: dict, runs: list[dict]) -> None:
+    """Writes the page of several seeds into `made`, and keeps it as the results of `name`; `runs`: their provenance."""
     write_text(made / "report.md", "\n".join(lines) + "\n")
-    keep(made, RESULTS / name, about | {"runs": provenance([str(run) for run in runs])})
+    keep(made, RESULTS / name, about | {"runs": runs})
 
 
 def keep(made: Path, out: Path, about: dict) -> None:
@@ -54,7 +55,7 @@ def fewer_colours(source: Path, target: Path) -> None:
             return
 
 
-def provenance(runs: list[str]) -> list[dict]:
+def provenance(runs: Iterable[str | Path]) -> list[dict]:
     """Of each run its command, its commit, its device, processor and arithmetic, what it took, and its autoencoder's last report."""
     found = []
     for run in map(Path, runs):

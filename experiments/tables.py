@@ -1,6 +1,6 @@
 """The paper's tables and figures, one command each; a second call continues where the first was stopped.
 
-    python -m experiments.tables table1 [NAME ...] [--budget cpu|gpu] [--seeds 0 1 2] [--jobs 2] [--minutes M]
+    python -m experiments.tables table1 [NAME ...] [--budget cpu|gpu] [--seeds 0 1 2] [--add] [--jobs 2] [--minutes M]
 
 Trains what is missing (`crvae train`, one thread for each of `--jobs` rows), then writes docs/results/NAME/ by `crvae compare`:
 report.md, report.json, the pictures, and provenance.json (commands, machine, commit, time). table2, figure7 and figure9 use runs of table1.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from crvae.files import write_text
 from experiments import order, results, training, views
+from experiments.growing import Kept, kept
 from experiments.plan import Plan, Row
 from experiments.plans import PLANS
 
@@ -29,10 +30,11 @@ STAGE2_DATA = {"table1": "data/emoji128", "avatars": "data/avatars64"}
 STAGE2_SCORES = "benchmarks/stage2_scores.py"
 
 
-def make(names: list[str], budget: str, seeds: list[int], jobs: int, piece: training.Piece) -> None:
+def make(names: list[str], budget: str, seeds: list[int], jobs: int, piece: training.Piece, add: bool = False) -> None:
     """Everything of some plans, for each seed: `jobs` runs at once, whichever plan they are of, beside them the classifiers of
-    the scores; the reports one after the other."""
+    the scores; the reports one after the other. `add`: the seeds of the kept reports stay in them."""
     training.RUNS.mkdir(parents=True, exist_ok=True)
+    before = {name: kept(name, seeds, PLANS[name]) if add else Kept() for name in names}
     alone: dict[Path, threading.Lock] = {}
     with ThreadPoolExecutor(jobs) as pool, ThreadPoolExecutor(1) as beside:
         judges = [beside.submit(training.classifier, piece, PLANS[name]) for name in names]
@@ -50,7 +52,7 @@ def make(names: list[str], budget: str, seeds: list[int], jobs: int, piece: trai
                 judge.result()
                 for part in parts:
                     part.result()
-                _report(piece, name, budget, seeds)
+                _report(piece, name, budget, seeds, before[name])
             except (training.OutOfTime, SystemExit) as error:
                 failed = failed or error
     if failed:
@@ -70,12 +72,15 @@ def _one(
             order.measure(piece, plan, run, first)
 
 
-def _report(piece: training.Piece, name: str, budget: str, seeds: list[int]) -> None:
+def _report(piece: training.Piece, name: str, budget: str, seeds: list[int], before: Kept) -> None:
     plan = PLANS[name]
     images, rows = plan.images[budget], plan.at(budget)
     if plan.views or plan.order:
         runs = {(row.name, seed): training.folder(plan, row, images, seed) for seed in seeds for row in rows}
-        (views if plan.views else order).report(plan, name, budget, seeds, piece, runs)
+        if plan.views:
+            views.report(plan, name, budget, seeds, piece, runs, before)
+        else:
+            order.report(plan, name, budget, seeds, piece, runs)
         return
     options = ("--images", str(plan.scored), *training.classifier(piece, plan))
     for seed in seeds:
@@ -167,12 +172,14 @@ def main() -> None:
     parser.add_argument("names", nargs="+", choices=[*PLANS, *AFTER_TABLES], metavar="NAME")
     parser.add_argument("--budget", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one report for each")
+    parser.add_argument("--add", action="store_true", help="to the seeds of the kept report, by the same commands")
     parser.add_argument("--jobs", type=int, default=2, help="rows that train at once, with one thread each")
     parser.add_argument("--minutes", type=float, default=0, help="stop after so long, the same command continues")
     options = parser.parse_args()
     piece = training.Piece(options.minutes)
     try:
-        make([name for name in options.names if name in PLANS], options.budget, options.seeds, options.jobs, piece)
+        plans = [name for name in options.names if name in PLANS]
+        make(plans, options.budget, options.seeds, options.jobs, piece, options.add)
         for name in options.names:
             if name in AFTER_TABLES:
                 AFTER_TABLES[name](options.budget, piece)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from crvae import intervals
 from crvae.files import write_text
 from crvae.tasks.attribute_report import beyond_chance
 from experiments import results, training
+from experiments.growing import Kept
 from experiments.plan import Plan
 from experiments.short_plans import NORMAL
 
@@ -39,46 +42,61 @@ def measure(piece: training.Piece, plan: Plan, run: Path, first: bool) -> None:
 
 
 def report(
-    plan: Plan, name: str, budget: str, seeds: list[int], piece: training.Piece, runs: dict[tuple[str, int], Path]
+    plan: Plan,
+    name: str,
+    budget: str,
+    seeds: list[int],
+    piece: training.Piece,
+    runs: dict[tuple[str, int], Path],
+    before: Kept,
 ) -> None:
-    """The results of `runs`, (row, seed) -> run, all trained: scores, attributes of faces, pictures of the first seed."""
-    rows = [row.name for row in plan.rows]
-    scores = {
-        row: {view: [scored(piece, plan, runs[row, seed], view) for seed in seeds] for view in plan.views}
-        for row in rows
-    }
+    """The results of `runs`, (row, seed) -> run, all trained, after the seeds `before`: scores, attributes of faces, pictures
+    of the first seed."""
+    rows, all_seeds = [row.name for row in plan.rows], [*before.seeds, *seeds]
+    scores = before.with_scores(
+        {
+            row: {view: [scored(piece, plan, runs[row, seed], view) for seed in seeds] for view in plan.views}
+            for row in rows
+        }
+    )
     made = results.emptied(training.RUNS / f"report-{name}")
-    lines = [f"# {plan.title}", "", f"Seeds: {', '.join(map(str, seeds))}. {plan.scored or SCORED:,} images. "
+    lines = [f"# {plan.title}", "", f"Seeds: {', '.join(map(str, all_seeds))}. {plan.scored or SCORED:,} images. "
              "Means over seeds, in brackets their 95% interval by Student's t.", ""]  # fmt: skip
     lines += score_table(scores)
     if plan.probed:
-        probed = {
-            row: [training.traversed(piece, plan, runs[row, seed], "attributes") for seed in seeds] for row in rows
-        }
-        measured = {
-            row: [json.loads((folder / "attributes.json").read_text()) for folder in folders]
-            for row, folders in probed.items()
-        }
-        short = json.loads(
-            json.dumps({"seeds": seeds, "attributes": measured}), parse_float=lambda word: round(float(word), 4)
-        )
-        write_text(made / "attributes.json", json.dumps(short) + "\n")
+        measured = before.with_attributes(
+            {row: [_attributes(training.traversed(piece, plan, runs[row, seed], "attributes")) for seed in seeds]
+             for row in rows}
+        )  # fmt: skip
+        write_text(made / "attributes.json", json.dumps({"seeds": all_seeds, "attributes": measured}) + "\n")
         lines += attribute_table(measured)
     lines += ["## Pictures", ""]
     for row in rows:
-        run = runs[row, seeds[0]]
         lines += [f"### {row}", ""]
-        for prior, ending in _priors(plan).items():
-            shutil.copyfile(sampled(piece, run, prior), made / f"{row}{ending}.png")
-            lines += [f"![Samples from {'N(0, I)' if ending else 'its own prior'}]({row}{ending}.png)", ""]
-        if plan.probed:
-            shutil.copyfile(
-                training.traversed(piece, plan, run, "attributes") / "attributes.png", made / f"{row}-attributes.png"
-            )
-            lines += [f"![Attributes]({row}-attributes.png)", ""]
-    write_text(made / "scores.json", json.dumps({"seeds": seeds, "scores": scores}, indent=1) + "\n")
+        for file, caption, picture in _pictures(piece, plan, row, runs[row, seeds[0]]):
+            shutil.copyfile(before.folder / file if before.seeds else picture(), made / file)
+            lines += [f"![{caption}]({file})", ""]
+    write_text(made / "scores.json", json.dumps({"seeds": all_seeds, "scores": scores}, indent=1) + "\n")
     about = {"title": plan.title, "budget": budget, "images": plan.images[budget]}
-    results.report(made, name, lines, about, list(runs.values()))
+    results.report(made, name, lines, about, before.with_runs(results.provenance(runs.values())))
+
+
+def _pictures(piece: training.Piece, plan: Plan, row: str, run: Path) -> Iterator[tuple[str, str, Callable[[], Path]]]:
+    """Of a row's first seed: the picture's name, its caption, and what makes it."""
+    for prior, ending in _priors(plan).items():
+        caption = f"Samples from {'N(0, I)' if ending else 'its own prior'}"
+        yield f"{row}{ending}.png", caption, partial(sampled, piece, run, prior)
+    if plan.probed:
+        yield (
+            f"{row}-attributes.png",
+            "Attributes",
+            lambda: training.traversed(piece, plan, run, "attributes") / "attributes.png",
+        )
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    """What `crvae traverse attributes` measured, to four digits."""
+    return json.loads((folder / "attributes.json").read_text(), parse_float=lambda word: round(float(word), 4))
 
 
 def scored(piece: training.Piece, plan: Plan, run: Path, view: str) -> dict[str, Any]:

@@ -91,10 +91,10 @@ class OneAttribute(nn.Module):
         return self.classifier.values(images)[self.attribute]
 
 
-def save(folder: Path, model: Classifier, report: dict) -> None:
-    """Writes a classifier and its report for `load_classifier`, whole or not at all."""
+def save(folder: Path, model: Classifier, report: dict, half: bool = False) -> None:
+    """Writes a classifier and its report for `load_classifier`, whole or not at all; `half`: weights of 16 bits."""
     with new_folder(folder) as temporary:
-        save_weights(temporary / "model.safetensors", model)
+        save_weights(temporary / "model.safetensors", model, half=half)
         write_text(temporary / "report.json", json.dumps(report, indent=2) + "\n")
         body = {"format": FORMAT, "classifier": model.config.model_dump()}
         write_text(temporary / "config.json", json.dumps(body, indent=2) + "\n")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from crvae.data import Split, open_data
+from crvae.data import PreparedData, Split, open_data
 from crvae.devices import best_device, quick_arithmetic
 from crvae.errors import UserError
 from crvae.extras import require
@@ -51,7 +51,7 @@ def train_classifier(
     require("the classifier's report", "torchmetrics", "scipy")
     prepared = open_data(data)
     train = prepared.split("train")
-    held_out = prepared.split("validation" if "validation" in prepared.card.splits else "test")
+    held_out = held_out_images(prepared)
     attributes, values = _labelled(train, names)
     config = config.model_copy(update={"attributes": attributes, "data": prepared.fingerprint})
     torch.manual_seed(config.seed)
@@ -67,9 +67,14 @@ def train_classifier(
         if config.method == "fine-tune":
             _all_weights(model.eval(), train, rows, values, progress)
     model.eval().requires_grad_(False)
-    report = _report(model, held_out, progress)
+    report = held_out_report(model, held_out, progress)
     save(folder, model, report)
     return report
+
+
+def held_out_images(data: PreparedData) -> Split:
+    """What classifiers of prepared data are tested on: the validation images, or the test images where there are none."""
+    return data.split("validation" if "validation" in data.card.splits else "test")
 
 
 def _labelled(split: Split, names: str) -> tuple[dict[str, list[str]], Int64[Tensor, "n a"]]:
@@ -173,8 +178,8 @@ def _error(model: Classifier, logits: Float[Tensor, "b n"], values: Int64[Tensor
     return torch.stack(errors).sum()
 
 
-def _report(model: Classifier, split: Split, progress: Progress) -> dict:
-    """What the held-out images say, of each attribute."""
+def held_out_report(model: Classifier, split: Split, progress: Progress) -> dict:
+    """What the held-out images say of a classifier, attribute by attribute."""
     config = model.config
     logits = _outputs(model, split, torch.arange(len(split)), progress, "held-out images")
     return {
