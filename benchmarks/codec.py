@@ -1,16 +1,16 @@
 """`python -m benchmarks.codec crz=RUN --data DATA --out DIR`: .crz files beside JPEG, WebP, AVIF and JPEG XL of at most as many bytes.
 
 Every classical codec may shrink the picture before it encodes it, and is shown enlarged again. Of all shrinkings and qualities that fit
-it gets, image by image, the one with the lowest LPIPS-style distance. `cut`: the first blocks of a .crz file of the finest steps.
-`on average`: blocks and steps chosen on other images for so many bytes on average. With `--classifier`: the share of the data's
-attributes that it sees in what is shown.
+it gets, image by image, the best one by PSNR in the column of PSNR, by SSIM in that of SSIM, and by the LPIPS-style distance in all
+others. `cut`: the first blocks of a .crz file of the finest steps. `on average`: blocks and steps chosen on other images for so many
+bytes on average. With `--classifier`: the share of the data's attributes that it sees in what is shown.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from crvae.data import open_data
 from crvae.evaluation.distance import PerceptualDistance
@@ -59,12 +60,33 @@ class Shown:
     sizes: list[int]
 
 
-class Judge:
-    """Rows of the table: distances from the images, and the attributes that a classifier sees."""
+Best = dict[str, Shown]
+"""Measure -> what is best by it."""
 
-    def __init__(self, stored: UInt8[Tensor, "b c h w"], classifier: Classifier | None, data: str):
+Pictures = UInt8[Tensor, "b c h w"]
+Measure = Callable[[Pictures, Pictures], Float[Tensor, " b"]]
+"""Pictures and the images -> how near each is."""
+DISTANCE = "LPIPS-style distance"
+
+
+def ssim(pictures: Pictures, images: Pictures) -> Float[Tensor, " b"]:
+    """Structural similarity of each pair, at most 1."""
+    near = structural_similarity_index_measure(pictures.float(), images.float(), data_range=255.0, reduction="none")
+    assert isinstance(near, Tensor)
+    return near.view(-1)
+
+
+def measures() -> dict[str, tuple[Measure, int]]:
+    """Column -> what it measures, and 1 where more is better, -1 where less is."""
+    return {"PSNR, dB": (psnr, 1), "SSIM": (ssim, 1), DISTANCE: (PerceptualDistance(torch.device("cpu")), -1)}
+
+
+class Judge:
+    """Rows of the table: how near pictures are to the images, and the attributes that a classifier sees."""
+
+    def __init__(self, stored: Pictures, classifier: Classifier | None, data: str):
         self.stored = stored
-        self.distance = PerceptualDistance(torch.device("cpu"))
+        self.measures = measures()
         self.classifier = classifier
         self.names: list[str] = []
         if classifier is not None:
@@ -72,11 +94,13 @@ class Judge:
             self.names = [name for name, values in split.attributes.items() if known.get(name) == list(values)]
             self.truth = split.attribute_values(range(len(stored)), self.names)
 
-    def row(self, codec: str, budget: int | str, shown: Shown) -> str:
-        original, pictures = self.stored[shown.fits], shown.pictures
+    def row(self, codec: str, budget: int | str, best: Best) -> str:
+        shown = best[DISTANCE]
         size = f"{sum(shown.sizes) / len(shown.sizes):.0f}" if shown.sizes else ""
-        values = [codec, str(budget), str(len(pictures)), size]
-        values += [f"{psnr(pictures, original).mean():.2f}", f"{self.distance(pictures, original).mean():.4f}"]
+        values = [codec, str(budget), str(len(shown.pictures)), size]
+        for name, (measure, _) in self.measures.items():
+            near = measure(best[name].pictures, self.stored[best[name].fits]).mean()
+            values.append(f"{near:.2f}" if near > 2 else f"{near:.4f}")
         if self.names:
             right = self.right(shown)
             values.append(f"{torch.stack(list(right.values())).nanmean():.3f}")
@@ -122,23 +146,28 @@ def candidates(image: Tensor, codec: str) -> list[tuple[int, Tensor]]:
     return [(length, flat.view(size, size, 3).permute(2, 0, 1)) for length, flat in found]
 
 
-def classical(stored: Tensor, codec: str, distance: PerceptualDistance) -> dict[int, Shown]:
-    """For each number of bytes the best of what fits."""
-    best: dict[int, list[tuple[float, int, Tensor] | None]] = {budget: [] for budget in BUDGETS}
+def classical(stored: Pictures, codec: str, judge: Judge) -> dict[int, Best]:
+    """For each number of bytes the best of what fits, by each measure."""
+    chosen: dict[tuple[int, str], list[tuple[int, Tensor] | None]] = {
+        (budget, name): [] for budget in BUDGETS for name in judge.measures
+    }
     for image in stored:
         found = candidates(image, codec)
-        far = (
-            distance(torch.stack([p for _, p in found]), image.expand(len(found), -1, -1, -1)).tolist() if found else []
-        )
-        rated = [(d, length, picture) for d, (length, picture) in zip(far, found, strict=True)]
-        for budget in BUDGETS:
-            best[budget].append(min((r for r in rated if r[1] <= budget), key=lambda r: r[0], default=None))
-    results = {}
-    for budget, chosen in best.items():
-        kept = [row for row in chosen if row is not None]
-        pictures = torch.stack([row[2] for row in kept]) if kept else stored[:0]
-        results[budget] = Shown(torch.tensor([row is not None for row in chosen]), pictures, [row[1] for row in kept])
-    return results
+        rated = {
+            name: (sign * measure(torch.stack([p for _, p in found]), image.expand(len(found), -1, -1, -1))).tolist()
+            for name, (measure, sign) in judge.measures.items()
+            if found
+        }
+        for (budget, name), best in chosen.items():
+            fitting = [place for place, (length, _) in enumerate(found) if length <= budget]
+            best.append(found[max(fitting, key=rated[name].__getitem__)] if fitting else None)
+    return {budget: {name: _shown(chosen[budget, name], stored) for name in judge.measures} for budget in BUDGETS}
+
+
+def _shown(chosen: list[tuple[int, Tensor] | None], stored: Pictures) -> Shown:
+    kept = [row for row in chosen if row is not None]
+    pictures = torch.stack([picture for _, picture in kept]) if kept else stored[:0]
+    return Shown(torch.tensor([row is not None for row in chosen]), pictures, [length for length, _ in kept])
 
 
 def own(codec: Codec, files: list[bytes]) -> Shown:
@@ -201,26 +230,28 @@ def main() -> None:
     x = read_images(options.data, load(next(iter(runs.values()))), option="--data", limit=options.count).x
     stored = to_8_bit(x)
     judge = Judge(stored, load_classifier(options.classifier) if options.classifier else None, options.data)
-    results: dict[str, dict[int, Shown]] = {}
+    results: dict[str, dict[int, Best]] = {}
     alone = {"the images": Shown(torch.ones(len(x), dtype=torch.bool), stored, [])}
     for name, run in runs.items():
         found, alone[f"{name}, without a file"] = progressive(run, name, options)
-        results |= found
-    results |= {name: classical(stored, name, judge.distance) for name in CODECS}
+        results |= {
+            kind: {budget: dict.fromkeys(judge.measures, shown) for budget, shown in by_budget.items()}
+            for kind, by_budget in found.items()
+        }
+    results |= {name: classical(stored, name, judge) for name in CODECS}
 
-    right = " attributes right |" if judge.names else ""
-    print(f"| codec | at most, bytes | fit | bytes | PSNR, dB | LPIPS-style distance |{right}")
-    print(f"|---|{'---:|' * (6 if judge.names else 5)}")
+    columns = [*judge.measures, *(["attributes right"] if judge.names else [])]
+    print(f"| codec | at most, bytes | fit | bytes | {' | '.join(columns)} |\n|---|{'---:|' * (3 + len(columns))}")
     for name, by_budget in results.items():
-        for budget, shown in by_budget.items():
-            if shown.sizes:
-                print(judge.row(name, budget, shown))
+        for budget, best in by_budget.items():
+            if best[DISTANCE].sizes:
+                print(judge.row(name, budget, best))
     for name, shown in alone.items():
-        print(judge.row(name, "", shown))
+        print(judge.row(name, "", dict.fromkeys(judge.measures, shown)))
 
     options.out.mkdir(parents=True, exist_ok=True)
     for budget in options.shown:
-        rows = {name: by_budget[budget] for name, by_budget in results.items() if "average" not in name}
+        rows = {name: by_budget[budget][DISTANCE] for name, by_budget in results.items() if "average" not in name}
         rows = {name: shown for name, shown in rows.items() if shown.fits[:PICTURED].any()}
         save_picture(picture(stored, rows), options.out / f"codecs-{budget}.png")
         if judge.names:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from experiments.options import BOTH_PRIORS, BUDGETS, NARROW, halving, length
 from experiments.plan import Plan
-from experiments.short_plans import BOTH_PRIORS, BUDGETS, NARROW, SHORT, avatars, halving, length
+from experiments.short_plans import SHORT, avatars
 
 FP32 = ("--train.precision", "fp32")
 """On a GPU: autocast's copies are a third of what so small a network launches."""

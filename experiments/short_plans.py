@@ -5,37 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from experiments.options import (
+    BOTH_PRIORS,
+    BUDGETS,
+    FROM_NORMAL,
+    NARROW,
+    PUBLISHED,
+    SAMPLES,
+    halving,
+    kl,
+    length,
+)
 from experiments.plan import Plan, Row
 
-BUDGETS = ("cpu", "gpu")
 EMOJI = {"cpu": 80_000, "gpu": 4_000_000}
 """cpu: about 10 minutes of one core a row. gpu: the number of images that the paper's birds recipe sees in 38 epochs."""
 SCORES = "kid,fid,prdc,is,reconstruction,kl"
 MI = "emoji-crvae-gan-mi"
-
-
-def length(images: int, latents: int) -> tuple[str, ...]:
-    """Options of a fast recipe at another length than its own: the discriminator after 70% of the images, the prior's latents."""
-    return ("--objective.adversarial-after-images", str(images * 7 // 10), "--prior.images", str(latents))
-
-
-def halving(every: int, prior: str, latents: int) -> tuple[str, ...]:
-    """Options for the paper's schedule at another length, halved every so many images, and for the prior learned after it."""
-    return ("--train.halve-every-images", str(every), "--prior.kind", prior, "--prior.images", str(latents))
-
-
-NORMAL = frozenset(("--prior", "normal"))
-SAMPLES = "kid,prdc,is"
-BOTH_PRIORS = {
-    "own prior": ("--scores", f"{SAMPLES},reconstruction,kl"),
-    "own prior, classifier": ("--scores", "kid,prdc", "--features", "classifier"),
-    "N(0, I)": ("--scores", SAMPLES, "--features", "classifier", "--prior", "normal"),
-}
-"""Whose features are compared, and the prior that samples are drawn from."""
-
-FROM_NORMAL = {"N(0, I)": ("--scores", f"{SAMPLES},reconstruction,kl", "--features", "classifier")}
-PUBLISHED = FROM_NORMAL | {"N(0, I), EfficientNet-Lite0": ("--scores", "kid,prdc")}
-"""Without a learned prior, as the paper has it: by the classifier's features, and by another network's."""
 
 AVATARS, FAST = "data/avatars64", "fast-crvae-gan-mi"
 OF_ATTRIBUTES = ("--attributes", "all", "--backbone", "small")
@@ -46,17 +32,7 @@ HALF = dict.fromkeys(BUDGETS, 30_000)
 HALF_LENGTH = length(30_000, 250_000)
 """Options of a fast recipe at this length."""
 
-
-def kl(early: str, late: str) -> tuple[str, ...]:
-    """Options for the KL weights of early and late time steps."""
-    return ("--objective.kl-early", early, "--objective.kl-late", late)
-
-
 GREY = ("--model.size", "32", "--model.channels", "1")
-
-
-def _emoji(title: str, rows: tuple[Row, ...]) -> Plan:
-    return Plan(title, "data/emoji64", EMOJI, rows, SCORES)
 
 
 def _fashion(title: str, rows: tuple[Row, ...]) -> Plan:
@@ -104,8 +80,6 @@ PAPER = halving(40_000, "flow", 250_000)
 """The release's 60 of 150 epochs, as a share of 100,000 images; a prior that the paper does not have, beside N(0, I)."""
 
 DIGITS = tuple(Row(row, row) for row in ("mnist-vae", "mnist-cvae", "mnist-crvae"))
-NARROW = ("--model.width", "8")
-"""A quarter of the paper's width on digits, for a CPU."""
 TENTH = (*NARROW, *halving(300_000, "autoregressive", 300_000))
 """The release's 50 of 200 epochs, at a tenth of its length."""
 
@@ -125,9 +99,12 @@ SHORT: dict[str, Plan] = {
         scored=443,
         views=PUBLISHED,
     ),
-    "controls": replace(
-        _emoji("Is it the recurrence? The same without it, and over blocks in a random order", _controls(MI)),
-        scores="is",
+    "controls": Plan(
+        "Is it the recurrence? The same without it, and over blocks in a random order",
+        "data/emoji64",
+        EMOJI,
+        _controls(MI),
+        "is",
         scored=443,
         views=PUBLISHED,
     ),
@@ -152,9 +129,12 @@ SHORT: dict[str, Plan] = {
             ),
         ),
     ),
-    "figure6": _emoji(
+    "figure6": Plan(
         "Figure 6: does mutual-information regularisation steady training?",
+        "data/emoji64",
+        EMOJI,
         (Row("crvae-gan", "emoji-crvae-gan"), Row("crvae-gan-mi", MI)),
+        SCORES,
     ),
     "figure6-avatars": avatars(
         "Figure 6 on faces: does mutual-information regularisation steady training?",

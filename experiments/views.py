@@ -22,8 +22,8 @@ from crvae.files import write_text
 from crvae.tasks.attribute_report import beyond_chance
 from experiments import results, training
 from experiments.growing import Kept
+from experiments.options import NORMAL
 from experiments.plan import Plan
-from experiments.short_plans import NORMAL
 
 SHOWN = ("is", "kid", "precision", "recall", "psnr", "lpips", "kl", "elbo", "nll")
 """What the table shows of a view's scores, in this order."""

@@ -17,9 +17,9 @@ from crvae.cli.train import _configure
 from crvae.config.stage1 import Stage1Config
 from crvae.training.classifier import Classifier, ClassifierConfig, save
 from experiments import results, tables, training, views
+from experiments.options import BOTH_PRIORS
 from experiments.plan import Plan, Row
 from experiments.plans import PLANS
-from experiments.short_plans import BOTH_PRIORS
 
 PLACES = ["--data", "DATA", "--out", "OUT"]
 
