@@ -133,6 +133,8 @@ TABLES: dict[str, Table] = {
             alone("clothes: crVAE-GAN + MI, LSTM against perceptron", "fashion-controls", RECURRENT, "perceptron"),
             alone("the same, blocks in order against a random order", "fashion-controls", RECURRENT, "permuted"),
             alone("the same, KL weights 1.5 : 1 against equal", "fashion-controls", "release-kl", RECURRENT),
+            alone("emoji: crVAE-GAN + MI, LSTM against perceptron", "controls", RECURRENT, "perceptron"),
+            alone("the same, blocks in order against a random order", "controls", RECURRENT, "permuted"),
             alone(
                 "emoji: crVAE-GAN + MI, KL weights 1.5 : 1 against equal",
                 "table1",
@@ -194,6 +196,7 @@ CLAIMS: Sequence[Claim] = (
         "It is the recurrence: an LSTM against a perceptron of each block",
         (
             _one("clothes, the emoji recipes", CLOTHES, "fashion-controls", RECURRENT, "perceptron"),
+            _one("emoji, the emoji recipes", EMOJI, "controls", RECURRENT, "perceptron"),
             _one("faces, fast, 30,000 images", FACES, "controls-avatars", RECURRENT, "perceptron"),
             _one(DEARER, FACES, "normal-prior", RECURRENT, "perceptron"),
         ),
