@@ -25,6 +25,7 @@ from crvae.tasks.grids import labelled_grid
 from crvae.tasks.profiling import posterior_of
 from crvae.tasks.sampling import samples
 from crvae.tasks.traversal import decode_all
+from crvae.training.classifying import held_out_images
 
 SIZE, SHOWN = 16, 12
 
@@ -47,7 +48,7 @@ def main() -> None:
     data = open_data(options.data)
     train = data.split("train").everything()
     found = {"samples": torch.cat(list(samples(model, options.count)))}
-    for kind, split in (("held-out images", data.split("validation")), ("training images", data.split("train"))):
+    for kind, split in (("held-out images", held_out_images(data)), ("training images", data.split("train"))):
         x = from_8_bit(split.images(spaced(len(split), options.count)))
         found[f"reconstructions of {kind}"] = to_8_bit(decode_all(model, posterior_of(model, x).mean))
     nearest = {name: torch.cdist(shrunk(images), shrunk(train)).min(1) for name, images in found.items()}
