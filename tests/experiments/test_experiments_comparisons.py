@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from experiments import verdicts
-from experiments.comparisons import PAGES, Table, completions, filled, written
+from experiments.compared import Table
+from experiments.comparisons import PAGES, completions, filled, written
 from experiments.verdicts import Comparison, verdict, with_interval
 
 

@@ -18,13 +18,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from crvae.config.base import FORMAT
 from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, Skipped, SplitCard
+from crvae.data.duplicates import find_duplicates
 from crvae.data.remarks import in_words
-from crvae.data.rows import CHUNK, CONTENT_BYTES, read_columns, receipt_path, schema, write_chunk
+from crvae.data.rows import CHUNK, receipt_path, schema, write_chunk
 from crvae.data.source import Item, Source
 from crvae.errors import UserError, reason
 from crvae.files import put, write_text
@@ -32,9 +32,6 @@ from crvae.workplace import lock, workplace
 
 Report = Callable[[int], None]
 """Is told how many more items are done."""
-
-_PAIRS = 1000
-"""How many duplicates the card names."""
 
 _SPLITS = ("train", "validation", "test")
 
@@ -269,34 +266,3 @@ def _accounts(source: Source, stored: int, duplicates: Duplicates, skipped: int)
             f"{source.name} changed while it was prepared ({found:,} files at first): run the same command again"
         )
     return files
-
-
-def find_duplicates(folder: Path, shards: dict[str, list[Shard]]) -> Duplicates:
-    """Compares the stored content hashes, 16 bytes an image, over all splits."""
-    files = [(split, shard) for split, parts in shards.items() for shard in parts]
-    halves = np.concatenate([_contents(folder / shard.file) for _, shard in files])
-    order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: equal contents stay in their order
-    repeats = np.flatnonzero((halves[order[1:]] == halves[order[:-1]]).all(1)) + 1
-    first = np.arange(len(order))
-    first[repeats] = 0
-    first = order[np.maximum.accumulate(first)][repeats]
-    pairs = sorted(zip(order[repeats].tolist(), first.tolist(), strict=True))
-    ends = np.cumsum([shard.count for _, shard in files])
-    file_of = {row: int(np.searchsorted(ends, row, side="right")) for pair in pairs for row in pair}
-    keys: dict[int, str] = {}
-    shown = {row for pair in pairs[:_PAIRS] for row in pair}
-    for file in sorted({file_of[row] for row in shown}):
-        column = read_columns(folder / files[file][1].file, ["key"])["key"]
-        start = ends[file] - files[file][1].count
-        keys |= {row: column[int(row - start)].as_py() for row in shown if file_of[row] == file}
-    return Duplicates(
-        images=len(pairs),
-        across_splits=sum(files[file_of[a]][0] != files[file_of[b]][0] for a, b in pairs),
-        pairs=tuple((keys[a], keys[b]) for a, b in pairs[:_PAIRS]),
-    )
-
-
-def _contents(path: Path) -> np.ndarray:
-    """`n 2`: the content hashes of one shard."""
-    column = read_columns(path, ["content"])["content"]
-    return np.frombuffer(b"".join(column.to_pylist()), dtype="<u8").reshape(-1, CONTENT_BYTES // 8)
