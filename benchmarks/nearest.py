@@ -1,9 +1,10 @@
 """Are a model's samples copies of training images? `python -m benchmarks.nearest RUN --data DATA [--count 443] [--out PNG]`
 
 Each sample is compared with every training image at 16x16 pixels: the root mean square of the differences, in 8-bit levels. So are
-reconstructions of held-out images, which cannot be copies, and of training images, which nearly are. Prints the distances of the nearest
-ones; how often a sample is nearer than a held-out image, 0.5 by chance (pale samples are near to many); and how many samples are
-as near as 95% of the training images' reconstructions. The picture shows samples above their nearest training images, the nearest first.
+reconstructions of held-out images, which are no copies but where a set repeats itself, and of training images, which nearly are. It sees
+whole copies, not those with a colour or a hand changed: look at the picture for these. Prints the distances of the nearest ones; how
+often a sample is nearer than a held-out image, 0.5 by chance (pale samples are near to many); and how many samples are as near as 95% of
+the training images' reconstructions. The picture shows samples above their nearest training images, the nearest first.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def main() -> None:
         print(f"| {name} | {far.median():.1f} | {far.quantile(0.1):.1f} |")
     far, place = nearest["samples"]
     held_out, copies = (nearest[f"reconstructions of {kind} images"].values for kind in ("held-out", "training"))
-    nearer = intervals.mean((far[:, None] < held_out).double().mean(1))
+    nearer = intervals.jackknife(
+        lambda ours, theirs: [float((ours < theirs.T).double().mean())], far[:, None], held_out[:, None]
+    )[0]
     same = intervals.share(int((far <= copies.quantile(0.95)).sum()), len(far))
     for what, part in (("nearer than a held-out image", nearer), (f"as near as {copies.quantile(0.95):.1f}", same)):
         print(f"\n{what}: {part['value']:.2f} ({part['low']:.2f} to {part['high']:.2f})")

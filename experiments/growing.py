@@ -43,7 +43,7 @@ class Kept:
             return measured
         if _judges(measured) != _judges(self.scores):
             raise SystemExit(
-                f"{self.folder}: its scores are of other rows, views or classifiers and cannot stand beside these; "
+                f"{self.folder}: its scores are of other rows, views, classifiers or numbers of images and cannot stand beside these; "
                 "train all seeds, without --add"
             )
         return {
@@ -77,13 +77,15 @@ def kept(name: str, seeds: list[int], plan: Plan) -> Kept:
     return Kept(name, found["seeds"], found["scores"], attributes, runs)
 
 
-def _judges(scores: Scores) -> dict[tuple[str, str, str], set[tuple[str, str]]]:
-    """Row, view and score -> the names under which it is printed, and whose features it compares."""
-    found: dict[tuple[str, str, str], set[tuple[str, str]]] = {}
+def _judges(scores: Scores) -> dict[tuple[str, str, str], set[tuple[str, str, int]]]:
+    """Row, view and score -> the names under which it is printed, whose features it compares, and of how many images."""
+    found: dict[tuple[str, str, str], set[tuple[str, str, int]]] = {}
     for row, views in scores.items():
         for view, seeds in views.items():
             for score, value in ((score, value) for seed in seeds for score, value in seed.items()):
-                found.setdefault((row, view, score), set()).add((value["name"], value.get("features_sha256", "")))
+                found.setdefault((row, view, score), set()).add(
+                    (value["name"], value.get("features_sha256", ""), value.get("images", 0))
+                )
     return found
 
 

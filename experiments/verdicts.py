@@ -40,7 +40,7 @@ def verdict(ours: list[float], theirs: list[float], score: str) -> str:
     """What the seeds say of `ours` being better than `theirs`, seed by seed.
 
     By the 95% interval of the mean difference (Student's t): yes or no if it is on one side of 0, rather yes or rather no if it
-    is not but every seed is, otherwise not shown. Nor is a difference of less than SMALL of the other's mean.
+    is not but every seed is, of three or more, otherwise not shown. Nor is a difference of less than SMALL of the other's mean.
     """
     sign = -1 if score in LOWER else 1
     differences = [sign * (a - b) for a, b in zip(ours, theirs, strict=True)]
@@ -49,7 +49,7 @@ def verdict(ours: list[float], theirs: list[float], score: str) -> str:
         return OPEN
     if found["low"] > 0 or found["high"] < 0:
         return "**yes**" if found["low"] > 0 else "**no**"
-    if min(differences) > 0 or max(differences) < 0:
+    if len(differences) >= 3 and (min(differences) > 0 or max(differences) < 0):
         return "rather yes" if min(differences) > 0 else "rather no"
     return OPEN
 

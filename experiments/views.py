@@ -8,6 +8,7 @@ know and decide. What is measured stays beside the runs, so that a second call m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -100,19 +101,16 @@ def _attributes(folder: Path) -> dict[str, Any]:
 
 
 def scored(piece: training.Piece, plan: Plan, run: Path, view: str) -> dict[str, Any]:
-    """What `crvae evaluate` says of a run in one view."""
-    path = training.RUNS / f"scores-{run.name}-{''.join(c for c in view if c.isalnum())}.json"
+    """What `crvae evaluate` says of a run in one view; measured once for each classifier and each way to ask."""
+    judge = training.classifier(piece, plan)
+    picked = ("--attribute", PICKED) if plan.faces else ()
+    words = ("--data", plan.data, "--images", str(plan.scored or SCORED), *judge, *picked, *plan.views[view], "--json")
+    asked = hashlib.sha256(" ".join(words).encode())
+    for folder in judge[1:]:
+        asked.update((Path(folder) / "model.safetensors").read_bytes())
+    path = training.RUNS / f"scores-{run.name}-{asked.hexdigest()[:12]}.json"
     if not path.exists():
-        words = (
-            str(run),
-            "--data",
-            plan.data,
-            "--images",
-            str(plan.scored or SCORED),
-            *training.classifier(piece, plan),
-        )
-        picked = ("--attribute", PICKED) if plan.faces else ()
-        write_text(path, piece.read("evaluate", *words, *picked, *plan.views[view], "--json", threads=1))
+        write_text(path, piece.read("evaluate", str(run), *words, threads=1))
     return json.loads(path.read_text())["scores"]
 
 

@@ -24,6 +24,7 @@ from experiments.verdicts import Comparison, verdict, with_interval
         ([1.1, 0.9, 3.0], [1.0, 1.0, 1.0], "is", "not shown"),
         ([1.1, 1.0, 3.0], [1.0, 1.0, 1.0], "is", "not shown"),  # one seed says nothing
         ([1.01, 1.02, 1.01], [1.0, 1.0, 1.0], "is", "not shown"),  # sure, but small
+        ([1.1, 3.0], [1.0, 1.0], "is", "not shown"),  # two seeds agree in every second case by chance
     ],
 )
 def test_a_verdict_is_of_the_differences_seed_by_seed(ours, theirs, score, expected):

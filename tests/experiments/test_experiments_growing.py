@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,12 @@ PLAN = Plan("a small one", "data/x", {"cpu": 160}, (Row("dense", "a"), Row("recu
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path) -> dict[str, str]:
-    """Runs that say their seed; `judge` and `option` are those of the next ones."""
-    at_hand = {"judge": "one", "option": ""}
+    """Runs that say their seed; `judge`, `images` and `option` are those of the next ones."""
+    at_hand = {"judge": "one", "images": "443", "option": ""}
 
     def scored(piece, plan, run: Path, view: str) -> dict:
         kid = {"name": "KID", "value": float(run.name[-1]) + 10 * (run.name[0] == "r")}
-        return {"kid": kid | {"features_sha256": at_hand["judge"]}}
+        return {"kid": kid | {"features_sha256": at_hand["judge"], "images": int(at_hand["images"])}}
 
     def sampled(piece, run: Path, prior: str) -> Path:
         out = tmp_path / f"{run.name}.png"
@@ -70,7 +71,8 @@ def test_a_seed_is_added_to_those_whose_runs_are_gone(measured, tmp_path):
     ("change", "seeds", "says"),
     [
         ({}, [0], "has seed 0 already"),
-        ({"judge": "another"}, [1], "other rows, views or classifiers"),
+        ({"judge": "another"}, [1], "other rows, views, classifiers"),
+        ({"images": "1000"}, [1], "numbers of images"),
         ({"option": "--model.width 8 "}, [1], "other options"),
     ],
 )
@@ -105,3 +107,22 @@ def test_a_classifier_is_kept_as_small_as_its_report_says(measured, monkeypatch,
     loaded = load_classifier(folder).state_dict()
     assert all(torch.equal(loaded[name], seen[name]) for name in seen)
     assert json.loads((folder / "report.json").read_text()) == {"right": 1}
+
+
+def test_a_run_is_measured_once_by_each_classifier(monkeypatch, tmp_path):
+    """Scores by a classifier that has been trained anew since are not taken for its own."""
+    monkeypatch.setattr(training, "RUNS", tmp_path)
+    monkeypatch.setattr(training, "classifier", lambda piece, plan: ("--classifier", str(tmp_path)))
+    asked = []
+
+    def read(piece, *words: str, threads: int) -> str:
+        asked.append(words)
+        return json.dumps({"scores": len(asked)})
+
+    monkeypatch.setattr(training.Piece, "read", read)
+    found = []
+    for weights in (b"one", b"one", b"another"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        found.append(views.scored(training.Piece(0), PLAN, Path("run"), VIEW))
+    assert found == [1, 1, 2]
+    assert views.scored(training.Piece(0), replace(PLAN, scored=7), Path("run"), VIEW) == 3

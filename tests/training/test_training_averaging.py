@@ -101,7 +101,7 @@ def test_statistics_are_of_what_training_decodes(small, monkeypatch, tmp_path, c
     stage.sides[0].step(x)
     handle.remove()
     asked = []
-    monkeypatch.setattr(stage1, "recalibrate", lambda *_, samples: asked.append(samples))
+    monkeypatch.setattr(stage1, "recalibrate", lambda *_, samples, **__: asked.append(samples))
     stage.publish(tmp_path / "model", images, open_data(colour))
     assert asked == [decoded[0] == 2 * len(x)]
 

@@ -7,10 +7,12 @@ import torch
 from pydantic import ValidationError
 
 from crvae.config.prior import FlowPriorConfig
+from crvae.data import open_data
 from crvae.models.prior import LearnedPrior
 from crvae.models.priors import build_prior
 from crvae.recipes import RECIPES
-from crvae.training.stage1 import GeneratorStep, build
+from crvae.training.nesting import prefixes
+from crvae.training.stage1 import GeneratorStep, Stage1, build
 
 COUNT = 4000
 
@@ -25,7 +27,7 @@ def test_blocks_behind_a_random_step_are_at_the_mean(small, latent):
     torch.manual_seed(0)
     generator = step(small, 0.5, latent)
     z = torch.rand(COUNT, *generator.model.latent_shape) + 0.5  # never 0
-    kept = generator._nested(z).flatten(1).unflatten(1, (8, -1))
+    kept = prefixes(generator.model, z, 0.5).flatten(1).unflatten(1, (8, -1))
     there = (kept != 0).all(2)
     assert ((kept == 0).all(2) ^ there).all()  # a block is whole or not there
     assert (there.int().diff(dim=1) <= 0).all()  # a prefix
@@ -40,7 +42,7 @@ def test_off_it_draws_no_random_number(small):
     generator = step(small, 0.0)
     z = torch.randn(4, *generator.model.latent_shape)
     before = torch.get_rng_state()
-    assert generator._nested(z) is z
+    assert prefixes(generator.model, z, 0.0) is z
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -50,10 +52,21 @@ def test_always_on_the_last_block_reaches_no_reconstruction(small):
     loss, terms, _ = generator(torch.rand(8, 3, 32, 32) * 2 - 1)
     assert torch.isfinite(loss)
     z = torch.randn(8, *generator.model.latent_shape, requires_grad=True)
-    generator.model.outputs(generator.model.transform(generator._nested(z))).square().sum().backward()
+    generator.model.outputs(generator.model.transform(prefixes(generator.model, z, 1.0))).square().sum().backward()
     last = z.grad.flatten(1).unflatten(1, (8, -1))[:, -1]
     assert (last == 0).all()
     assert "reconstruction" in terms
+
+
+@pytest.mark.parametrize("nested", [0.0, 0.5, 1.0])
+def test_the_published_statistics_are_of_prefixes_as_in_training(small, colour, tmp_path, monkeypatch, nested):
+    stage = Stage1(small("convolutional", beta=0.0, kappa=0.0, objective={"nested": nested}))
+    decoded: list[torch.Tensor] = []
+    monkeypatch.setattr(stage.averaged, "decode", decoded.append)
+    stage.publish(tmp_path / "model", 16, open_data(colour))
+    last = torch.cat(decoded).flatten(1).unflatten(1, (8, -1))[:, -1]
+    whole = (last != 0).any(1).double().mean()
+    assert abs(whole - (1 - nested)) < (0.2 if nested == 0.5 else 1e-9)
 
 
 def test_it_needs_blocks(small):

@@ -1,6 +1,7 @@
 """An LPIPS-style distance between images: SqueezeNet's features, weighted by the LPIPS heads that torchmetrics carries.
 
-It is LPIPS but for the backbone's weights, which are those that can be had without a download; so it is not called LPIPS.
+The backbone's weights are those that can be had without a download. The heads were fitted to another training of SqueezeNet, so
+here they are one fixed weighting of its channels, and the distance is not called LPIPS.
 """
 
 from __future__ import annotations

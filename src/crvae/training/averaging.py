@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from crvae.models.autoencoder import Autoencoder
+from crvae.training.nesting import prefixes
 
 RAMP = 0.05
 """The half-life is at most this share of the images seen, so that the first random weights are soon forgotten."""
@@ -49,18 +50,24 @@ def recalibrating(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def recalibrate(
-    model: Autoencoder, batches: Iterable[Float[Tensor, "b c h w"]], seed: int = 0, *, samples: bool = True
+    model: Autoencoder,
+    batches: Iterable[Float[Tensor, "b c h w"]],
+    seed: int = 0,
+    *,
+    samples: bool = True,
+    nested: float = 0.0,
 ) -> None:
     """Recomputes batch norm's running statistics as plain means over mixed [posterior; prior] batches.
 
     Against a discriminator that sees samples, training normalises the decoder over both kinds at once; without this, averaged
     weights would meet statistics of other weights. Without `samples` over posteriors alone, where training decodes nothing else.
+    `nested` is the objective's: as in training, so many of the posteriors are decoded from a prefix of their blocks.
     The draws depend on `seed` alone and leave the global random state as it was.
     """
     generator = torch.Generator(model.device).manual_seed(seed)
     with recalibrating(model):
         for x in batches:
-            z = model.encode(x).sample(generator)
+            z = prefixes(model, model.encode(x).sample(generator), nested, generator)
             if samples:
                 z = torch.cat([z, model.prior.draw_like(z.contiguous(), generator)])
             model.decode(z)

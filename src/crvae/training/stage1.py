@@ -26,6 +26,7 @@ from crvae.storage.models import save
 from crvae.training.adversary import Adversary, Recovery, unmoved
 from crvae.training.averaging import average_of, recalibrate
 from crvae.training.images import calibration, stream
+from crvae.training.nesting import prefixes
 from crvae.training.perceptual import Perceptual, perceptual
 from crvae.training.ranks import world_size
 from crvae.training.stage import SNAPSHOT, Carry, Group, Part, Side, Stored, Terms
@@ -105,7 +106,7 @@ class GeneratorStep(nn.Module):
         deviation = torch.exp(0.5 * posterior.log_variance.detach()).mean()
         terms: Terms = {"kl": kl.sum(), "kl_per_step": kl, "posterior_deviation": deviation}
         loss = objectives.weighted_kl(kl, self.kl_weights)  # type: ignore[arg-type]
-        z = self._nested(posterior.sample())
+        z = prefixes(self.model, posterior.sample(), self._objective.nested)
         (adversary,) = self._adversary
         if adversary is None or adversary.waiting:
             terms |= self._likeness(self.model.outputs(self.model.transform(z)).float(), x)
@@ -125,18 +126,6 @@ class GeneratorStep(nn.Module):
         judgement = adversary.judge(images, latent, samples=samples)
         terms |= judgement.terms
         return self._weighted(loss, terms), terms, (x, judgement.fakes)
-
-    def _nested(self, z: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
-        """With probability `nested` an image keeps its first t blocks, t uniform on 1 .. T - 1; the others are at the prior's mean.
-
-        Without this objective no random number is drawn.
-        """
-        if not self._objective.nested:
-            return z
-        steps, device = self.model.config.steps, z.device
-        first = torch.randint(1, steps, (len(z),), device=device)
-        chosen = torch.rand(len(z), device=device) < self._objective.nested
-        return self.model.prior.mean_fill(z, torch.where(chosen, first, steps))
 
     def _likeness(self, outputs: Tensor, x: Tensor) -> Terms:
         """How far the reconstructions are from their originals: section 3.1's error, and the perceptual one."""
@@ -215,8 +204,9 @@ class Stage1:
         train, size = self.config.train, self.config.model.size
         batches = calibration(data, train.batch, (size,), self.averaged.device, CALIBRATION_IMAGES)
         x = (self.inputs(batch)[0] for batch in batches)
-        samples = self._judged(images) > 0 and self.config.objective.adversarial_on == "both"  # decoded in training
-        recalibrate(self.averaged, x, train.seed, samples=samples)
+        objective = self.config.objective
+        samples = self._judged(images) > 0 and objective.adversarial_on == "both"  # decoded in training
+        recalibrate(self.averaged, x, train.seed, samples=samples, nested=objective.nested)
         discriminator = None
         if self.adversary is not None:
             discriminator = self.adversary.discriminator
