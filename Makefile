@@ -6,10 +6,10 @@ TABLES := table1 table2 controls figure3 figure5 figure6 figure7 figure9 fashion
 
 .PHONY: $(TABLES) torture fuzz demo test lint format clean bench study-load sanity docs dist test-export test-demo test-tables notebook
 
-demo: .venv/.demo ## train a small crVAE-GAN on real colour images and write runs/demo/report.html
+demo: .venv/.demo ## train a small crVAE-GAN on drawn faces and write runs/demo/report.html
 	$(BIN)/python -m experiments.demo
 
-test: .venv/.dev ## the whole test suite, on two processes with one thread each
+test: .venv/.dev ## the tests but the slow ones, on two processes with one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests
 
 lint: .venv/.dev ## style, types, direction of imports

@@ -34,9 +34,9 @@ class Complete:
     images: str
     """Prepared data (their validation images), a folder of images, or one image."""
     mask: str
-    """What is hidden, separated by commas: right-half, upper, lower, center, eyes, mouth (which, with every other part that it
-    tells, lie where the card of prepared data says); a rectangle top:left:bottom:right as fractions; or a square PNG, black
-    where pixels are hidden."""
+    """What is hidden, separated by commas: right-half, upper, lower, center, eyes, mouth. If the card of prepared data
+    says where a part lies, that place is used, and every part that it names can be hidden. Or a rectangle
+    top:left:bottom:right as fractions; or a square PNG, black where pixels are hidden."""
     out: Path
     """New folder: completions as MASK/NAME.png, beside them blended/, occluded/, original/, restarts/, comparison/
     and completions.json."""
@@ -52,7 +52,7 @@ class Complete:
     steps: int = Search.steps
     """The most steps; a restart that no longer improves stops before."""
     rate: float = Search.rate
-    """Adam's learning rate; lbfgs: size of the first step, a value."""
+    """Adam's learning rate; lbfgs: how far the first step moves each latent value."""
     restarts: int = Search.restarts
     """Starting points for every image."""
     start: Start = Search.start

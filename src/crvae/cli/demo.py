@@ -11,7 +11,7 @@ import tyro
 from crvae.cli.parsing import parse
 from crvae.errors import UserError
 from crvae.progress import waiting
-from crvae.storage.folders import check_run
+from crvae.storage.folders import WhichPrior, check_run
 
 
 @dataclass
@@ -26,6 +26,8 @@ class Demo:
     """Prepared data (their validation images), a folder of images, or one image, to pick from; without it samples."""
     pixel_limit: float = 200.0
     """Images and uploads above this many megapixels are skipped or refused undecoded."""
+    prior: WhichPrior = "own"
+    """own: the prior that each model was trained with; normal: N(0, I) in the place of a learned one."""
     classifier: str | None = None
     """A classifier (`crvae classifier`), to say which attributes each block gets right."""
     port: Annotated[int, tyro.conf.arg(metavar="1-65535")] = 7860
@@ -49,11 +51,5 @@ def run(args: list[str]) -> int:
     with waiting("loading"):
         from crvae.web.demo.serving import serve
 
-    serve(
-        runs,
-        command.images,
-        command.port,
-        pixels(command.pixel_limit),
-        command.classifier,
-    )
+    serve(runs, command.images, command.port, pixels(command.pixel_limit), command.classifier, command.prior)
     return 0

@@ -34,7 +34,7 @@ class Sample:
     count: int = 64
     """Number of images."""
     seed: int = 0
-    """The same seed gives the same images, and the first of them whatever --count."""
+    """The same seed gives the same images; a larger --count adds to them."""
     prior: WhichPrior = "own"
     """own: the prior that the model was trained with; normal: N(0, I) in the place of a learned one."""
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal, get_args
 
-from crvae.errors import UserError, check_word
+from crvae.errors import UserError, check_word, near
 
 PREFIX = "hub:"
 """What sets the name of a hub model apart from a path or a built-in name."""
@@ -33,10 +33,15 @@ def local_folder(name: str | Path) -> Path:
     begun = (path / "config.yaml").is_file()  # a run without a model yet
     if str(name) in built_in() and not begun:
         return BUILT_IN / str(name)
+    if begun:
+        raise UserError(
+            f"{path} holds no model: training has not written one yet; continue it with crvae train --resume {path}"
+        )
     if path.is_dir():
         raise UserError(f"{path} holds no model: neither model/config.json nor config.json is there")
     names = f", nor a built-in model ({', '.join(built_in())})" if built_in() else ""
-    raise UserError(f"{name} is neither a run nor an exported folder{names} (a hub model: {PREFIX}OWNER/NAME)")
+    meant = near(str(name), built_in())
+    raise UserError(f"{name} is neither a run nor an exported folder{names}{meant} (a hub model: {PREFIX}OWNER/NAME)")
 
 
 def check_name(name: object) -> None:
@@ -52,6 +57,8 @@ def check_prior(word: str) -> None:
 
 def check_begun(run: str | Path) -> None:
     """Raises UserError if `run` is not a folder that training has begun."""
+    if not Path(run).exists():
+        raise UserError(f"{run} does not exist: name the folder of a run, the --out of crvae train")
     if not (Path(run) / "config.yaml").is_file():
         raise UserError(f"{run} is not a run: it has no config.yaml")
 

@@ -42,7 +42,7 @@ class Search:
     steps: int = 150
     """The most steps of one restart, 1 or more."""
     rate: float = 0.2
-    """Adam's learning rate, above 0; L-BFGS: size of its first step, a value."""
+    """Adam's learning rate, above 0; L-BFGS: how far its first step moves each latent value."""
     restarts: int = 2
     """Starting points for every image, 1 or more."""
     start: Start = "posterior"

@@ -41,7 +41,8 @@ def check(config: Any, data: PreparedData, resumed: bool = False) -> None:
     if card.size != model.size:
         refuse(
             f"{data.path} holds {card.size}-pixel images, the recipe needs {model.size}",
-            f"prepare it with --size {model.size}",
+            f"prepare it with --size {model.size}"
+            + (f", or pass --model.size {card.size}" if config.stage == 1 else ""),
         )
     if card.channels != model.channels:
         kinds = {1: "grey", 3: "colour"}

@@ -143,6 +143,11 @@ def test_the_discriminator_of_a_stage2_run_is_its_stage1s(trained, large, tmp_pa
     assert shown.stage1.image_shape == load(trained).image_shape
 
 
+def test_the_page_can_show_a_model_from_the_papers_prior():
+    (own,), (normal,) = (open_exhibits(["faces"], CPU, prior) for prior in ("own", "normal"))
+    assert normal.facts()["prior"] == "standard normal, N(0, I)" != own.facts()["prior"]
+
+
 def test_recipe_and_images_are_those_of_the_run(trained, large):
     shown, enlarged = open_exhibits([str(trained), str(large)], CPU)
     facts = shown.facts()

@@ -78,9 +78,8 @@ def celeba(
     Raises UserError naming the file that is missing or wrong.
     """
     if root is None or not root.is_dir():
-        raise UserError(
-            f"celeba needs --root, the folder with img_align_celeba and list_eval_partition.txt, got {root}"
-        )
+        got = "" if root is None else f"; {root} is not a folder"
+        raise UserError(f"celeba needs --root DIR, the folder with img_align_celeba and list_eval_partition.txt{got}")
     images, partition_file, identity_file, attribute_file = _find(root)
     partition: dict[str, int] = {}
     for file, part in lines(partition_file, 2, option="--root"):

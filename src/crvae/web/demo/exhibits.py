@@ -12,6 +12,7 @@ from crvae.models.autoencoder import Autoencoder
 from crvae.models.discriminator import Discriminator
 from crvae.models.model import Model, stage1_of
 from crvae.models.upsampler import Upsampler
+from crvae.storage.folders import WhichPrior
 from crvae.storage.models import has_discriminator, load, load_discriminator, model_folder
 from crvae.storage.weights import read_config
 
@@ -53,15 +54,15 @@ class Exhibit:
         }
 
 
-def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
-    """The models of one or two RUN, as `crvae.load` takes them.
+def open_exhibits(runs: list[str], device: torch.device, prior: WhichPrior = "own") -> list[Exhibit]:
+    """The models of one or two RUN with this prior, as `crvae.load` takes them.
 
     Raises UserError if one cannot be loaded, or if their Stage1 images differ in size or channels.
     """
     names = [Path(run.rstrip("/")).name or run for run in runs]
     if len(set(names)) < len(names):
         names = [f"{place}: {name}" for place, name in enumerate(names, 1)]
-    exhibits = [_open(name, run, device) for name, run in zip(names, runs, strict=True)]
+    exhibits = [_open(name, run, device, prior) for name, run in zip(names, runs, strict=True)]
     shapes = {exhibit.stage1.image_shape for exhibit in exhibits}
     if len(shapes) > 1:
         first, second = ("{} channels of {} by {} pixels".format(*shown.stage1.image_shape) for shown in exhibits)
@@ -71,8 +72,8 @@ def open_exhibits(runs: list[str], device: torch.device) -> list[Exhibit]:
     return exhibits
 
 
-def _open(name: str, run: str, device: torch.device) -> Exhibit:
-    model = load(run, device)
+def _open(name: str, run: str, device: torch.device, prior: WhichPrior) -> Exhibit:
+    model = load(run, device, prior)
     body = read_config(model_folder(run))
     recipe, images = body.get("recipe"), body.get("images")
     return Exhibit(

@@ -18,6 +18,7 @@ from crvae.data.images import FORMATS, PIXELS
 from crvae.data.prepared import open_data
 from crvae.devices import best_device
 from crvae.errors import UserError
+from crvae.storage.folders import WhichPrior
 from crvae.tasks.inputs import Images, read_images
 from crvae.tasks.occlusion import Rectangle
 from crvae.training.classifier import Classifier, load_classifier
@@ -33,12 +34,19 @@ PAINTING = 16_000_000
 """Pixels of a painting, which the page itself makes; Pillow refuses twice as many before it decodes them."""
 
 
-def serve(runs: list[str], images: str | None, port: int, pixels: int = PIXELS, classifier: str | None = None) -> None:
-    """Serves the page for `runs` on 127.0.0.1; images to pick and uploads have at most `pixels`.
+def serve(
+    runs: list[str],
+    images: str | None,
+    port: int,
+    pixels: int = PIXELS,
+    classifier: str | None = None,
+    prior: WhichPrior = "own",
+) -> None:
+    """Serves the page for `runs`, each with its `prior`, on 127.0.0.1; images to pick and uploads have at most `pixels`.
 
     Raises UserError if it cannot serve them, before anything is served.
     """
-    exhibits = open_exhibits(runs, best_device())
+    exhibits = open_exhibits(runs, best_device(), prior)
     examples = examples_of(exhibits, runs[0], images, pixels)
     attributes = None if classifier is None else load_classifier(classifier)
     LIMITS.pixels = pixels

@@ -21,7 +21,7 @@ Shown = dict[str, list[tuple[list[Picture], Picture | None]]]
 def model_names(runs: list[str]) -> list[str]:
     """What the report calls each of `runs`: its last path component, or the whole as typed where two would be alike."""
     if not 2 <= len(runs) <= 4:
-        raise UserError(f"--runs takes 2 to 4 runs or folders, got {len(runs)}")
+        raise UserError(f"--runs takes 2 to 4 runs or folders, got {len(runs)}: --runs RUN RUN2")
     if len(set(runs)) < len(runs):
         raise UserError("--runs names the same run twice: a model cannot be compared with itself")
     names = [Path(run).name or run for run in runs]
