@@ -30,7 +30,7 @@ class Complete:
     """Fill the hidden part of images, by searching the latents whose images agree with the visible part."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, or the name of a built-in model; best with a discriminator."""
+    """A run, an exported folder, a built-in model or hub:OWNER/NAME; best with a discriminator."""
     images: str
     """Prepared data (their validation images), a folder of images, or one image."""
     mask: str

@@ -19,7 +19,7 @@ class Demo:
     """Serve a page to this machine that shows what a model does, or two models side by side."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, or the name of a built-in model."""
+    """A run, an exported folder, a built-in model or hub:OWNER/NAME."""
     run2: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[RUN2]")] = ""
     """A second one, shown beside it on the same seeds."""
     images: str | None = None

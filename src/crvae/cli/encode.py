@@ -35,7 +35,7 @@ class Encode:
     """Write the latents of images, the means of their posteriors, to files that `crvae decode` turns back."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, or the name of a built-in model."""
+    """A run, an exported folder, a built-in model or hub:OWNER/NAME."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """The file, .safetensors; with --format crz a new folder, or for one image a file, .crz."""
     images: str

@@ -24,7 +24,7 @@ from crvae.progress import progress
 class Prepare:
     """Turn a source of images into a prepared dataset: squares of one size, split, labelled, in Parquet shards.
 
-    Or show what is in one: crvae prepare --inspect DATA
+    Or show what is in one: crvae prepare --inspect DATA (its options: crvae prepare --inspect --help)
     """
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]

@@ -27,7 +27,7 @@ class Reconstruct:
     """Originals beside their reconstructions, in one picture."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, or the name of a built-in model."""
+    """A run, an exported folder, a built-in model or hub:OWNER/NAME."""
     data: str
     """Prepared data (their validation images), a folder of images, or one image."""
     out: Path

@@ -28,7 +28,7 @@ class Sample:
     """Draw images from the prior."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, or the name of a built-in model."""
+    """A run, an exported folder, a built-in model or hub:OWNER/NAME."""
     out: Path
     """A name that ends in .png, .jpg or .webp for one grid; else a new folder for one PNG an image."""
     count: int = 64

@@ -44,7 +44,7 @@ class Traverse:
     """Walk through the latent space, time step by time step; or measure what each of them carries."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """A run, an exported folder, or the name of a built-in model."""
+    """A run, an exported folder, a built-in model or hub:OWNER/NAME."""
     walk: tyro.conf.Positional[Literal["progressive", "interpolate", "style", "profile", "attributes", "rate"]]
     """progressive: block after block from the prior's mean (Figure 9); interpolate: one block towards another (Figure 10);
     style: one block drawn anew, given the others if the prior is learned (Figure 11); profile: a plot and, beside it, the same
