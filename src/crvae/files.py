@@ -122,6 +122,12 @@ def write_files(folder: Path, contents: dict[str, bytes], option: str = "--out")
         raise UserError(f"{option} {folder} cannot be written: {reason(error)}") from None
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written anew or replaced."""
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 def check_new_folder(path: Path, option: str = "--out") -> None:
     """Raises UserError if `path` cannot become a new folder: call it before long work."""
     if path.name in ("", ".."):

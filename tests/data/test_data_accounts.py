@@ -312,7 +312,7 @@ def test_archives_with_any_member_names_are_read_or_refused_in_words(names, tmp_
 
 
 def test_copies_within_a_split_and_across_are_told_apart_whatever_their_shards(fill, tmp_path, monkeypatch):
-    monkeypatch.setattr("crvae.data.preparation.CHUNK", 1)  # a shard for every image
+    monkeypatch.setattr("crvae.data.rows.CHUNK", 1)  # a shard for every image
     fill(tmp_path / "set" / "train", 3)
     fill(tmp_path / "set" / "val", 1, 9)
     shutil.copyfile(tmp_path / "set" / "train" / "000.png", tmp_path / "set" / "train" / "copy.png")

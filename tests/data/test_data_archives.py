@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from making import made
 
+import crvae as crvae_package
 from crvae.data.images import Form
 from crvae.data.sources.archive import archive
 from crvae.errors import UserError
@@ -153,3 +156,39 @@ def test_names_in_a_zip_without_the_mark_of_utf_8(encoding, classes, noted, enco
     notes = [note for note in card.notes if "names in the ZIP are not UTF-8" in note]
     assert len(notes) == noted
     assert all(f"{sum(not name.isascii() for name in files)} names" in note for note in notes)
+
+
+def test_a_member_with_a_size_below_0_does_not_go_round_for_ever(tars, refused, tmp_path):
+    header = bytearray(tars[0][:512])
+    header[124:136] = (-512).to_bytes(12, "big", signed=True)  # base 256
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    (tmp_path / "back.tar").write_bytes(tars[0][:2048] + bytes(header) + bytes(1024))
+    assert "cannot be opened as an archive" in refused("prepare", tmp_path / "back.tar", tmp_path / "out", "--size", 8)
+
+
+def test_a_member_that_does_not_unpack_is_skipped_whatever_packed_it(encoded, picture, crvae, tmp_path):
+    for kind in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / f"{kind}.zip"
+        with zipfile.ZipFile(path, "w", kind) as file:
+            for number in range(3):
+                file.writestr(f"{number}.png", encoded(picture(number, 9, 8)))
+        data = bytearray(path.read_bytes())
+        start = 30 + len("0.png")  # behind the first member's header
+        data[start : start + 24] = b"\xff" * 24
+        path.write_bytes(data)
+        code, _, said = crvae("prepare", path, tmp_path / f"out-{kind}", "--size", 8)
+        assert code == 0
+        assert "1 skipped" in said
+        assert re.search(r"skipped: 0\.png cannot be (unpacked|read)", said)
+
+
+def test_an_archive_that_was_replaced_is_read_anew(encoded, picture, tmp_path):
+    found = []
+    for first in (0, 20):
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as file:
+            for number in range(4):
+                file.writestr(f"{number}.png", encoded(picture(first + number, 9, 8)))
+        os.replace(tmp_path / "new.zip", tmp_path / "s.zip")
+        found.append(crvae_package.prepare(tmp_path / "s.zip", tmp_path / f"out-{first}", size=8).fingerprint)
+    assert found[0] != found[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 
 import fsspec
 import pyarrow.parquet as pq
@@ -98,3 +99,18 @@ def test_no_flipped_bit_goes_unseen(place, bit, small):
             open_data(small).split("train").images([0])
     finally:
         path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed"])
+def test_damaged_data_are_not_prepared_again(prepared, refused, tmp_path, damage):
+    shutil.copytree(prepared, tmp_path / "data")
+    shard = next((tmp_path / "data").glob("*.parquet"))
+    if damage == "missing":
+        shard.unlink()
+    else:
+        data = bytearray(shard.read_bytes())
+        data[len(data) // 2] ^= 1
+        shard.write_bytes(data if damage == "changed" else data[:100])
+    said = refused("prepare", tmp_path / "data", tmp_path / "again", "--size", 8)
+    assert f"{shard} {'is missing' if damage == 'missing' else 'is damaged, or not the file'}" in said
+    assert not (tmp_path / "again").exists()

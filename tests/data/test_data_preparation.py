@@ -132,9 +132,9 @@ def interrupted(monkeypatch, fill, encoded, picture, tmp_path):
 
     import datasets
 
-    from crvae.data import preparation
+    from crvae.data import preparation, rows
 
-    monkeypatch.setattr(preparation, "CHUNK", 2)
+    monkeypatch.setattr(rows, "CHUNK", 2)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "hf"))
     folder, write_chunk = fill(tmp_path / "pictures", 8), preparation.write_chunk
     labels = tmp_path / "labels.csv"

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from crvae.data import open_data, prepare_source
+from crvae.data.images import Form
+from crvae.data.rows import chunk_items
 from crvae.errors import UserError
 
 OTHERS = [
@@ -68,3 +70,13 @@ def test_numbers_outside_the_limits_are_refused_and_numpys_inside_are_taken(imag
     prepare_source(images, tmp_path / "plain", **plain)
     prepare_source(images, tmp_path / "numpy", **{name: kinds.get(name, np.int64)(v) for name, v in plain.items()})
     assert open_data(tmp_path / "numpy").card == open_data(tmp_path / "plain").card
+
+
+def test_a_chunk_of_large_images_has_fewer_items_so_that_a_column_holds_them():
+    def most(*sizes: int, channels: int = 3) -> int:
+        return chunk_items(Form(sizes=sizes, channels=channels))
+
+    assert most(64) == most(64, 512) == most(512) == 2048
+    assert most(64, 1024) < 2048
+    assert most(64, 1024) * 3 * 1024**2 < 2**31
+    assert most(64, 1024, channels=1) > most(64, 1024)

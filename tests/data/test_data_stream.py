@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crvae.data import batches, open_data, preparation
+from crvae.data import batches, open_data, preparation, rows
 from crvae.data import prepared as prepared_module
 from crvae.data.images import Form
+from crvae.data.indices import evenly
 from crvae.data.sources.folder import folder
 from crvae.errors import UserError
 
@@ -31,7 +32,7 @@ def path(tmp_path_factory):
             image.paste((i, 255 - i, 255), (8, 0, 16, 16))
             image.save(source / split / f"{i}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation, "CHUNK", 7)
+        patch.setattr(rows, "CHUNK", 7)
         preparation.write_prepared(folder(source, Form(sizes=(8, 16), resample="area")), out, workers=1)
     return out
 
@@ -172,3 +173,11 @@ def test_python_ends_quietly_with_a_stream_open(path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_rows_all_over_a_split_lie_inside_it_however_large_it_is():
+    for length in (1, 7, 443, 20_000_000, 123_456_789):
+        rows = evenly(length, 2048)
+        assert len(rows) == min(2048, length)
+        assert (int(rows[0]), int(rows[-1])) == (0, length - 1)
+        assert len(rows) == 1 or int(rows.diff().min()) > 0

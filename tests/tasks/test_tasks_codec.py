@@ -315,3 +315,8 @@ def test_a_file_of_a_built_in_model_needs_no_run(speaking, make, tmp_path, monke
     assert main(["decode", one, "--out", str(tmp_path / "found")]) == 0
     assert main(["decode", one, "--run", str(exported), "--out", str(tmp_path / "told")]) == 0
     assert (tmp_path / "found" / "red.png").read_bytes() == (tmp_path / "told" / "red.png").read_bytes()
+
+
+def test_more_blocks_than_any_model_has_are_refused():
+    with pytest.raises(UserError, match="more than 4,096 blocks"):
+        unpack(pack(Crz(b"sixsix", (Frame(0, b""),) * 4097)), "x")

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import crvae
 from crvae.cli import main
 from crvae.errors import UserError
-from crvae.training.logs import WeightsAndBiases
+from crvae.training.logs import TensorBoard, WeightsAndBiases
 
 
 def test_tensorboard_has_every_report_and_every_snapshot(trained):
@@ -124,3 +124,13 @@ def test_weights_and_biases_offline(tmp_path, colour, tiny):
     assert {f"{images:012d}.png" for images in grids} == {path.name for path in (run / "samples").iterdir()}
     names = {path.name.rsplit("-", 1)[1] for path in run.glob("wandb/offline-run-*")}
     assert len(names) == 1, "the run that is resumed is the same run there"
+
+
+def test_a_log_that_goes_on_keeps_what_was_said_of_the_images_seen(tmp_path):
+    for seen, reports in ((0, (1000, 2000, 3000, 4000)), (3000, (4000,))):
+        log = TensorBoard(tmp_path, seen)
+        for images in reports:
+            log.scalars({"loss": images + seen}, images)
+        log.close()
+    events = EventAccumulator(str(tmp_path), {"scalars": 0}).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(1000, 1000), (2000, 2000), (3000, 3000), (4000, 7000)]

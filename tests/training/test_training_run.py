@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 import time
 import tracemalloc
@@ -298,3 +301,12 @@ def test_fuzzed_environments_and_metrics(run, value):
         said = str(error)
     assert "environment.json" in said
     assert opened.reports()[-1] == {"images": 16, "seconds": 1.0}
+
+
+def test_where_there_are_no_locks_training_warns_and_goes_on(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match="has no locks"):
+        Run(tmp_path).lock()

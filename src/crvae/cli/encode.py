@@ -187,8 +187,8 @@ def _chosen(
     command: Encode, codec: Codec, posterior: DiagonalGaussian, others: torch.Tensor | None
 ) -> tuple[int | None, int]:
     """How many blocks, and how much coarser: for --bytes chosen on `others`, the images of --data, or on those that are encoded."""
-    import torch
 
+    from crvae.data.indices import evenly
     from crvae.models.gaussian import DiagonalGaussian
     from crvae.tasks.profiling import posterior_of
 
@@ -196,8 +196,7 @@ def _chosen(
         return command.steps, 0
     if others is not None:
         posterior = posterior_of(codec.model, others)
-    count = len(posterior.mean)
-    rows = torch.linspace(0, count - 1, min(count, CHOSEN_ON)).long()
+    rows = evenly(len(posterior.mean), CHOSEN_ON)
     some = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows], posterior.steps)
     with waiting("choosing steps"):
         return codec.steps_for(some, command.bytes, command.steps)

@@ -65,14 +65,17 @@ def eight_bit(image: Image.Image, depth: int | None, profile: bytes | None = Non
 
 def _from_sixteen(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Grey of up to 16 bits to 8, and how opaque it is."""
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise Unusable("has integer pixels beyond 16 bits")
     transparent = image.info.get("transparency")
-    clear = Image.fromarray(((values != transparent) * 255).astype(np.uint8)) if isinstance(transparent, int) else None
+    clear = Image.fromarray((values != transparent).astype(np.uint8) * 255) if isinstance(transparent, int) else None
     if image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_WHITE_IS_ZERO) == 0:
         values = 65535 - values
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8)), clear
+    grey = values.astype(np.uint32)
+    grey += 128
+    grey //= 257
+    return Image.fromarray(grey.astype(np.uint8)), clear
 
 
 def _without_alpha(image: Image.Image, depth: int | None) -> tuple[Image.Image, Image.Image | None]:
@@ -86,7 +89,7 @@ def _without_alpha(image: Image.Image, depth: int | None) -> tuple[Image.Image, 
         elif depth in (2, 4) and image.mode == "L":
             wanted = wanted * 255 // (2**depth - 1)
         same = (values == wanted).all(-1) if values.ndim == 3 else values == wanted
-        return image.convert("L" if image.mode == "1" else image.mode), Image.fromarray((~same * 255).astype(np.uint8))
+        return image.convert("L" if image.mode == "1" else image.mode), Image.fromarray((~same).astype(np.uint8) * 255)
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode == "LA":  # grey stays grey, as its profile describes it

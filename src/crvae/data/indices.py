@@ -19,6 +19,13 @@ def whole_number(index: object) -> int | None:
         return None
 
 
+def evenly(length: int, most: int) -> Tensor:
+    """`most` positions or fewer from the first of `length` to the last, evenly spaced."""
+    return (
+        torch.linspace(0, length - 1, min(most, length)).long().clamp_(max=length - 1)
+    )  # in float32 the last can be one more
+
+
 def values_of(indices: object) -> np.ndarray:
     """An array of whole numbers or of bools. Raises TypeError for other values, and for bools among numbers."""
     if isinstance(indices, Tensor):

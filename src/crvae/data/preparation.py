@@ -24,7 +24,7 @@ from crvae.config.base import FORMAT
 from crvae.data.card import CARD, Card, Duplicates, Files, NotLookedAt, Shard, Skipped, SplitCard
 from crvae.data.duplicates import find_duplicates
 from crvae.data.remarks import in_words
-from crvae.data.rows import CHUNK, receipt_path, schema, write_chunk
+from crvae.data.rows import chunk_items, receipt_path, schema, write_chunk
 from crvae.data.source import Item, Source
 from crvae.errors import UserError, reason
 from crvae.files import put, write_text
@@ -94,7 +94,12 @@ def versions() -> dict[str, str]:
 def _same_request(source: Source, folder: Path) -> None:
     """Leaves a note of what is being prepared, or compares with the one that is there."""
     request = {"format": FORMAT, "name": source.name, "form": asdict(source.form), "source": source.description}
-    request |= {"columns": dict(source.columns), "count": source.count, "chunk": CHUNK, "versions": versions()}
+    request |= {
+        "columns": dict(source.columns),
+        "count": source.count,
+        "chunk": chunk_items(source.form),
+        "versions": versions(),
+    }
     request |= {"items": _hash_of_items(source), "files": _hash_of_files(source)}
     text = json.dumps(request, sort_keys=True)
     path = folder / "request.json"
@@ -129,9 +134,9 @@ def _hash_of_files(source: Source) -> str:
 
 
 def _chunks(source: Source) -> Iterator[tuple[int, list[Item]]]:
-    items = source.items()
+    items, most = source.items(), chunk_items(source.form)
     for chunk in itertools.count():
-        part = list(itertools.islice(items, CHUNK))
+        part = list(itertools.islice(items, most))
         if not part:
             return
         yield chunk, part
@@ -139,7 +144,7 @@ def _chunks(source: Source) -> Iterator[tuple[int, list[Item]]]:
 
 def _work(source: Source, folder: Path, workers: int, report: Report) -> None:
     """Prepares every chunk that has no receipt yet, few at a time, so that memory stays flat."""
-    form, alone = schema(source.form.sizes, source.columns), source.count <= CHUNK
+    form, alone = schema(source.form.sizes, source.columns), source.count <= chunk_items(source.form)
 
     def pending() -> Iterator[tuple[int, list[Item]]]:
         for chunk, items in _chunks(source):

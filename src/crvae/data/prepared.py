@@ -69,6 +69,18 @@ class PreparedData:
         self._checked.add(shard.file)
         return pa.BufferReader(content)
 
+    def table(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
+        """A shard, or some of its columns. Raises UserError if it is missing, damaged or not what the card describes."""
+        try:
+            with self.open(shard) as file:
+                table = pq.read_table(file, columns=columns).combine_chunks()
+        except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
+            what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+            raise UserError(f"{self.path}/{shard.file} {what}: copy or prepare the data again") from None
+        if table.num_rows != shard.count:
+            raise UserError(f"{self.path}/{shard.file} is not the file that the card describes: prepare the data again")
+        return table
+
     def split(self, name: str) -> Split:
         """One split by name. Raises UserError if there is none of that name."""
         if name not in self.card.splits:
@@ -247,18 +259,7 @@ class Split:
         return self._labels[shard, column]
 
     def _read(self, shard: int, columns: list[str] | None = None) -> pa.Table:
-        entry = self.card.shards[shard]
-        try:
-            with self.data.open(entry) as file:
-                table = pq.read_table(file, columns=columns).combine_chunks()
-        except (OSError, pa.ArrowInvalid, pa.ArrowException) as error:
-            what = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
-            raise UserError(f"{self.data.path}/{entry.file} {what}: copy or prepare the data again") from None
-        if table.num_rows != entry.count:
-            raise UserError(
-                f"{self.data.path}/{entry.file} is not the file that the card describes: prepare the data again"
-            )
-        return table
+        return self.data.table(self.card.shards[shard], columns)
 
     def _decode(self, png: bytes | None, size: int) -> UInt8[Tensor, "c h w"]:
         """One stored image; its header is checked before it is decoded."""

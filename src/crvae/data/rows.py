@@ -22,7 +22,9 @@ from crvae.data.source import UNKNOWN, Item, Source
 from crvae.files import whole, write_text
 
 CHUNK = 2048
-"""Items that are prepared together; a chunk gives one shard a split."""
+"""The most items that are prepared together; a chunk gives one shard a split."""
+COLUMN_BYTES = 9 * 2**31 // 10
+"""Less than the 2 GiB that a column of a shard can hold."""
 
 CONTENT_BYTES = 16
 """How much of a content's SHA-256 is stored, to find duplicates."""
@@ -42,6 +44,11 @@ class Rows:
         columns = self.columns.setdefault(split, {name: [] for name in row})
         for name, value in row.items():
             columns[name].append(value)
+
+
+def chunk_items(form: Form) -> int:
+    """Items of a chunk: of large images fewer, so that even noise fits into a column."""
+    return min(CHUNK, COLUMN_BYTES // (form.channels * max(form.sizes) ** 2))
 
 
 def collect(source: Source, items: Sequence[Item], *, alone: bool) -> Rows:

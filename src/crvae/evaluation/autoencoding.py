@@ -99,7 +99,7 @@ def latent_scores(model: Autoencoder, stored: UInt8[Tensor, "n c h w"], seed: in
     kl, means = [], []
     for part in stored.split(BATCH):
         posterior = model.encode(from_8_bit(part).to(model.device))
-        kl.append(model.prior.kl(posterior, per_image=True, generator=generator).double().cpu())  # b t
+        kl.append(model.prior.kl(posterior, per_image=True, generator=generator).cpu().double())  # b t
         means.append(posterior.mean.cpu())
     per_step = torch.cat(kl)
     active = active_units(torch.cat(means), steps)

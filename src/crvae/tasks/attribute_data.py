@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from shlex import quote
 
-import torch
-
+from crvae.data.indices import evenly
 from crvae.data.prepared import PreparedData, Split, open_data
 from crvae.errors import UserError
 from crvae.models.model import Model
@@ -55,6 +54,6 @@ def _shared(data: PreparedData, split: Split, known: Mapping[str, Sequence[str]]
 
 
 def _faces(split: Split, names: list[str], size: int, most: int) -> Faces:
-    rows = torch.linspace(0, len(split) - 1, min(most, len(split))).long()
+    rows = evenly(len(split), most)
     values = split.attribute_values(rows, names)
     return Faces(from_8_bit(split.images(rows, size=size)), dict(zip(names, values.T, strict=True)))

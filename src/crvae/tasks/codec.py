@@ -121,7 +121,7 @@ class Codec:
         If a value is beyond the block's tables, the step is the one with the least error: a sharp posterior asks for too fine ones.
         """
         mean, variance = (
-            blocks(part, self.steps).double().cpu().numpy() for part in (posterior.mean, posterior.log_variance.exp())
+            blocks(part, self.steps).cpu().double().numpy() for part in (posterior.mean, posterior.log_variance.exp())
         )
         variance = np.maximum(variance.mean(2), np.finfo(np.float64).tiny)
         indices = np.clip(np.rint(2 * np.log2(variance)).astype(np.int64) + FINEST + UNIT, 0, STEPS - 1)

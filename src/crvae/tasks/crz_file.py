@@ -15,6 +15,8 @@ CHECK = 2
 HEADER = len(MAGIC) + 1 + NAME + CHECK
 LARGEST = 1 << 24
 """Of a file, in bytes."""
+MOST = 4096
+"""Blocks: the most time steps that a model can have."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def unpack(data: bytes, name: str, steps: int | None = None) -> Crz:
         if frame is None or int.from_bytes(data[end - CHECK : end], "big") != check:
             raise UserError(_broken(name, len(frames)))
         frames.append(frame)
+        if len(frames) > MOST:
+            raise UserError(f"{name} has more than {MOST:,} blocks, as no model has: encode the image again")
         position = end
     return Crz(content[len(MAGIC) + 1 :], tuple(frames))
 

@@ -9,6 +9,7 @@ import torch
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData, batches
+from crvae.data.indices import evenly
 from crvae.training.stage import Stored
 
 
@@ -34,9 +35,8 @@ def calibration(
 ) -> Iterator[Stored]:
     """`most` or fewer training images, evenly spaced, in batches of the run's size: the same at every call."""
     split = data.split("train")
-    count = min(most, len(split))
-    batch = min(batch, count)
-    rows = torch.linspace(0, len(split) - 1, count).long()
+    rows = evenly(len(split), most)
+    batch = min(batch, len(rows))
     for part in rows.split(batch):
         if len(part) == batch:
             yield tuple(split.images(part, size=size).to(device) for size in sizes)

@@ -29,10 +29,10 @@ class TensorBoard:
     """Event files in the run's folder."""
 
     def __init__(self, folder: Path, images: int):
-        """`images`: seen so far. What an interrupted process wrote about later ones is dropped."""
+        """`images`: seen so far. What an interrupted process wrote after them is dropped."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(folder, purge_step=images)
+        self._writer = SummaryWriter(folder, purge_step=images + 1)
 
     def scalars(self, values: dict[str, float], images: int) -> None:
         for name, value in values.items():

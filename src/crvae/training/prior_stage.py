@@ -23,6 +23,7 @@ from crvae.config.schedule import ScheduleConfig
 from crvae.config.stage1 import Stage1Config
 from crvae.config.stage2 import Stage2Config
 from crvae.data import PreparedData
+from crvae.data.indices import evenly
 from crvae.devices import quick_arithmetic
 from crvae.errors import UserError
 from crvae.models.autoencoder import Autoencoder
@@ -124,7 +125,7 @@ class PriorStage:
         split, size = data.split("train"), self.config.model.size
         ways = (False, True) if self.config.input.flip else (False,)
         most = max(1, LIMIT // (len(ways) * math.prod(self.model.latent_shape)))
-        rows = torch.linspace(0, len(split) - 1, min(most, len(split))).long()
+        rows = evenly(len(split), most)
         parts = []
         for part in rows.split(ENCODED):
             x = from_8_bit(split.images(part, size=size))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from crvae.devices import device_name
 from crvae.errors import UserError, brief, reason
 from crvae.files import append_line, new_folder, put_back, write_text
 from crvae.storage.folders import check_begun
+from crvae.workplace import lock
 
 CONFIG_LIMIT = 1 << 18
 """A larger config.yaml or environment.json is refused, in bytes."""
@@ -91,11 +91,10 @@ class Run:
         """Takes the run for this process until `release`. Raises UserError if another one has it."""
         try:
             self._lock = (self.folder / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{self.folder} is being trained by another process. Wait for it, or stop it") from None
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written to: {reason(error)}") from None
+        busy = f"{self.folder} is being trained by another process. Wait for it, or stop it"
+        lock(self._lock.fileno(), self.folder, busy, "do not train it twice at once")
 
     def release(self) -> None:
         """Gives the lock back: another process, or this one, can train the run again."""

@@ -47,7 +47,7 @@ def test_the_page_names_no_other_host(client):
 
 
 @pytest.mark.parametrize(
-    "host", ["example.org", "127.0.0.1.example.org", "192.168.0.1:80", "", "[::1]x", "localhost.evil"]
+    "host", ["example.org", "127.0.0.1.example.org", "192.168.0.1:80", "", "[::1]x", "[", "localhost.evil"]
 )
 def test_a_foreign_name_for_this_address_is_refused(client, host):
     assert client.get("/config", headers={"Host": host}).status_code == 421

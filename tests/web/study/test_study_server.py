@@ -109,6 +109,7 @@ def test_a_seal_is_good_for_one_rater_and_one_question(client, study):
         ({"content-type": ""}, 415),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
         ({"sec-fetch-site": "cross-site"}, 403),
         ({"sec-fetch-site": "same-site"}, 403),
         ({"origin": "http://testserver"}, 303),

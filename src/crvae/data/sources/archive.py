@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import posixpath
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +23,7 @@ from crvae.data.sources.folder import Labels
 from crvae.data.sources.scratch import no_room, scratch
 from crvae.data.sources.tree import Tree, grow, tables_beside
 from crvae.errors import UserError, brief, reason
+from crvae.files import stamp
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -137,6 +140,8 @@ def _in_tar(path: Path, tally: Tally, what: Path) -> dict[str, tuple[int, int] |
     links: dict[str, str] = {}
     with tarfile.open(path, "r:") as file:
         for member in file:
+            if member.size < 0:  # a reader that goes back by it reads the same members without end
+                raise tarfile.ReadError("a member says a size below 0")
             name = _clean(member.name)
             if member.isdir():
                 continue
@@ -200,9 +205,11 @@ def _read(path: Path, place: tuple[int, int] | str, limit: int) -> bytes:
             file.seek(offset)
             return file.read(size)
     try:
-        with _zip(path).open(place) as member:
+        with _zip(path, stamp(path)).open(place) as member:
             data = member.read(limit + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError
+    ) as error:  # fmt: skip
         raise Unusable(f"cannot be unpacked ({brief(error)})") from None
     if len(data) > limit:
         raise Unusable(f"unpacks to more than {limit >> 20} MiB, which no image within the pixel limit needs")
@@ -210,7 +217,8 @@ def _read(path: Path, place: tuple[int, int] | str, limit: int) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _zip(path: Path) -> zipfile.ZipFile:
+def _zip(path: Path, state: tuple[int, ...]) -> zipfile.ZipFile:
+    """The archive, listed once as long as the file is in this state."""
     return zipfile.ZipFile(path)
 
 

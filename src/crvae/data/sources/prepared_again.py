@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from crvae.data.card import Card, column_of
+from crvae.data.card import Shard, column_of
 from crvae.data.images import Form
-from crvae.data.rows import read_columns
+from crvae.data.prepared import PreparedData, open_data
 from crvae.data.source import Item, Source
 
 
@@ -17,36 +17,35 @@ from crvae.data.source import Item, Source
 class PreparedAgain(Source):
     """The largest images of a prepared set, whole: they have been cropped already."""
 
-    root: Path
-    card: Card = field(repr=False)
+    data: PreparedData = field(repr=False)
 
     @property
     def count(self) -> int:
-        return sum(split.count for split in self.card.splits.values())
+        return sum(split.count for split in self.data.card.splits.values())
 
     @property
     def description(self) -> dict[str, object]:
-        return {"kind": "prepared", "fingerprint": self.card.fingerprint, "source": self.card.source}
+        return {"kind": "prepared", "fingerprint": self.data.fingerprint, "source": self.data.card.source}
 
     def items(self) -> Iterator[Item]:
-        for name, split in self.card.splits.items():
+        names = self.data.card.columns
+        for name, split in self.data.card.splits.items():
             for shard in split.shards:
-                columns = _read(self.root / shard.file, ("key", *self.card.columns))
+                columns = _read(self.data, shard, ("key", *names))
                 for row, key in enumerate(columns["key"]):
-                    labels = {column: int(columns[column][row]) for column in self.card.columns}
-                    yield Item(key, (shard.file, row), name, labels)
+                    labels = {column: int(columns[column][row]) for column in names}
+                    yield Item(key, (shard, row), name, labels)
 
     def open(self, item: Item) -> bytes:
-        file, row = item.at  # type: ignore[misc]
-        column = column_of(self.card.sizes[-1], self.card.size)
-        return _read(self.root / file, (column,))[column][row]["bytes"]
+        shard, row = item.at  # type: ignore[misc]
+        column = column_of(self.data.card.sizes[-1], self.data.card.size)
+        return _read(self.data, shard, (column,))[column][row]["bytes"]
 
 
 def prepared_again(root: Path, form: Form) -> PreparedAgain:
-    """Raises UserError if the card is damaged, or a shard is missing."""
-    from crvae.data.prepared import open_data
-
-    card = open_data(root).card
+    """Raises UserError if the card is damaged; so do the images if a shard is."""
+    data = open_data(root)
+    card = data.card
     sizes = " and ".join(map(str, card.sizes))
     return PreparedAgain(
         name=card.name,
@@ -55,11 +54,10 @@ def prepared_again(root: Path, form: Form) -> PreparedAgain:
         notes=(*card.notes, f"made from prepared data of {sizes} pixels"),
         licences=card.licences,
         boxes=card.boxes,
-        root=root,
-        card=card,
+        data=data,
     )
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, columns: tuple[str, ...]) -> dict[str, list]:
-    return read_columns(path, columns).to_pydict()
+def _read(data: PreparedData, shard: Shard, columns: tuple[str, ...]) -> dict[str, list]:
+    return data.table(shard, list(columns)).to_pydict()

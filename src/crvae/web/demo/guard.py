@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -11,6 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crvae.data.images import PIXELS
+from crvae.web.addresses import parts
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -74,12 +74,12 @@ class Guard:
 def _refuse(method: str, headers: Headers) -> PlainTextResponse | None:
     """The answer to a request that must not be read, or None."""
     host = headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in NAMES:
+    if parts(f"//{host}").hostname not in NAMES:
         return PlainTextResponse("This page is served to this machine alone, under 127.0.0.1 or localhost.", 421)
     if method in ("GET", "HEAD"):
         return None
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != host):
+    if site not in ("same-origin", "none") or (origin is not None and parts(origin).netloc != host):
         return PlainTextResponse("The request comes from another site.", 403)
     length = headers.get("content-length", "")
     if not (length.isascii() and length.isdigit()) or "transfer-encoding" in headers:

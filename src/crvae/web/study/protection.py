@@ -7,11 +7,12 @@ import hmac
 import threading
 import time
 from collections import OrderedDict
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crvae.web.addresses import parts
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; "
@@ -70,7 +71,7 @@ def _refuse(headers: Headers) -> PlainTextResponse | None:
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
         return PlainTextResponse("Forms are sent as application/x-www-form-urlencoded.", 415)
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != headers.get("host")):
+    if site not in ("same-origin", "none") or (origin is not None and parts(origin).netloc != headers.get("host")):
         return PlainTextResponse("The form comes from another site.", 403)
     return None
 

@@ -64,7 +64,7 @@ class StudySite:
         self.images = read_images(folder, self.study)
         self.secret = administrator_token(folder)
         try:
-            self.consent = (folder / "consent.txt").read_text().strip()
+            self.consent = (folder / "consent.txt").read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             raise UserError(f"{folder / 'consent.txt'} cannot be read: write there what raters agree to") from None
         self.ballots = Ballots(database or default_url(folder), fingerprint(folder))
