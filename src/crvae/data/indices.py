@@ -21,9 +21,8 @@ def whole_number(index: object) -> int | None:
 
 def evenly(length: int, most: int) -> Tensor:
     """`most` positions or fewer from the first of `length` to the last, evenly spaced."""
-    return (
-        torch.linspace(0, length - 1, min(most, length)).long().clamp_(max=length - 1)
-    )  # in float32 the last can be one more
+    kind = torch.float32 if length <= 1 << 24 else torch.float64  # float32 has every whole number up to there
+    return torch.linspace(0, length - 1, min(most, length), dtype=kind).long()
 
 
 def values_of(indices: object) -> np.ndarray:

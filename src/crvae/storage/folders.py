@@ -57,10 +57,9 @@ def check_prior(word: str) -> None:
 
 def check_begun(run: str | Path) -> None:
     """Raises UserError if `run` is not a folder that training has begun."""
-    if not Path(run).exists():
-        raise UserError(f"{run} does not exist: name the folder of a run, the --out of crvae train")
     if not (Path(run) / "config.yaml").is_file():
-        raise UserError(f"{run} is not a run: it has no config.yaml")
+        why = "it has no config.yaml" if Path(run).exists() else "it does not exist"
+        raise UserError(f"{run} is not a run: {why}. Name the folder that crvae train made, its --out")
 
 
 def check_run(name: str) -> Path | None:
