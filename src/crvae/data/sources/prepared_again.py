@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from crvae.data.card import Shard, column_of
+from crvae.data.card import column_of
 from crvae.data.images import Form
 from crvae.data.prepared import PreparedData, open_data
 from crvae.data.source import Item, Source
@@ -30,8 +30,8 @@ class PreparedAgain(Source):
     def items(self) -> Iterator[Item]:
         names = self.data.card.columns
         for name, split in self.data.card.splits.items():
-            for shard in split.shards:
-                columns = _read(self.data, shard, ("key", *names))
+            for shard in range(len(split.shards)):
+                columns = _read(self.data, name, shard, ("key", *names))
                 for row, key in enumerate(columns["key"]):
                     labels = {column: int(columns[column][row]) for column in names}
                     yield Item(key, (shard, row), name, labels)
@@ -39,7 +39,7 @@ class PreparedAgain(Source):
     def open(self, item: Item) -> bytes:
         shard, row = item.at  # type: ignore[misc]
         column = column_of(self.data.card.sizes[-1], self.data.card.size)
-        return _read(self.data, shard, (column,))[column][row]["bytes"]
+        return _read(self.data, str(item.split), shard, (column,))[column][row]["bytes"]
 
 
 def prepared_again(root: Path, form: Form) -> PreparedAgain:
@@ -59,5 +59,5 @@ def prepared_again(root: Path, form: Form) -> PreparedAgain:
 
 
 @lru_cache(maxsize=2)
-def _read(data: PreparedData, shard: Shard, columns: tuple[str, ...]) -> dict[str, list]:
-    return data.table(shard, list(columns)).to_pydict()
+def _read(data: PreparedData, split: str, shard: int, columns: tuple[str, ...]) -> dict[str, list]:
+    return data.table(data.card.splits[split].shards[shard], list(columns)).to_pydict()
