@@ -26,6 +26,7 @@ PARTS = {
     "faces": "objectives",
     "faces, 240,000 images": "avatars-eightfold-parts",
     "emoji": "emoji-parts",
+    "emoji, 240,000 images": "emoji-eightfold-parts",
     "Fashion-MNIST": "fashion-parts",
     "Fashion-MNIST, 240,000 images": "fashion-eightfold-parts",
 }
@@ -137,7 +138,11 @@ def _by_objective(ours: str, theirs: str) -> list[tuple[Comparison, str]]:
 DEARER = "faces, fast, 30,000 images, KL weight 5e-4"
 AGAIN = "faces, fast, seeds 1 and 2 on another machine"
 LONG = {"faces": ("avatars-eightfold", FACES), "emoji": ("emoji-eightfold", EMOJI)}
-LONG_PARTS = (("faces", "avatars-eightfold-parts", FACES), ("clothes", "fashion-eightfold-parts", CLOTHES))
+LONG_PARTS = (
+    ("faces", "avatars-eightfold-parts", FACES),
+    ("emoji", "emoji-eightfold-parts", EMOJI),
+    ("clothes", "fashion-eightfold-parts", CLOTHES),
+)
 CLAIMS: Sequence[Claim] = (
     Claim(
         "Table 1: samples of crVAE-GAN + MI are better than VAE-GAN's",
